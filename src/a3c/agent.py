@@ -1,0 +1,250 @@
+"""The library's front door: an agent that can be trained, judged, watched, saved and loaded."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from a3c import backend, envs, runs, seeding
+from a3c.config import Config, make_config
+from a3c.envs import Environment
+from a3c.errors import SettingError, UsageError
+from a3c.evaluate import Evaluation, Evaluator, Mode, random_evaluation
+from a3c.types import Episode
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What `Agent.fit` returns, in the manner of Keras.
+
+    Attributes:
+        history: One list per measure, an entry per training episode: `return`, `length`, `steps` (taken by
+            all workers until then), `seconds`, `moving_average`, `mean_return_100`.
+        params: Every setting of the run.
+        summary: What the run came to, in the keys of `a3c train --json`.
+    """
+
+    history: dict[str, list]
+    params: dict[str, Any]
+    summary: dict[str, Any]
+
+
+class Agent:
+    """An actor-critic agent for one environment.
+
+        agent = Agent("CartPole-v1")
+        agent.fit()
+        print(agent.evaluate().mean)
+        agent.save("agent.keras")
+
+    Args:
+        env_id: A Gymnasium environment, also as `module:EnvId`.
+        algorithm: `a3c`.
+        model: A `keras.Model`, subclassed or functional, that maps observations [N, *O] to (policy logits
+            [N, A], value [N, 1]); default: what the settings describe.
+        optimizer: A Keras optimizer, with a schedule if you like; default: what the settings describe.
+        **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset.
+
+    Raises:
+        UsageError: for settings, an environment or a model that cannot work.
+    """
+
+    def __init__(
+        self,
+        env_id: str | None = None,
+        algorithm: str = "a3c",
+        model: "keras.Model | None" = None,
+        optimizer: "keras.optimizers.Optimizer | None" = None,
+        **settings: Any,
+    ):
+        if env_id is not None:
+            settings["env_id"] = env_id
+        self.config: Config = make_config(algorithm=algorithm, **settings)
+        if self.config.algorithm == "random":
+            fix = "For the baseline: a3c.random_baseline(env_id, episodes)."
+            raise SettingError("algorithm", "random", "one that learns", fix)
+        if self.config.seed is None:
+            self.config = dataclasses.replace(self.config, seed=seeding.fresh_seed())
+        backend.select(self.config.backend)
+        self.environment: Environment = envs.find(self.config.env_id)
+        from a3c.train import make_model
+
+        self.model: keras.Model = make_model(self.config, self.environment, model)
+        self._optimizer = optimizer
+        self._summary: dict[str, Any] = {}
+        self._compiled: tuple[Any, Any] | None = None
+
+    def fit(self, verbose: int = 1, **settings: Any) -> History:
+        """Train from the present weights until the environment is solved or a limit is reached.
+
+        Writes a run directory, like `a3c train`, and leaves the best weights in the agent.
+
+        Args:
+            verbose: 0 for silence, 1 for progress.
+            **settings: Settings to change for this call, such as `max_steps=50_000`.
+
+        Raises:
+            UsageError: for settings that cannot be carried out.
+            RunError: when a worker failed; what was learned until then is saved.
+        """
+        import sys
+
+        from a3c import display
+        from a3c.metrics import EPISODE_COLUMNS
+        from a3c.train import train
+
+        config = self.config.replace(**settings)
+        shown = display.choose(sys.stdout, quiet=not verbose)
+        result = train(config, model=self.model, optimizer=self._optimizer, display=shown)
+        if result.interrupted:
+            raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
+        self._summary = result.summary
+        columns = zip(*result.statistics.rows, strict=True) if result.statistics.rows else [()] * 8
+        history = {name: list(column) for name, column in zip(EPISODE_COLUMNS, columns, strict=True)}
+        return History(history, dataclasses.asdict(config), result.summary)
+
+    def evaluate(
+        self, episodes: int = 100, mode: Mode = "greedy", seed: int | None = None
+    ) -> Evaluation:
+        """Play whole episodes in environments of their own.
+
+        Args:
+            episodes: How many.
+            mode: `greedy`, the most probable actions, or `sampled`, actions drawn from the policy.
+            seed: Default: a fresh one.
+        """
+        policy, weights = self._policy()
+        evaluator = Evaluator(self.environment, policy, episodes)
+        try:
+            return evaluator.evaluate(weights, mode, seeding.fresh_seed() if seed is None else seed)
+        finally:
+            evaluator.close()
+
+    def play(
+        self,
+        video: str | Path | None = None,
+        mode: Mode = "greedy",
+        seed: int | None = None,
+        on_step: Any = None,
+    ) -> Episode:
+        """Play one episode: in a window where there is a display, or to a `.mp4` or `.gif` file.
+
+        Args:
+            video: The file to write; then no window opens.
+            mode: `greedy` or `sampled`.
+            seed: Default: a fresh one.
+            on_step: Called with the number of the step, its reward and its action.
+        """
+        from a3c import play
+
+        policy, weights = self._policy()
+        return play.play_episode(
+            self.environment,
+            policy,
+            weights,
+            sampled=mode == "sampled",
+            seed=seeding.fresh_seed() if seed is None else seed,
+            window=video is None and play.has_display(),
+            video=None if video is None else Path(video),
+            on_step=on_step,
+        )
+
+    def predict(self, observation: Any) -> Any:
+        """The most probable action for an observation [*O], or for each of a batch [N, *O].
+
+        Returns:
+            An integer for one observation, an integer array [N] for a batch; in the environment's own
+            numbers, so that they can be passed to `env.step`.
+        """
+        observations = np.asarray(observation, np.float32)
+        shape = self.environment.observation_shape
+        single = observations.shape == shape
+        if not single and observations.shape[1:] != shape:
+            received = f"observation of shape {observations.shape}"
+            raise UsageError(received, f"{shape}, or a batch of them, {('N', *shape)}")
+        policy, weights = self._policy()
+        actions = policy(weights, observations[None] if single else observations).argmax(-1)
+        actions = actions + self.environment.action_start
+        return int(actions[0]) if single else actions
+
+    def save(self, path: str | Path) -> None:
+        """Write the agent to a `.keras` file: an ordinary Keras model file that also names its environment."""
+        from a3c import checkpoint
+        from a3c.train import agent_card
+
+        path = Path(path)
+        if path.suffix != ".keras":
+            raise UsageError(f"path {path}", "one ending in .keras")
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"path {path}", "one in an existing directory")
+        card = agent_card(self.config, self.model, None, self._summary.get("steps", 0), None)
+        checkpoint.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        env_id: str | None = None,
+        model_class: str | None = None,
+        backend_name: str = "auto",
+    ) -> "Agent":
+        """Load an agent from a `.keras` file or a run directory, in Keras' safe mode.
+
+        Args:
+            path: The file, or the directory of a run, whose best model is taken.
+            env_id: The environment; default: the one it was trained on.
+            model_class: `module:Class` of a model of your own; default: what the file says.
+            backend_name: The Keras backend.
+
+        Raises:
+            UsageError: if it cannot be loaded, or does not fit the environment.
+        """
+        backend.select(backend_name)
+        from a3c import checkpoint
+
+        file = runs.find(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
+        card = checkpoint.read_card(file)
+        env_id = env_id or card.get("env_id")
+        if env_id is None:
+            raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
+        model = checkpoint.load_model(file, model_class)
+        try:
+            agent = cls(env_id, model=model, backend=backend_name, preset="none")
+        except UsageError as error:
+            trained = card.get("env_id")
+            if trained and trained != env_id:
+                fix = f"It was trained on {trained}. {error.received} returned, {error.expected} expected."
+                raise UsageError(f"model file {file}", f"a model for {env_id}", fix) from error
+            raise
+        agent._summary = {k: card[k] for k in ("steps", "evaluation", "random_baseline") if k in card}
+        return agent
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of how good the agent is: `steps`, `evaluation`, `random_baseline`, where known."""
+        return dict(self._summary)
+
+    def _policy(self) -> tuple[Any, Any]:
+        """The compiled policy, and the present weights."""
+        from a3c.flat import Network, fixed_of, parameters_of
+
+        framework = backend.load()
+        if self._compiled is None or self._compiled[0] is not self.model:
+            network = Network(self.model, fixed_of(self.model))
+            self._compiled = (self.model, framework.compile_policy(network, self.config.eager))
+        return self._compiled[1], framework.place(parameters_of(self.model))
+
+
+def random_baseline(env_id: str = "CartPole-v1", episodes: int = 100, seed: int | None = None) -> Evaluation:
+    """Play `episodes` whole episodes of uniformly random actions: the score that any agent must beat."""
+    if episodes < 1:
+        raise SettingError("episodes", episodes, "an integer of at least 1")
+    return random_evaluation(envs.find(env_id), episodes, seeding.fresh_seed() if seed is None else seed)
+
+
+__all__: Sequence[str] = ("Agent", "History", "random_baseline")

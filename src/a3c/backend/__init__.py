@@ -1,0 +1,94 @@
+"""The backend seam: three functions compiled by a framework, and the choice of the framework.
+
+`jax.py` and `tensorflow.py` beside this file are the only ones that import a framework. Each offers:
+
+    compile_policy(network, eager)
+        -> f(weights, observations [N, *O]) -> policy parameters [N, A]
+    compile_gradients(network, loss, global_clipnorm, eager)
+        -> f(weights, transitions) -> (gradients [P], losses)
+    compile_update(model, optimizer, eager)
+        -> f(weights, state, gradients) -> (weights, state), and the first state
+    place(array)    -> the array where the framework computes
+    configure()     -> settings that must precede the first computation
+    saving()        -> a context for reading and writing .keras files
+
+Weights and gradients are flat vectors [P] float32; an optimizer's state is one flat vector per dtype.
+This file imports neither a framework nor Keras, so that the choice can be made before either is.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+
+from a3c.errors import UsageError
+
+NAMES = ("jax", "tensorflow")
+_INSTALL = {"jax": "pip install jax", "tensorflow": "pip install 'a3c[tensorflow]'"}
+
+SINGLE_THREADED = {
+    # One compute thread per worker. XLA's thread pool only listens to PJRT_NPROC.
+    "PJRT_NPROC": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def installed() -> list[str]:
+    """The backends whose framework can be imported here."""
+    return [name for name in NAMES if _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # a module blocked or half initialised in sys.modules
+        return False
+
+
+def select(name: str = "auto") -> str:
+    """Decide Keras' backend for this process and tell Keras by `KERAS_BACKEND`.
+
+    Args:
+        name: `jax`, `tensorflow` or `auto`: the backend of a Keras that is imported already, else
+            `KERAS_BACKEND`, else the first installed of jax and tensorflow.
+
+    Returns:
+        `jax` or `tensorflow`.
+
+    Raises:
+        UsageError: if that backend is not installed, or Keras already runs on another one.
+    """
+    running = sys.modules["keras"].backend.backend() if "keras" in sys.modules else None
+    wanted = name
+    if name == "auto":
+        wanted = running or os.environ.get("KERAS_BACKEND") or next(iter(installed()), "jax")
+    if wanted not in NAMES:
+        fix = "Unset KERAS_BACKEND or choose one with --backend."
+        raise UsageError(f"Keras backend {wanted}", f"one of {', '.join(NAMES)}", fix)
+    if not _is_installed(wanted):
+        have = ", ".join(installed()) or "none"
+        raise UsageError(
+            f"backend {wanted}, which is not installed",
+            f"an installed one ({have})",
+            f"Install it with: {_INSTALL[wanted]}",
+        )
+    if running and running != wanted:
+        fix = f"Set KERAS_BACKEND={wanted} before the first import of Keras."
+        raise UsageError(f"backend {wanted}", f"{running}, which Keras already runs on", fix)
+    os.environ["KERAS_BACKEND"] = wanted
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return wanted
+
+
+def load() -> ModuleType:
+    """The module of the selected backend, configured. Imports Keras and the framework."""
+    import keras
+
+    module = importlib.import_module(f"a3c.backend.{keras.backend.backend()}")
+    module.configure()
+    return module

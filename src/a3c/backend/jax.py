@@ -1,0 +1,101 @@
+"""The JAX backend: each of the three functions is one XLA program."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from a3c.flat import Layout, Network, apply_network, build_optimizer
+from a3c.types import Transitions
+
+State = dict[str, Any]
+"""An optimizer's state: one flat vector per dtype."""
+
+
+def configure() -> None:
+    """Run small programs on the calling thread: three times faster than handing them to another."""
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def place(array: np.ndarray) -> jax.Array:
+    """Put `array` on the device once, so that many calls can share it. It must not change afterwards."""
+    return jnp.asarray(array)
+
+
+def compile_policy(network: Network, eager: bool = False) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """Compile the policy head; the value head is dropped by the compiler, since acting needs none."""
+
+    def policy_parameters(weights, observations):
+        return apply_network(network, weights, observations)[0]
+
+    compiled = policy_parameters if eager else jax.jit(policy_parameters)
+    return lambda weights, observations: np.asarray(compiled(weights, observations))
+
+
+def compile_gradients(
+    network: Network, loss: Callable, global_clipnorm: float | None, eager: bool = False
+) -> Callable[[Any, Transitions], tuple[np.ndarray, dict[str, float]]]:
+    """Compile the gradient of `loss` with respect to the flat weights, clipped to a global norm."""
+
+    def objective(weights, transitions):
+        return loss(lambda observations: apply_network(network, weights, observations), transitions)
+
+    def clipped_gradient(weights, transitions):
+        (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, transitions)
+        norm = jnp.sqrt(jnp.sum(gradient * gradient))
+        if global_clipnorm is not None:
+            gradient = gradient * jnp.minimum(1.0, global_clipnorm / jnp.maximum(norm, 1e-12))
+        names = (*losses, "gradient_norm")
+        traced_names.update(names=names)
+        return gradient, jnp.stack([*losses.values(), norm])
+
+    traced_names: dict[str, tuple[str, ...]] = {}
+    compiled = clipped_gradient if eager else jax.jit(clipped_gradient)
+
+    def compute(weights, transitions):
+        gradient, losses = compiled(weights, transitions)
+        return np.asarray(gradient), dict(zip(traced_names["names"], np.asarray(losses).tolist(), strict=True))
+
+    return compute
+
+
+def compile_update(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, eager: bool = False
+) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
+    """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state."""
+    variables = build_optimizer(optimizer, model)
+    weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
+
+    def step(weights, state, gradient):
+        new_weights, new_state = optimizer.stateless_apply(
+            state_layout.split(state),
+            weights_layout.split({"float32": gradient}),
+            weights_layout.split({"float32": weights}),
+        )
+        return weights_layout.join(new_weights)["float32"], state_layout.join(new_state)
+
+    first_state = state_layout.join([v.value for v in optimizer.variables])
+    return step if eager else jax.jit(step), {dtype: np.array(v) for dtype, v in first_state.items()}
+
+
+@contextlib.contextmanager
+def saving() -> Iterator[None]:
+    """Keep Keras from importing an installed TensorFlow, which takes seconds, only to look for its types."""
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    sys.modules["tensorflow"] = None  # type: ignore[assignment] - the documented way to block an import
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
+        # Keras remembers that it found no TensorFlow; let it look again when someone else needs it.
+        from keras.src.utils import module_utils
+
+        if getattr(module_utils.tensorflow, "_available", None) is False:
+            module_utils.tensorflow._available = None

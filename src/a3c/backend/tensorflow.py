@@ -1,0 +1,98 @@
+"""The TensorFlow backend: `tf.function` and `tf.GradientTape`, or plain eager code to step through.
+
+Keras declares this backend not thread-safe: workers are processes, never threads.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from a3c.flat import Layout, Network, apply_network, build_optimizer
+from a3c.types import Transitions
+
+State = dict[str, Any]
+"""An optimizer's state: one flat vector per dtype."""
+
+
+def configure() -> None:
+    """Nothing: thread limits come by environment variables, before TensorFlow starts."""
+
+
+def place(array: np.ndarray) -> Any:
+    """Make `array` a tensor once, so that many calls can share it. It must not change afterwards."""
+    return tf.constant(array)
+
+
+def compile_policy(network: Network, eager: bool = False) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """Compile the policy head."""
+
+    def policy_parameters(weights, observations):
+        return apply_network(network, weights, observations)[0]
+
+    compiled = policy_parameters if eager else tf.function(policy_parameters, autograph=False)
+    return lambda weights, observations: compiled(weights, tf.constant(observations)).numpy()
+
+
+def compile_gradients(
+    network: Network, loss: Callable, global_clipnorm: float | None, eager: bool = False
+) -> Callable[[Any, Transitions], tuple[np.ndarray, dict[str, float]]]:
+    """Compile the gradient of `loss` with respect to the flat weights, clipped to a global norm."""
+
+    def clipped_gradient(weights, transitions):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            total, losses = loss(lambda observations: apply_network(network, weights, observations), transitions)
+        gradient = tape.gradient(total, weights)
+        norm = tf.norm(gradient)
+        if global_clipnorm is not None:
+            gradient = tf.clip_by_norm(gradient, global_clipnorm)
+        traced_names.update(names=(*losses, "gradient_norm"))
+        return gradient, tf.stack([*losses.values(), norm])
+
+    traced_names: dict[str, tuple[str, ...]] = {}
+    compiled = clipped_gradient if eager else tf.function(clipped_gradient, autograph=False)
+
+    def compute(weights, transitions):
+        tensors = Transitions(*map(tf.constant, transitions))
+        gradient, losses = compiled(tf.convert_to_tensor(weights), tensors)
+        return gradient.numpy(), dict(zip(traced_names["names"], losses.numpy().tolist(), strict=True))
+
+    return compute
+
+
+def compile_update(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, eager: bool = False
+) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
+    """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state.
+
+    Keras offers no stateless optimizers here, so the step assigns its arguments to the optimizer's
+    variables, applies the gradients and reads the variables back, all in one graph.
+    """
+    variables = build_optimizer(optimizer, model)
+    weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
+
+    def read() -> tuple[Any, State]:
+        weights = weights_layout.join([tf.identity(v.value) for v in variables])
+        return weights["float32"], state_layout.join([tf.identity(v.value) for v in optimizer.variables])
+
+    def step(weights, state, gradient):
+        arguments = weights_layout.split({"float32": weights}) + state_layout.split(state)
+        for variable, value in zip([*variables, *optimizer.variables], arguments, strict=True):
+            variable.assign(value)
+        optimizer.apply(weights_layout.split({"float32": gradient}), variables)
+        return read()
+
+    compiled = step if eager else tf.function(step, autograph=False)
+
+    def update(weights, state, gradient):
+        state = {dtype: tf.constant(vector) for dtype, vector in state.items()}
+        return compiled(tf.constant(weights), state, tf.constant(gradient))
+
+    return update, {dtype: vector.numpy().copy() for dtype, vector in read()[1].items()}
+
+
+saving = contextlib.nullcontext

@@ -1,0 +1,34 @@
+"""What `play` and `evaluate` share: the flags that name an agent, and loading it."""
+
+from typing import TYPE_CHECKING, Any
+
+from a3c.cli import parsing
+from a3c.errors import SettingError
+
+if TYPE_CHECKING:
+    from a3c.agent import Agent
+
+FIELDS = [
+    parsing.positional("agent", "A run directory, an environment id, or a .keras file (default: the newest run)."),
+    parsing.option("env_id", str | None, None, "Environment; default: the one the agent was trained on."),
+    parsing.option("model", str | None, None, "Your own model as module:Class, where the file does not name it."),
+    parsing.option("backend", str, "auto", "Keras backend: auto, jax or tensorflow."),
+    parsing.option("save_dir", str, "runs", "Where runs are looked for."),
+    parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),
+]
+
+
+def load(arguments: Any) -> "tuple[Agent, str, int]":
+    """The agent that the flags name, the file it came from, and the seed to use."""
+    from a3c import backend, runs, seeding
+    from a3c.imports import import_keras
+
+    if arguments.seed is not None and arguments.seed < 0:
+        raise SettingError("seed", arguments.seed, "an integer of at least 0")
+    file = runs.find(arguments.agent, arguments.save_dir)
+    backend.select(arguments.backend)
+    import_keras(plotting=False)
+    from a3c.agent import Agent
+
+    agent = Agent.load(file, arguments.env_id, arguments.model, arguments.backend)
+    return agent, str(file), seeding.fresh_seed() if arguments.seed is None else arguments.seed

@@ -1,0 +1,129 @@
+"""Flags: made from dataclasses by tyro, with its boxed errors turned into one sentence."""
+
+import contextlib
+import dataclasses
+import io
+import re
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from a3c.config import FIELDS
+from a3c.errors import UsageError
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], command: str, argv: list[str]) -> T:
+    """Parse `argv` into `cls`, whose docstring is the description.
+
+    Raises:
+        UsageError: for arguments that do not fit, in one sentence.
+        SystemExit: after `--help`.
+    """
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(cls, prog=f"a3c {command}", args=argv, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise UsageError(*_sentence(errors.getvalue(), command)) from None
+
+
+def _sentence(box: str, command: str) -> tuple[str, str, str]:
+    """What tyro's box says, as what was received, what was expected, and where to look."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ").strip() for line in box.splitlines()]
+    first = []
+    for line in lines[1:]:
+        if line.startswith(("─", "╰")):
+            break
+        first.append(line)
+    text = " ".join(first)
+    see = f"See a3c {command} --help."
+    if unknown := re.match(r"Unrecognized options: (\S+?),?( |$)", text):
+        close = re.search(r"Perhaps you meant: .*?(--[a-z0-9-]+)", " ".join(lines))
+        hint = f"Did you mean {close[1]}? " if close else ""
+        return f"{unknown[1]}", "an option of this command", hint + see
+    if choice := re.match(r"invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?),?\)", text):
+        return f"{choice[2]} {choice[1]}", f"one of {choice[3]}".replace("'", ""), see
+    if number := re.match(r"Error parsing (.*?): (?:invalid literal|could not convert).*: '(.*)'", text):
+        kind = "a number" if "float" in text else "an integer"
+        return f"{_long(number[1])} {number[2]}", kind, see
+    if wrong := re.match(r"Error parsing (.*?): .*\['(.*)'\]", text):
+        return f"{_long(wrong[1])} {wrong[2]}", "a value of its type", see
+    return text.rstrip("."), "arguments as a3c understands them", see
+
+
+def _long(names: str) -> str:
+    """The main name among `--lr/--learning-rate`, the one that is a setting's own."""
+    options = names.split("/")
+    own = [name for name in options if name.strip("-").replace("-", "_") in FIELDS]
+    return (own or options)[0]
+
+
+_METAVARS = {int | None: "INT", float | None: "FLOAT", str | None: "TEXT", str: "TEXT"}  # None is "not given"
+
+Field = tuple[str, Any, Any]
+"""Name, type and `dataclasses.field`, as `dataclasses.make_dataclass` takes them."""
+
+
+def positional(name: str, help: str) -> Field:
+    """An optional argument without a flag; None where it is not given."""
+    argument = tyro.conf.arg(help=help, metavar=f"[{name.upper()}]", help_behavior_hint="")
+    return name, Annotated[tyro.conf.Positional[str | None], argument], dataclasses.field(default=None)
+
+
+def switch(name: str, help: str) -> Field:
+    """A flag that is off unless it is given."""
+    argument = tyro.conf.arg(help=help, help_behavior_hint="")
+    return name, Annotated[bool, tyro.conf.FlagCreatePairsOff, argument], dataclasses.field(default=False)
+
+
+def option(name: str, kind: Any, default: Any, help: str) -> Field:
+    """A flag with a value."""
+    return name, Annotated[kind, tyro.conf.arg(help=help, metavar=_METAVARS.get(kind))], dataclasses.field(default=default)
+
+
+def setting_arguments(skip: tuple[str, ...] = ()) -> list[Field]:
+    """The settings of `Config` as flags, with help, range and the tutorial's spellings."""
+    return [
+        (
+            field.name,
+            Annotated[
+                field.type,
+                tyro.conf.arg(
+                    help=field.metadata["help"] + _range(field),
+                    aliases=field.metadata["aliases"],
+                    metavar=_METAVARS.get(field.type),
+                ),
+            ],
+            dataclasses.field(default=field.default),
+        )
+        for field in FIELDS.values()
+        if field.name not in skip
+    ]
+
+
+def _range(field: dataclasses.Field) -> str:
+    """The range of a setting in signs."""
+    low, above, high = (field.metadata[k] for k in ("at_least", "above", "at_most"))
+    signs = [f"{sign} {bound:g}" for sign, bound in (("≥", low), (">", above), ("≤", high)) if bound is not None]
+    return f" [{', '.join(signs)}]" if signs else ""
+
+
+def typed_settings(arguments: Any, argv: list[str]) -> dict[str, Any]:
+    """The settings that were typed, as opposed to left at their defaults, so that a preset can fill the rest."""
+    aliases = {alias: f.name for f in FIELDS.values() for alias in f.metadata["aliases"]}
+    typed = {}
+    for token in argv:
+        if not token.startswith("--"):
+            continue
+        flag = token.split("=")[0].replace("_", "-")
+        name = aliases.get(flag, flag.removeprefix("--").replace("-", "_"))
+        if name not in FIELDS:
+            name = name.removeprefix("no_")
+        if name in FIELDS:
+            typed[name] = getattr(arguments, name)
+    return typed
+

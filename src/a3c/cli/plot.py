@@ -1,0 +1,64 @@
+"""`a3c plot`: the learning curves of one or several runs in one picture."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from a3c import runs
+from a3c.cli import parsing
+from a3c.errors import UsageError
+
+Arguments = dataclasses.make_dataclass(
+    "Arguments",
+    [
+        (
+            "runs",
+            Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN...", help="Run directories.")],
+            dataclasses.field(default=()),
+        ),
+        parsing.option("output", str, "learning_curves.png", "The picture to write: .png, .svg or .pdf."),
+    ],
+)
+Arguments.__doc__ = "Draw the learning curves of one or several runs in one picture."
+
+
+def run(argv: list[str]) -> int:
+    """Parse, read, draw. Returns the exit code."""
+    arguments = parsing.parse(Arguments, "plot", argv)
+    output = Path(arguments.output)
+    if output.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"output {output}", "a file ending in .png, .svg or .pdf")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"output {output}", "a file in an existing directory")
+    if not arguments.runs:
+        raise UsageError("no run", "one or more run directories", "They are made by a3c train, in runs/.")
+    draw([Path(name) for name in arguments.runs], output)
+    print(output)
+    return 0
+
+
+def draw(directories: list[Path], output: Path) -> None:
+    """Draw the curves of these runs to `output`."""
+    from a3c.metrics import read_episodes
+    from a3c.plotting import Curve, learning_curve
+
+    configs = [runs.read_config(directory) for directory in directories]
+    curves = []
+    for directory, config in zip(directories, configs, strict=True):
+        try:
+            episodes = read_episodes(directory / "episodes.csv")
+        except (OSError, ValueError, IndexError) as error:
+            raise UsageError(f"run {directory}", "one with a readable episodes.csv", str(error)) from error
+        curves.append(Curve(f"{config.env_id} {directory.name}", episodes))
+    names = sorted({config.env_id for config in configs})
+    goals = {config.stop_return for config in configs}
+    baselines = {runs.read_result(directory).get("random_baseline") for directory in directories}
+    learning_curve(
+        curves,
+        output,
+        title=", ".join(names),
+        threshold=goals.pop() if len(goals) == 1 else None,
+        baseline=baselines.pop() if len(baselines) == 1 else None,
+    )

@@ -1,0 +1,48 @@
+"""`a3c random`: the baseline that every score is shown beside."""
+
+import dataclasses
+import json
+
+from a3c.cli import parsing
+from a3c.config import Config
+from a3c.errors import SettingError
+
+Arguments = dataclasses.make_dataclass(
+    "Arguments",
+    [
+        parsing.positional("env_id", "Gymnasium environment, also as module:EnvId (default: CartPole-v1)."),
+        parsing.option("episodes", int, 100, "How many episodes [≥ 1]."),
+        parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),
+        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+    ],
+)
+Arguments.__doc__ = "Play uniformly random actions: the baseline that every score is shown beside."
+
+
+def run(argv: list[str]) -> int:
+    """Parse, play, report. Returns the exit code."""
+    arguments = parsing.parse(Arguments, "random", argv)
+    return report(arguments.env_id or Config.env_id, arguments.episodes, arguments.seed, arguments.json)
+
+
+def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
+    """Play `episodes` and print what came of it."""
+    from a3c import envs, seeding
+    from a3c.evaluate import random_evaluation
+
+    if episodes < 1:
+        raise SettingError("episodes", episodes, "an integer of at least 1")
+    if seed is not None and seed < 0:
+        raise SettingError("seed", seed, "an integer of at least 0")
+    environment = envs.find(env_id)
+    seed = seeding.fresh_seed() if seed is None else seed
+    summary = random_evaluation(environment, episodes, seed).as_dict()
+    if as_json:
+        print(json.dumps({"env_id": env_id, "algorithm": "random", "seed": seed, "evaluation": summary}))
+        return 0
+    interval = f", 95% interval {summary['ci95'][0]:.1f} to {summary['ci95'][1]:.1f}" if summary["ci95"] else ""
+    print(
+        f"{env_id}: random actions earn {summary['mean']:.1f} on average over {episodes} episodes "
+        f"(std {summary['std']:.1f}, min {summary['min']:g}, max {summary['max']:g}{interval}), seed {seed}"
+    )
+    return 0

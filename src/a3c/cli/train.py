@@ -1,0 +1,115 @@
+"""`a3c train`: train an agent until its environment is solved."""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from typing import Annotated, Any
+
+import tyro
+
+from a3c import __version__
+from a3c.cli import parsing
+from a3c.config import Config, make_config
+
+# One dataclass from the settings, so that each is described in one place only.
+Arguments = dataclasses.make_dataclass(
+    "Arguments",
+    [
+        parsing.positional("env_id", "Gymnasium environment, also as module:EnvId (default: CartPole-v1)."),
+        *parsing.setting_arguments(skip=("env_id",)),
+        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        parsing.switch("quiet", "Show no progress."),
+    ],
+)
+Arguments.__doc__ = """Train an agent until its environment is solved, or a limit is reached.
+
+Settings that are not typed come from the environment's preset, where there is one, and otherwise are the
+defaults shown here. Models, metrics and the learning curve go into a run directory."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, train, report. Returns the exit code."""
+    arguments = parsing.parse(Arguments, "train", argv)
+    given = parsing.typed_settings(arguments, argv)
+    if arguments.env_id is not None:
+        given["env_id"] = arguments.env_id
+    config = make_config(**given)
+    if config.algorithm == "random":
+        from a3c.cli import random
+
+        return random.report(config.env_id, config.max_episodes or 100, config.seed, arguments.json)
+    stream = sys.stderr if arguments.json else sys.stdout
+    if not arguments.quiet:
+        print(f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …", file=stream, flush=True)
+    return _train(config, arguments.json, arguments.quiet, stream)
+
+
+def _train(config: Config, as_json: bool, quiet: bool, stream: Any) -> int:
+    from a3c import backend, display, engines
+    from a3c.imports import import_keras
+
+    started = process_start()
+    config = engines.resolve(config)
+    backend.select(config.backend)
+    if config.engine == "serial":
+        os.environ.update(backend.SINGLE_THREADED)  # one order of additions, one result
+    engines.prepare(config)  # workers' imports go on beside ours
+    import_keras(plotting=False)
+    from a3c.train import settle, train
+
+    config, _ = settle(config)
+    shown = display.choose(stream, quiet)
+    shown.note(_header(config))
+    result = train(config, display=shown, process_started=started)
+    summary = result.summary
+    if not quiet:
+        print(_verdict(summary, result.interrupted), file=stream, flush=True)
+    if as_json:
+        print(json.dumps(summary), flush=True)
+    return 130 if result.interrupted else 0
+
+
+def process_start() -> float:
+    """`time.monotonic()` of the moment this process was created, where the system tells; else now."""
+    try:
+        with open("/proc/self/stat") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        return time.monotonic() - age
+    except (OSError, ValueError, AttributeError):
+        return time.monotonic()
+
+
+def _header(config: Config) -> str:
+    """What was decided, in two lines."""
+    workers = f"{config.workers} worker{'s' if config.workers != 1 else ''}"
+    goal = "no threshold" if config.stop_return is None else f"goal {config.stop_return:g}"
+    return (
+        f"{config.algorithm} on {config.backend}, {config.engine} engine, {workers} × "
+        f"{config.envs_per_worker} environments, t_max {config.t_max}, {config.optimizer} "
+        f"{config.learning_rate:g}, γ {config.gamma:g}, λ {config.gae_lambda:g}, seed {config.seed}, {goal}"
+    )
+
+
+def _verdict(summary: dict[str, Any], interrupted: bool) -> str:
+    """How the run ended, for a person."""
+    lines = []
+    if summary["solved"]:
+        lines.append(
+            f"Solved after {summary['steps']:,} steps, {summary['episodes']:,} episodes and "
+            f"{summary['train_seconds']:.1f} s of training ({summary['steps_per_second']:,.0f} steps/s)."
+        )
+    else:
+        how = "Stopped" if interrupted else "Limit reached"
+        lines.append(f"{how} after {summary['steps']:,} steps and {summary['train_seconds']:.1f} s; not solved.")
+    evaluation = summary["evaluation"]
+    if evaluation is not None:
+        spread = f" ± {(evaluation['ci95'][1] - evaluation['mean']):.1f}" if evaluation["ci95"] else ""
+        lines.append(
+            f"Best agent: {evaluation['mean']:.1f}{spread} over {evaluation['episodes']} fresh episodes"
+            + (f" (random: {summary['random_baseline']:.1f})." if summary["random_baseline"] is not None else ".")
+        )
+    lines.append(f"Saved in {summary['run_dir']}; watch it with: a3c play {summary['run_dir']}")
+    return "\n".join(lines)

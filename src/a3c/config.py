@@ -1,0 +1,215 @@
+"""The settings of a training run: names, types, ranges and help in one place. No Keras import.
+
+The command line, the library, the presets and `config.toml` all read this one class.
+"""
+
+import dataclasses
+import math
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from a3c.errors import SettingError, UsageError
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    note: str = "",
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that carries its help, its range and the tutorial's spellings of its flag."""
+    metadata = dict(help=help, at_least=at_least, above=above, at_most=at_most, note=note, aliases=aliases)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`."""
+
+    env_id: str = setting("CartPole-v1", "Gymnasium environment, also as module:EnvId.")
+    preset: str = setting("auto", "auto (the environment's own, if there is one), none, a name, or a TOML file.")
+    algorithm: Literal["a3c", "random"] = setting("a3c", "Learning algorithm; random only plays the baseline.")
+    backend: Literal["auto", "jax", "tensorflow"] = setting("auto", "Keras backend.")
+    engine: Literal["auto", "serial", "processes"] = setting(
+        "auto", "How workers run; serial is one worker in this process, reproducible bit for bit from a seed."
+    )
+    workers: int | None = setting(None, "Parallel workers; default: usable cores.", at_least=1, at_most=1024)
+    envs_per_worker: int = setting(16, "Environments each worker steps together (1: the paper's).", at_least=1)
+    t_max: int = setting(
+        20, "Steps between updates.", at_least=1, note="the paper uses 5", aliases=("--update-freq",)
+    )
+    model: str | None = setting(None, "Your own model as module:Class; default: towers of dense layers.")
+    hidden_units: tuple[int, ...] = setting((64, 64), "Units of each hidden layer.", at_least=1)
+    activation: str = setting("tanh", "Activation of the hidden layers, any name that Keras knows.")
+    shared_tower: bool = setting(False, "One tower for policy and value instead of one each.")
+    optimizer: Literal["adam", "rmsprop"] = setting("adam", "Shared optimizer; rmsprop is the paper's.")
+    learning_rate: float = setting(1e-3, "Step size of the shared optimizer.", above=0, aliases=("--lr",))
+    anneal: bool = setting(False, "Lower the learning rate linearly to 0 at max-steps, as the paper does.")
+    gamma: float = setting(0.99, "Discount factor.", at_least=0, at_most=1)
+    gae_lambda: float = setting(
+        1.0, "Weight of longer returns; 1: the paper's n-step returns, below 1: GAE.", at_least=0, at_most=1
+    )
+    entropy_coefficient: float = setting(0.01, "Weight of the entropy bonus.", at_least=0)
+    value_coefficient: float = setting(0.5, "Weight of the squared value error.", at_least=0)
+    global_clipnorm: float | None = setting(0.5, "Largest gradient norm; None: no clipping.", above=0)
+    max_episodes: int | None = setting(None, "Stop after so many episodes.", at_least=1, aliases=("--max-eps",))
+    max_steps: int | None = setting(1_000_000, "Stop after so many environment steps.", at_least=1)
+    stop_return: float | None = setting(
+        None, "Mean return of 100 episodes that counts as solved; default: the environment's reward_threshold."
+    )
+    evaluation_episodes: int = setting(100, "Episodes of each evaluation.", at_least=1)
+    seed: int | None = setting(None, "Seed of everything; default: drawn and recorded.", at_least=0)
+    save_dir: str = setting("runs", "Where run directories are made.")
+    eager: bool = setting(False, "Run uncompiled, to step through the code in a debugger.")
+    locking: bool = setting(True, "Update the shared parameters under a lock; off: lock-free (Hogwild).")
+
+    def __post_init__(self):
+        for f in dataclasses.fields(self):
+            _check(f, getattr(self, f.name))
+        if self.anneal and self.max_steps is None:
+            raise SettingError("anneal", True, "max-steps to be set, since the rate reaches 0 there")
+
+    def replace(self, **changes: Any) -> "Config":
+        """A copy with `changes`; unknown names raise `UsageError`."""
+        check_names(changes, "setting")
+        return dataclasses.replace(self, **changes)
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+
+
+def check_names(settings: dict[str, Any], what: str) -> None:
+    """Raise `UsageError` for a name that is no setting, with the closest one."""
+    for name in settings:
+        if name not in FIELDS:
+            import difflib
+
+            close = difflib.get_close_matches(name, FIELDS, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"Settings: {', '.join(FIELDS)}."
+            raise UsageError(f"{what} {name}", "the name of a setting", hint)
+
+
+def _check(f: dataclasses.Field, value: Any) -> None:
+    """Raise `SettingError` where `value` is not of the field's type or outside its range."""
+    if value is None and type(None) in typing.get_args(f.type):
+        return
+    expected = _expectation(f)
+    if typing.get_origin(f.type) is Literal:
+        good = value in typing.get_args(f.type)
+    elif f.name == "hidden_units":
+        good = isinstance(value, tuple) and all(_is_number(v, int) and _in_range(f, v) for v in value)
+    elif _scalar_type(f) in (int, float):
+        good = _is_number(value, _scalar_type(f)) and _in_range(f, value)
+    else:
+        good = isinstance(value, _scalar_type(f)) and value != ""
+    if not good:
+        raise SettingError(f.name, value, expected)
+
+
+def _scalar_type(f: dataclasses.Field) -> type:
+    """The type of a field without `None`."""
+    choices = [t for t in typing.get_args(f.type) if t is not type(None)]
+    return choices[0] if choices else typing.cast(type, f.type)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))
+
+
+def _in_range(f: dataclasses.Field, value: float) -> bool:
+    at_least, above, at_most = (f.metadata[k] for k in ("at_least", "above", "at_most"))
+    return (
+        (at_least is None or value >= at_least)
+        and (above is None or value > above)
+        and (at_most is None or value <= at_most)
+    )
+
+
+def _expectation(f: dataclasses.Field) -> str:
+    """The sentence that an error gives for this field: its type and range in words."""
+    if typing.get_origin(f.type) is Literal:
+        return "one of " + ", ".join(typing.get_args(f.type))
+    kind = _scalar_type(f)
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[kind]
+    if f.name == "hidden_units":
+        words = "integers"
+    low, above, high = (f.metadata[k] for k in ("at_least", "above", "at_most"))
+    bounds = " and".join(
+        f" {phrase} {bound:g}"
+        for phrase, bound in (("of at least", low), ("above", above), ("at most", high))
+        if bound is not None
+    )
+    note = f" ({f.metadata['note']})" if f.metadata["note"] else ""
+    return words + bounds + note
+
+
+# -- presets ------------------------------------------------------------------------------------------------
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    folder = resources.files("a3c") / "presets"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
+    """The settings of a preset.
+
+    Args:
+        preset: `auto`, `none`, the name of a shipped preset, or the path of a TOML file.
+        env_id: The environment that `auto` looks for.
+
+    Returns:
+        The preset's name (`none` where there is none) and its settings.
+    """
+    if preset == "auto":
+        preset = env_id if env_id in preset_names() else "none"
+    if preset == "none":
+        return "none", {}
+    if preset in preset_names():
+        text = (resources.files("a3c") / "presets" / f"{preset}.toml").read_text()
+    elif preset.endswith(".toml") and Path(preset).is_file():
+        text = Path(preset).read_text()
+    else:
+        raise SettingError("preset", preset, f"auto, none, a TOML file or one of {', '.join(preset_names())}")
+    try:
+        settings = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"preset {preset}", f"a TOML file; it breaks off with: {error}") from error
+    return preset, settings_from_toml(settings, f"preset {preset}: setting")
+
+
+def settings_from_toml(settings: dict[str, Any], what: str) -> dict[str, Any]:
+    """Settings as read from TOML, with lists made tuples and integers made floats where a float belongs."""
+    check_names(settings, what)
+    return {name: from_plain(name, value) for name, value in settings.items()}
+
+
+def from_plain(name: str, value: Any) -> Any:
+    """One setting as TOML or a user gave it, in the type that `Config` keeps: list to tuple, int to float."""
+    if isinstance(value, list):
+        return tuple(value)
+    if _scalar_type(FIELDS[name]) is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def make_config(**given: Any) -> Config:
+    """Defaults, overridden by the preset, overridden by what was `given`.
+
+    `preset="tutorial"` may also choose the environment; an `env_id` that is given wins.
+    """
+    given = settings_from_toml(given, "setting")
+    env_id = given.get("env_id", Config.env_id)
+    name, preset = load_preset(given.get("preset", "auto"), env_id)
+    return Config(**{**preset, **given, "preset": name})

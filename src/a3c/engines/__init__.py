@@ -1,0 +1,95 @@
+"""The engine seam: how workers are started, and what kind of store they are handed.
+
+`serial.py`: one worker in this process. `processes.py`: worker processes around shared memory. A further
+engine is one more file with the same two methods, `run` and `close`, and a line in `start`.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from a3c.config import Config
+from a3c.errors import SettingError
+from a3c.store import Master
+from a3c.types import Report
+
+if TYPE_CHECKING:
+    from a3c.engines.job import Job
+
+
+class Engine(Protocol):
+    """Workers, started and watched."""
+
+    store: Master
+    training_started: float | None
+    """`time.monotonic()` when the first worker began its first rollout; None before."""
+
+    def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
+        """Train until the store is stopped or reaches its limit of steps, and every worker has left.
+
+        Args:
+            on_report: Called with every report of every worker.
+            on_tick: Called many times a second, reports or not.
+
+        Raises:
+            RunError: when a worker fails or is killed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Leave nothing running."""
+        ...
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, and the quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def resolve(config: Config) -> Config:
+    """`config` with engine and number of workers decided.
+
+    Raises:
+        SettingError: for more than one worker on the serial engine.
+    """
+    engine, workers = config.engine, config.workers
+    if engine == "serial" and workers not in (None, 1):
+        raise SettingError("workers", workers, "1 with the serial engine", "Choose --engine processes for more.")
+    if workers is None:
+        workers = 1 if engine == "serial" else usable_cores()
+    if engine == "auto":
+        engine = "serial" if workers == 1 else "processes"
+    return dataclasses.replace(config, engine=engine, workers=workers)
+
+
+def prepare(config: Config) -> None:
+    """Start what takes a while and needs no Keras here, before the master imports Keras."""
+    if config.engine == "processes":
+        from a3c.engines import processes
+
+        processes.prepare()
+
+
+def start(job: "Job", weights: np.ndarray) -> Engine:
+    """Start the workers of the engine that `job.config` names.
+
+    Args:
+        job: What the workers do.
+        weights: [P] float32, the first global parameters.
+    """
+    if job.config.engine == "serial":
+        from a3c.engines.serial import SerialEngine as Chosen
+    else:
+        from a3c.engines.processes import ProcessEngine as Chosen
+    return Chosen(job, weights)

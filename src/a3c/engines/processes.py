@@ -1,0 +1,159 @@
+"""The process engine: workers in processes of their own, around a store in shared memory.
+
+Workers are forked from a server that has imported Keras but started nothing; where that is missing they
+are spawned. They end by themselves when the master is gone, however it ended.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from a3c import backend
+from a3c.errors import RunError
+from a3c.types import Report
+
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_TICK = 0.05  # seconds between ticks when no report comes
+_PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is ended
+
+
+def prepare() -> None:
+    """Start the server that workers are forked from; it imports Keras while the master does the same.
+
+    Raises:
+        RunError: in a worker that is re-importing a main script which trains without a guard.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RunError("Training began while a worker was importing your script: put it under if __name__ == '__main__':")
+    if _METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        multiprocessing.get_context(_METHOD).set_forkserver_preload(["a3c.engines.preload"])
+        with _environment(backend.SINGLE_THREADED):
+            forkserver.ensure_running()
+
+
+class _environment:  # noqa: N801 - reads as a verb
+    """Environment variables set meanwhile, for processes started meanwhile."""
+
+    def __init__(self, variables: dict[str, str]):
+        self._variables = variables
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in self._variables}
+        os.environ.update(self._variables)
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+class ProcessEngine:
+    """Starts worker processes and listens to them; see `engines.Engine`."""
+
+    def __init__(self, job: Any, weights: np.ndarray):
+        from a3c.store.shared import SharedStore
+
+        prepare()
+        config = job.config
+        framework = backend.load()
+        _, state = job.make_update(framework, job.make_network())
+        self.store = SharedStore(weights, state, config.workers, config.max_steps, config.locking)
+        self.training_started: float | None = None
+        self._processes: list[Any] = []
+        self._connections: list[Connection] = []
+        context = multiprocessing.get_context(_METHOD)
+        with _environment(backend.SINGLE_THREADED):
+            for worker in range(config.workers):
+                ours, theirs = context.Pipe(duplex=False)
+                arguments = (job, self.store, theirs, worker)
+                process = context.Process(target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True)
+                process.start()
+                theirs.close()
+                self._processes.append(process)
+                self._connections.append(ours)
+
+    def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
+        """Listen until every worker has left."""
+        listening = {c: worker for worker, c in enumerate(self._connections)}
+        while listening:
+            for ready in connection.wait(list(listening), timeout=_TICK):
+                assert isinstance(ready, Connection)
+                worker = listening[ready]
+                try:
+                    kind, content = ready.recv()
+                except EOFError:
+                    raise RunError(self._obituary(worker)) from None
+                if kind == "report":
+                    on_report(content)
+                elif kind == "ready":
+                    self.training_started = self.training_started or time.monotonic()
+                elif kind == "failed":
+                    raise RunError(f"worker {worker} failed:\n{content}")
+                else:
+                    del listening[ready]
+            on_tick()
+
+    def _obituary(self, worker: int) -> str:
+        """What became of a worker that left without a word."""
+        process = self._processes[worker]
+        process.join(_PATIENCE)
+        code = process.exitcode
+        if code is not None and code < 0:
+            return f"worker {worker} killed (signal {-code})"
+        return f"worker {worker} ended unexpectedly (exit code {code}); its message stands above"
+
+    def close(self) -> None:
+        """Stop the workers, and end those that do not leave in time."""
+        self.store.stop()
+        deadline = time.monotonic() + _PATIENCE
+        for end in self._connections:
+            end.close()  # a worker that is blocked on sending is woken by this
+        for process in self._processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+# -- in the worker process --------------------------------------------------------------------------------
+
+
+def _main(job: Any, store: Any, link: Connection, worker: int) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
+    threading.Thread(target=_leave_with_the_master, daemon=True).start()
+    try:
+        from a3c.worker import work
+
+        framework = backend.load()
+        network = job.make_network()
+        update, _ = job.make_update(framework, network)
+        sampler, learn = job.make_worker(framework, network, framework.place(store.weights()), worker)
+        store.attach(worker, update, framework.place, lambda report: link.send(("report", report)))
+        link.send(("ready", None))
+        work(store, sampler, learn)
+        store.flush()
+        link.send(("left", None))
+        sampler.close()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the master stopped listening: it is ending the run
+    except Exception:
+        link.send(("failed", traceback.format_exc()))
+
+
+def _leave_with_the_master() -> None:
+    """Wait for the master's end, whatever the reason, and end this process with it."""
+    master = multiprocessing.parent_process()
+    assert master is not None
+    connection.wait([master.sentinel])
+    os._exit(1)

@@ -1,0 +1,126 @@
+"""Gymnasium environments: finding them, checking what they need, making them in batches.
+
+Nothing here imports Keras.
+"""
+
+import difflib
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from a3c.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the rest of the system needs to know of an environment. Can be sent to another process."""
+
+    spec: EnvSpec
+    observation_shape: tuple[int, ...]
+    num_actions: int
+    vectorized: bool
+    """Whether it has its own vector implementation, which steps many copies at once."""
+
+    @property
+    def id(self) -> str:
+        """The id it is registered under."""
+        return self.spec.id
+
+    @property
+    def reward_threshold(self) -> float | None:
+        """The mean return of 100 episodes at which its authors call it solved, if they say."""
+        return None if self.spec.reward_threshold is None else float(self.spec.reward_threshold)
+
+
+def find(env_id: str) -> Environment:
+    """Look an environment up by its id, or by `module:EnvId`, and check that it can be trained on.
+
+    Raises:
+        UsageError: if there is none, it cannot be made, or its spaces are not supported.
+    """
+    spec = _find_spec(env_id)
+    vectorized = spec.vector_entry_point is not None
+    try:
+        env = make_vector(spec, 1, vectorized)
+    except Exception as error:
+        raise UsageError(f"environment {env_id}", "one that can be made", f"Making it failed: {error}") from error
+    try:
+        if vectorized and env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
+            vectorized = False  # single copies, stepped one by one, always reset as this package needs it
+        observation, action = env.single_observation_space, env.single_action_space
+        _check_spaces(env_id, observation, action)
+        assert isinstance(action, gym.spaces.Discrete)
+        assert observation.shape is not None
+        return Environment(spec, observation.shape, int(action.n), vectorized)
+    finally:
+        env.close()
+
+
+def _find_spec(env_id: str) -> EnvSpec:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does, so that module:EnvId finds a file of yours
+    module, _, name = env_id.rpartition(":")
+    try:
+        with _no_version_advice():
+            if module:
+                __import__(module)
+            return gym.spec(name)
+    except ImportError as error:
+        fix = f"Importing {module} failed: {error}."
+        raise UsageError(f"environment {env_id}", "module:EnvId with a module that can be imported", fix) from error
+    except (gym.error.Error, ValueError) as error:
+        close = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
+        fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
+        raise UsageError(f"environment {env_id}", "the id of a registered environment", fix) from error
+
+
+def _check_spaces(env_id: str, observation: gym.Space, action: gym.Space) -> None:
+    """Refuse, by name, what the networks and the policy of this version do not handle."""
+    spaces = gym.spaces
+    if not isinstance(observation, spaces.Box):
+        fix = {
+            spaces.Discrete: "Wrap it to one-hot vectors (gymnasium.wrappers.TransformObservation).",
+        }.get(type(observation), "Wrap it with gymnasium.wrappers.FlattenObservation.")
+        raise UsageError(f"{env_id} with observations {observation}", "vectors: Box of shape (n,)", fix)
+    if len(observation.shape) != 1:
+        kind = "images" if len(observation.shape) in (2, 3) else f"{len(observation.shape)} dimensions"
+        raise UsageError(
+            f"{env_id} with observations {_brief(observation)}",
+            f"vectors, Box of shape (n,), not {kind}",
+            "Images are not supported yet; gymnasium.wrappers.FlattenObservation makes them vectors.",
+        )
+    if not isinstance(action, spaces.Discrete):
+        kind = "Continuous" if isinstance(action, spaces.Box) else type(action).__name__
+        fix = f"{kind} actions are not supported yet; wrap them to a list of choices (ActionWrapper)."
+        raise UsageError(f"{env_id} with actions {action}", "Discrete actions", fix)
+
+
+def _brief(box: gym.spaces.Box) -> str:
+    return f"Box(shape={box.shape}, {box.dtype})"
+
+
+def _no_version_advice() -> warnings.catch_warnings:
+    """Silence the advice to move to a newer version: the user's choice of version is deliberate."""
+    return warnings.catch_warnings(action="ignore", category=UserWarning)
+
+
+def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool) -> VectorEnv:
+    """`num_envs` copies with next-step autoreset, by the environment's own vector code if it has any."""
+    with _no_version_advice():
+        if vectorized:
+            return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point")
+        options: dict[str, Any] = dict(copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=options)
+
+
+def make_single(spec: EnvSpec, render_mode: str | None) -> gym.Env:
+    """One copy, to be watched."""
+    with _no_version_advice():
+        return gym.make(spec, render_mode=render_mode)
+

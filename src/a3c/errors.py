@@ -1,0 +1,40 @@
+"""The errors a user can meet: each says what was received, what was expected, and how to fix it.
+
+Raised everywhere; the command line turns them into one or two lines and an exit code.
+"""
+
+
+class A3CError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class UsageError(A3CError):
+    """The request cannot be carried out as made. Exit code 2.
+
+    Args:
+        received: What was given, as the user would recognise it.
+        expected: What would have been acceptable.
+        fix: What to do about it, if `expected` does not already say so.
+    """
+
+    def __init__(self, received: str, expected: str, fix: str = ""):
+        self.received, self.expected, self.fix = received, expected, fix
+        super().__init__(f"{received}: expected {expected}" + (f"\n{fix}" if fix else ""))
+
+
+class SettingError(UsageError):
+    """A setting with a value outside its type or range. `as_flag` spells it as on the command line."""
+
+    def __init__(self, name: str, value: object, expected: str, fix: str = ""):
+        self.name, self.value = name, value
+        super().__init__(f"{name}={value!r}", expected, fix)
+
+    def as_flag(self) -> str:
+        """The same message with the setting written as the flag that the user typed."""
+        flag = "--" + self.name.replace("_", "-")
+        value = " ".join(map(str, self.value)) if isinstance(self.value, tuple) else self.value
+        return f"{flag} {value}: expected {self.expected}" + (f"\n{self.fix}" if self.fix else "")
+
+
+class RunError(A3CError):
+    """A fault while a run was under way, such as a worker that died. Exit code 1."""

@@ -1,0 +1,171 @@
+"""When to evaluate, which parameters are the best, and whether the environment is solved.
+
+Training returns are those of a policy that explores and changes; the number to trust comes from
+evaluations with fixed parameters, in environments of their own. Called by the master.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from a3c.envs import Environment
+from a3c.evaluate import Evaluation, Evaluator, random_evaluation
+from a3c.seeding import integer_seed
+
+_MANY_STEPS = 5_000  # a baseline of 20 episodes longer than this in all is long enough
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters under judgement."""
+
+    weights: np.ndarray
+    """[P] float32."""
+    steps: int
+    reached: bool
+    """Whether the mean of the last 100 training episodes had reached the threshold."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an evaluation said of a candidate."""
+
+    candidate: Candidate
+    evaluation: Evaluation
+    confirmation: Evaluation | None
+    """A second evaluation with other seeds, made where the first reached the threshold."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return by which candidates are compared."""
+        return self.evaluation.mean
+
+
+class Judge:
+    """Decides when to evaluate, and keeps the best parameters.
+
+    A candidate counts as solving when the last 100 training episodes reach the threshold on average, a
+    separate evaluation does, and so does a second one with other seeds: the first to pass of many tries
+    would often pass by luck alone.
+
+    Args:
+        environment: Judged in copies of its own.
+        policy: `f(weights, observations) -> logits`.
+        place: Puts weights where the backend computes.
+        episodes: Episodes per evaluation.
+        threshold: The mean return that counts as solved; None: nothing does.
+        seed: The run's seed.
+        concurrent: Evaluate on a thread of its own, while training goes on.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        policy: Callable[[Any, np.ndarray], np.ndarray],
+        place: Callable[[np.ndarray], Any],
+        episodes: int,
+        threshold: float | None,
+        seed: int,
+        concurrent: bool,
+    ):
+        self._environment, self._place, self._seed = environment, place, seed
+        self._evaluator = Evaluator(environment, policy, episodes)
+        self._threshold = threshold
+        self._executor = ThreadPoolExecutor(1, "a3c-judge") if concurrent else None
+        self._pending: Future[Verdict] | None = None
+        self._evaluations = 0
+        self._next_steps = 0  # evaluate no earlier than this
+        self._next_reached = 0  # the same, while the threshold is reached
+        self.best: Verdict | None = None
+
+    def warm_up(self, weights: np.ndarray) -> None:
+        """Compile the policy. To be called on the main thread, where Keras was set up."""
+        self._evaluator.warm_up(self._place(weights))
+
+    def baseline(self) -> "Future[Evaluation]":
+        """Random play: 100 episodes, or 20 where they are long."""
+
+        def play() -> Evaluation:
+            first = random_evaluation(self._environment, 20, integer_seed(self._seed, "baseline", 0))
+            if first.lengths.sum() > _MANY_STEPS:
+                return first
+            return random_evaluation(self._environment, 100, integer_seed(self._seed, "baseline", 1))
+
+        return self._submit(play)
+
+    def reached(self, mean_return_100: float | None) -> bool:
+        """Whether the training returns call for a decision."""
+        return None not in (mean_return_100, self._threshold) and mean_return_100 >= self._threshold  # type: ignore[operator]
+
+    def due(self, steps: int, mean_return_100: float | None) -> bool:
+        """Whether to evaluate now."""
+        if self._pending is not None or mean_return_100 is None:
+            return False
+        return steps >= (self._next_reached if self.reached(mean_return_100) else self._next_steps)
+
+    def submit(self, candidate: Candidate) -> None:
+        """Begin to judge `candidate`; `verdict` tells when it is done."""
+        self._pending = self._submit(lambda: self._judge(candidate))
+
+    @property
+    def pending(self) -> bool:
+        """Whether a candidate is being judged, or its verdict waits to be taken."""
+        return self._pending is not None
+
+    def verdict(self) -> Verdict | None:
+        """The verdict on the last candidate, once, when it is there; updates `best`."""
+        if self._pending is None or not self._pending.done():
+            return None
+        verdict, self._pending = self._pending.result(), None
+        steps, cost = verdict.candidate.steps, int(verdict.evaluation.lengths.sum())
+        # Periodic evaluations cost at most a third of all steps; retries of a threshold nearly reached come
+        # sooner, since training is about to end.
+        self._next_steps = max(int(1.5 * steps), steps + 2 * cost)
+        self._next_reached = steps + max(steps // 20, cost // 4)
+        if self._is_better(verdict):
+            self.best = verdict
+        return verdict
+
+    def solves(self, verdict: Verdict) -> bool:
+        """Whether this verdict ends the training."""
+        return (
+            verdict.candidate.reached
+            and verdict.confirmation is not None
+            and self._threshold is not None
+            and verdict.confirmation.mean >= self._threshold
+        )
+
+    def final(self, weights: np.ndarray) -> Evaluation:
+        """An evaluation with seeds that chose nothing: the number to report."""
+        return self._evaluator.evaluate(self._place(weights), "greedy", integer_seed(self._seed, "final"))
+
+    def close(self) -> None:
+        """Finish what is under way, and close the environments."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+        self._evaluator.close()
+
+    def _is_better(self, verdict: Verdict) -> bool:
+        if self.best is None or self.solves(verdict):
+            return True
+        return verdict.mean >= self.best.mean and not self.solves(self.best)
+
+    def _judge(self, candidate: Candidate) -> Verdict:
+        weights = self._place(candidate.weights)
+        self._evaluations += 1
+        seeds = (integer_seed(self._seed, "evaluation", 2 * self._evaluations + i) for i in range(2))
+        evaluation = self._evaluator.evaluate(weights, "greedy", next(seeds))
+        confirmation = None
+        if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
+            confirmation = self._evaluator.evaluate(weights, "greedy", next(seeds))
+        return Verdict(candidate, evaluation, confirmation)
+
+    def _submit(self, task: Callable[[], Any]) -> Future:
+        if self._executor is not None:
+            return self._executor.submit(task)
+        future: Future = Future()
+        future.set_result(task())
+        return future

@@ -1,0 +1,123 @@
+"""Watching an agent: one episode, step by step, in a window or as a film."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from a3c import envs, sampling, seeding
+from a3c.errors import UsageError
+from a3c.types import Episode
+
+OnStep = Callable[[int, float, int], None]
+"""Called with the number of the step from 1, its reward and its action."""
+
+
+def play_episode(
+    environment: envs.Environment,
+    policy: Callable[[Any, np.ndarray], np.ndarray],
+    weights: Any,
+    *,
+    sampled: bool = False,
+    seed: int = 0,
+    window: bool = False,
+    video: Path | None = None,
+    on_step: OnStep | None = None,
+) -> Episode:
+    """Play one episode to its end.
+
+    Args:
+        environment: What to play.
+        policy: `f(weights, observations [1, *O]) -> logits [1, A]`.
+        weights: The parameters, placed where the backend computes.
+        sampled: Draw actions from the policy; else take the most probable ones.
+        seed: Seed of the environment and of the draws.
+        window: Show it on the screen while it is played.
+        video: Write it to this file, `.mp4` or `.gif`.
+        on_step: Called after each step.
+
+    Raises:
+        UsageError: if the environment cannot be shown that way, or the film cannot be written.
+    """
+    if video is not None:
+        check_video(video)
+    render_mode = "rgb_array" if video is not None else "human" if window else None
+    env = envs.make_single(environment.spec, render_mode)
+    if render_mode is not None and render_mode not in env.metadata.get("render_modes", []):
+        env.close()
+        raise UsageError(f"{environment.id} to be shown as {render_mode}", "an environment that can draw itself")
+    try:
+        episode, frames = _run(env, policy, weights, sampled, seed, video is not None, on_step)
+    finally:
+        env.close()
+    if video is not None:
+        write_video(video, frames, env.metadata.get("render_fps", 30))
+    return episode
+
+
+def _run(env, policy, weights, sampled, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
+    generator = seeding.generator(seed, "play")
+    start = int(env.action_space.start)
+    observation, _ = env.reset(seed=seeding.integer_seed(seed, "play"))
+    frames = [env.render()] if record else []
+    total, length, done = 0.0, 0, False
+    while not done:
+        logits = policy(weights, np.asarray(observation, np.float32)[None])
+        if sampled:
+            logits = logits + sampling.gumbel_noise(generator, logits.shape)
+        action = int(sampling.greedy(logits)[0]) + start
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, length, done = total + float(reward), length + 1, terminated or truncated
+        if record:
+            frames.append(env.render())
+        if on_step is not None:
+            on_step(length, float(reward), action)
+    return Episode(total, length), frames
+
+
+def has_display() -> bool:
+    """Whether a window would be seen: SDL draws happily into nothing, so it must be asked first."""
+    if os.environ.get("SDL_VIDEODRIVER") == "dummy":
+        return False
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def check_video(path: Path) -> None:
+    """Raise `UsageError`, before anything is played, for a film that could not be written."""
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        raise UsageError(f"video {path}", "a file ending in .mp4 or .gif")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"video {path}", "a file in an existing directory")
+    if path.suffix.lower() == ".mp4":
+        try:
+            import av  # noqa: F401
+        except ImportError as error:
+            fix = "Install it with: pip install 'a3c[video]', or write a .gif, which needs nothing more."
+            raise UsageError(f"video {path}", "PyAV to be installed for .mp4", fix) from error
+
+
+def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
+    """Write frames [H, W, 3] uint8 to a `.gif` or `.mp4`."""
+    if path.suffix.lower() == ".gif":
+        from PIL import Image
+
+        images = [Image.fromarray(frame) for frame in frames]
+        # Viewers slow down frames shorter than 20 ms.
+        duration = max(20, round(1000 / fps))
+        images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
+        return
+    import av
+
+    height, width = (size // 2 * 2 for size in frames[0].shape[:2])  # the codec wants even sizes
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=round(fps))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            picture = np.ascontiguousarray(frame[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))

@@ -1,0 +1,54 @@
+"""Targets for values and advantages: pure functions on `keras.ops`, time-major `[T, B]`.
+
+`discounts[t]` is γ·(1 − terminated[t]): nothing follows a terminal state. `continues[t]` is
+1 − truncated[t]: a truncated episode still bootstraps from the value of its last observation, but what
+the array holds after it belongs to another episode and must not flow back.
+"""
+
+from typing import Any
+
+from keras import ops
+
+
+def lambda_returns(rewards: Any, discounts: Any, continues: Any, values: Any, gae_lambda: float = 1.0) -> Any:
+    """Mixtures of n-step returns, by one backward recursion.
+
+        G[t] = r[t] + discounts[t] · ((1 − c[t]) · V[t+1] + c[t] · G[t+1]),  c[t] = λ · continues[t]
+        G[T] = V[T]
+
+    With λ = 1 this is the n-step return of A3C (Mnih et al. 2016, Algorithm S3: R ← r + γR), each step
+    bootstrapping as far ahead as the rollout reaches. With λ < 1, G − V is the generalized advantage
+    estimate (Schulman et al. 2016, equation 16).
+
+    Args:
+        rewards: [T, B].
+        discounts: [T, B], γ·(1 − terminated).
+        continues: [T, B], 1 − truncated.
+        values: [T + 1, B], the last row being the bootstrap value.
+        gae_lambda: λ in [0, 1].
+
+    Returns:
+        [T, B].
+
+    Raises:
+        ValueError: if the shapes do not fit each other.
+    """
+    check_shapes(rewards=rewards, discounts=discounts, continues=continues, next_values=values[1:])
+    mixing = gae_lambda * continues
+    known = rewards + discounts * (1.0 - mixing) * values[1:]
+    carried = discounts * mixing
+
+    def step(following, now):
+        known_t, carried_t = now
+        target = known_t + carried_t * following
+        return target, target
+
+    _, targets = ops.scan(step, values[-1], (known, carried), reverse=True)
+    return targets
+
+
+def check_shapes(**arrays: Any) -> None:
+    """Raise `ValueError` unless all arrays have one shape, so that nothing broadcasts by accident."""
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"Expected arrays of one shape, received {shapes}.")

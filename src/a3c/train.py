@@ -1,0 +1,383 @@
+"""The master: sets a run up, watches the workers, judges, decides when to stop, and writes everything down.
+
+Called by the command line and by `Agent.fit`.
+"""
+
+import dataclasses
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from a3c import backend, engines, envs, runs, seeding
+from a3c.config import Config
+from a3c.display import Display, Silent
+from a3c.envs import Environment
+from a3c.errors import RunError, SettingError, UsageError
+from a3c.metrics import Statistics, Status, Writer
+from a3c.types import Report
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    summary: dict[str, Any]
+    """The keys of `--json`; see `docs/json.md`."""
+    statistics: Statistics
+    model: Any
+    """The network with the best weights: a `keras.Model`."""
+    interrupted: bool
+
+
+def train(
+    config: Config,
+    *,
+    model: Any = None,
+    optimizer: Any = None,
+    display: Display | None = None,
+    process_started: float | None = None,
+) -> Result:
+    """Train as `config` says until the environment is solved or a limit is reached.
+
+    Args:
+        config: The settings.
+        model: A `keras.Model` of the user's own; default: what the settings describe.
+        optimizer: A `keras.optimizers.Optimizer`; default: what the settings describe.
+        display: Shows the progress; default: nothing.
+        process_started: `time.monotonic()` from which `solved_seconds` and `wall_seconds` count; default: now.
+
+    Raises:
+        UsageError: for settings that cannot be carried out; nothing has been started then.
+        RunError: when a worker failed; what was learned until then is saved.
+    """
+    started = time.monotonic() if process_started is None else process_started
+    config, environment = settle(config)
+    engines.prepare(config)
+    framework = backend.load()
+    network = make_model(config, environment, model)
+    own_optimizer = optimizer if optimizer is not None else make_optimizer(config)
+    directory = runs.create(config, sys.argv)
+    run = _Run(config, environment, framework, network, directory, display or Silent(), started)
+    return run.execute(own_optimizer)
+
+
+def settle(config: Config) -> tuple[Config, Environment]:
+    """Decide what the settings left open, and refuse what cannot work, before anything is started."""
+    if config.algorithm == "random":
+        raise SettingError("algorithm", "random", "one that learns", "For the baseline: a3c random.")
+    environment = envs.find(config.env_id)
+    config = dataclasses.replace(
+        engines.resolve(config),
+        backend=backend.select(config.backend),
+        seed=seeding.fresh_seed() if config.seed is None else config.seed,
+        stop_return=environment.reward_threshold if config.stop_return is None else config.stop_return,
+    )
+    return config, environment
+
+
+def make_model(config: Config, environment: Environment, model: Any = None) -> Any:
+    """The network of a run, built and checked against the environment; `model` if one is given."""
+    import keras
+
+    from a3c import models
+
+    seed = seeding.integer_seed(config.seed or 0, "model")
+    if model is None and config.model is not None:
+        cls = models.import_model(config.model)
+        keras.utils.set_random_seed(seed)  # the only way to seed the first weights of a foreign class
+        try:
+            model = cls(num_actions=environment.num_actions)
+        except TypeError as error:
+            fix = f"{error}. It is made as {cls.__name__}(num_actions={environment.num_actions})."
+            raise UsageError(f"model {config.model}", "a class that takes num_actions", fix) from error
+    elif model is None:
+        try:
+            keras.activations.get(config.activation)
+        except ValueError as error:
+            raise SettingError("activation", config.activation, "a name that Keras knows, such as tanh") from error
+        model = models.ActorCritic(
+            environment.num_actions, config.hidden_units, config.activation, config.shared_tower, seed
+        )
+    models.check_model(model, environment.observation_shape, environment.num_actions)
+    return model
+
+
+def make_optimizer(config: Config) -> Any:
+    """The shared optimizer of a run, annealed linearly over the run if so wished."""
+    import keras
+
+    rate: Any = config.learning_rate
+    if config.anneal:
+        assert config.max_steps is not None
+        updates = max(1, config.max_steps // (config.envs_per_worker * config.t_max))
+        rate = keras.optimizers.schedules.PolynomialDecay(rate, updates, end_learning_rate=0.0, power=1.0)
+    if config.optimizer == "rmsprop":
+        # The paper's shared RMSProp: decay 0.99, no momentum, epsilon inside the root, where Keras has it.
+        return keras.optimizers.RMSprop(rate, rho=0.99, epsilon=1e-5)
+    return keras.optimizers.Adam(rate)
+
+
+class _Run:
+    """One run under way: the master's state."""
+
+    def __init__(
+        self,
+        config: Config,
+        environment: Environment,
+        framework: ModuleType,
+        model: Any,
+        directory: Path,
+        display: Display,
+        started: float,
+    ):
+        from a3c.flat import Network, fixed_of, parameters_of
+
+        self._config, self._environment, self._model = config, environment, model
+        self._directory, self._display, self._started = directory, display, started
+        self._framework = framework
+        self._first_weights = parameters_of(model)
+        self._network = Network(model, fixed_of(model))
+        self._statistics = Statistics()
+        self._baseline: float | None = None
+        self._reached_seconds: float | None = None
+        self._solved = False
+        self._next_write = 0.0
+        self._next_plot = 5.0
+
+    # -- the course of a run --------------------------------------------------------------------------------
+
+    def execute(self, optimizer: Any) -> Result:
+        """Train, then judge and save."""
+        from a3c.engines.job import Blueprint, Job
+
+        config = self._config
+        assert config.seed is not None
+        blueprints = Blueprint.of(self._model), Blueprint.of(optimizer)
+        job = Job(config, config.seed, self._environment, blueprints[0], self._network.fixed, blueprints[1])
+        self._engine = engines.start(job, self._first_weights)
+        interrupted, failure = False, None
+        try:
+            self._prepare_judgement()
+            try:
+                self._engine.run(self._on_report, self._on_tick)
+            except KeyboardInterrupt:
+                interrupted = True
+            except RunError as error:
+                failure = error
+        finally:
+            self._train_seconds = self._seconds()
+            self._engine.close()
+        return self._finish(interrupted, failure)
+
+    def _prepare_judgement(self) -> None:
+        """Set up, while the workers do the same, what watches them."""
+        from a3c.judge import Judge
+
+        config = self._config
+        assert config.seed is not None
+        self._judge = Judge(
+            environment=self._environment,
+            policy=self._framework.compile_policy(self._network, config.eager),
+            place=self._framework.place,
+            episodes=config.evaluation_episodes,
+            threshold=config.stop_return,
+            seed=config.seed,
+            concurrent=config.engine != "serial",
+        )
+        self._judge.warm_up(self._first_weights)
+        self._baseline_future = self._judge.baseline()
+        self._writer = Writer(self._directory)
+
+    def _finish(self, interrupted: bool, failure: RunError | None) -> Result:
+        """Save the last parameters, choose and judge the best ones, and sum the run up."""
+        last = self._engine.store.weights()
+        if not (interrupted or failure):
+            self._judge_last(last)
+        best = self._judge.best
+        self._save("last.keras", last, None)
+        weights = last if best is None else best.candidate.weights
+        evaluation = None if interrupted or failure else self._judge.final(weights)
+        self._save("best.keras", weights, evaluation)
+        self._take_baseline(wait=not (interrupted or failure))
+        self._judge.close()
+        self._write()
+        self._writer.close()
+        self._plot()
+        summary = self._summary(evaluation)
+        (self._directory / "result.json").write_text(json.dumps(summary, indent=2) + "\n")
+        self._display.show(self._status(self._train_seconds), final=True)
+        self._display.close()
+        if failure:
+            raise RunError(f"{failure}\nWhat was learned until then is saved in {self._directory}.") from failure
+        return Result(summary, self._statistics, self._model, interrupted)
+
+    def _judge_last(self, last: np.ndarray) -> None:
+        """Let the last parameters compete with the best so far, unless the run ended because it solved."""
+        from a3c.judge import Candidate
+
+        while self._judge.pending:
+            self._take_verdict()
+            time.sleep(0.001)
+        if not self._solved:
+            reached = self._judge.reached(self._statistics.mean_return_100)
+            self._judge.submit(Candidate(last, self._statistics.steps, reached))
+            while self._judge.pending:
+                self._take_verdict()
+                time.sleep(0.001)
+
+    # -- while the workers train ----------------------------------------------------------------------------
+
+    def _on_report(self, report: Report) -> None:
+        statistics, config, store = self._statistics, self._config, self._engine.store
+        statistics.add(report, self._seconds())
+        if config.max_episodes is not None and statistics.episodes >= config.max_episodes:
+            store.stop()
+        if self._judge.due(statistics.steps, statistics.mean_return_100):
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        """Judge the present parameters; training waits if they may be the last."""
+        from a3c.judge import Candidate
+
+        mean, store = self._statistics.mean_return_100, self._engine.store
+        reached = self._judge.reached(mean)
+        if reached:
+            store.hold(True)
+            self._reached_seconds = time.monotonic() - self._started
+        self._judge.submit(Candidate(store.weights(), self._statistics.steps, reached))
+        self._take_verdict()
+
+    def _on_tick(self) -> None:
+        self._take_verdict()
+        self._take_baseline(wait=False)
+        seconds = self._seconds()
+        status = self._status(seconds)
+        self._display.show(status)
+        if seconds >= self._next_write:
+            self._write()
+            self._next_write = seconds + max(0.25, 0.02 * seconds)
+        if seconds >= self._next_plot:
+            before = time.monotonic()
+            self._plot()
+            # A redraw costs a fifth of a second: at most a hundredth of the time goes into it.
+            self._next_plot = seconds + max(5.0, 100 * (time.monotonic() - before))
+
+    def _take_verdict(self) -> None:
+        verdict = self._judge.verdict()
+        if verdict is None:
+            return
+        if self._judge.solves(verdict):
+            self._solved = True
+            self._engine.store.stop()
+        elif verdict is self._judge.best:
+            self._save("best.keras", verdict.candidate.weights, verdict.evaluation)
+        self._engine.store.hold(False)
+
+    def _take_baseline(self, wait: bool) -> None:
+        if self._baseline is None and (wait or self._baseline_future.done()):
+            self._baseline = self._baseline_future.result().mean
+
+    def _seconds(self) -> float:
+        """Seconds of training so far."""
+        started = self._engine.training_started
+        return 0.0 if started is None else time.monotonic() - started
+
+    def _status(self, seconds: float) -> Status:
+        best = self._judge.best
+        return self._statistics.status(
+            seconds,
+            best=None if best is None else best.mean,
+            baseline=self._baseline,
+            seconds_left=self._seconds_left(seconds),
+        )
+
+    def _seconds_left(self, seconds: float) -> float | None:
+        """Until the first limit is reached, at the mean speed so far."""
+        config, statistics = self._config, self._statistics
+        progress = [
+            done / limit
+            for done, limit in (
+                (statistics.steps, config.max_steps),
+                (statistics.episodes, config.max_episodes),
+            )
+            if limit is not None
+        ]
+        if not progress or max(progress) <= 0:
+            return None
+        return seconds * max(0.0, 1 / max(progress) - 1)
+
+    # -- files ----------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        self._writer.write(self._statistics, self._status(self._seconds()))
+
+    def _plot(self) -> None:
+        from a3c.metrics import EPISODE_COLUMNS
+        from a3c.plotting import Curve, learning_curve
+
+        rows = [[float("nan") if v is None else v for v in row] for row in self._statistics.rows]
+        columns = dict(zip(EPISODE_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else None
+        if columns:
+            curve = Curve(self._directory.name, columns)
+            title = f"{self._config.algorithm.upper()} on {self._environment.id}"
+            path = self._directory / "learning_curve.png"
+            learning_curve([curve], path, title, self._config.stop_return, self._baseline)
+
+    def _save(self, name: str, weights: np.ndarray, evaluation: Any) -> None:
+        from a3c import checkpoint
+        from a3c.flat import assign_parameters
+
+        assign_parameters(self._model, weights)
+        checkpoint.save_model(self._directory / name, self._model, self._card(evaluation))
+
+    def _card(self, evaluation: Any) -> dict[str, Any]:
+        return agent_card(self._config, self._model, evaluation, self._statistics.steps, self._baseline)
+
+    def _summary(self, evaluation: Any) -> dict[str, Any]:
+        config, statistics = self._config, self._statistics
+        mean = statistics.mean_return_100
+        seconds = self._train_seconds
+        return dict(
+            run_dir=str(self._directory),
+            env_id=config.env_id,
+            algorithm=config.algorithm,
+            backend=config.backend,
+            engine=config.engine,
+            workers=config.workers,
+            seed=config.seed,
+            solved=self._solved,
+            episodes=statistics.episodes,
+            steps=statistics.steps,
+            updates=statistics.updates,
+            train_seconds=round(seconds, 4),
+            solved_seconds=round(self._reached_seconds, 4) if self._solved and self._reached_seconds else None,
+            wall_seconds=round(time.monotonic() - self._started, 4),
+            steps_per_second=round(statistics.steps / seconds, 1) if seconds else 0.0,
+            mean_return_100=None if mean is None else round(mean, 4),
+            evaluation=None if evaluation is None else evaluation.as_dict(),
+            random_baseline=None if self._baseline is None else round(self._baseline, 4),
+        )
+
+
+def agent_card(
+    config: Config, model: Any, evaluation: Any, steps: int, baseline: float | None
+) -> dict[str, Any]:
+    """What an agent's file says of itself."""
+    cls = type(model)
+    own = not cls.__module__.startswith(("a3c.", "keras."))
+    return dict(
+        env_id=config.env_id,
+        algorithm=config.algorithm,
+        steps=steps,
+        model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
+        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None},
+        versions=runs.versions(),
+        evaluation=None if evaluation is None else evaluation.as_dict(),
+        random_baseline=baseline,
+    )

@@ -1,0 +1,31 @@
+"""The worker: the six steps of asynchronous actor-critic, the same for every engine and algorithm.
+
+Engines differ only in how this function is started and in what kind of store it is handed
+(Mnih et al. 2016, Algorithm S3: one actor-learner thread).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from a3c.envs.sampler import Sampler
+from a3c.store import Store
+from a3c.types import Transitions
+
+Learn = Callable[[Any, Transitions], tuple[np.ndarray, Mapping[str, float]]]
+
+
+def work(store: Store, sampler: Sampler, learn: Learn) -> None:
+    """Train until the store says that training is over.
+
+    Args:
+        store: Holds the global parameters and the shared optimizer.
+        sampler: Acts in this worker's environments.
+        learn: Maps parameters and transitions to gradients [P] and losses.
+    """
+    while (snapshot := store.pull()) is not None:  # 1  fetch the global parameters
+        rollout = sampler.collect(snapshot.weights)  # 2  act for t_max steps
+        gradients, losses = learn(snapshot.weights, rollout.transitions)  # 3  losses  4  gradients
+        store.push(gradients, snapshot.version, rollout, losses)  # 5  update the global network
+        # 6  repeat
