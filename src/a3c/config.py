@@ -190,15 +190,20 @@ def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
 
 
 def settings_from_toml(settings: dict[str, Any], what: str) -> dict[str, Any]:
-    """Settings as read from TOML, with lists made tuples and integers made floats where a float belongs."""
+    """Settings as read from TOML, in the types that `Config` keeps; see `from_plain`."""
     check_names(settings, what)
     return {name: from_plain(name, value) for name, value in settings.items()}
 
 
 def from_plain(name: str, value: Any) -> Any:
-    """One setting as TOML or a user gave it, in the type that `Config` keeps: list to tuple, int to float."""
+    """One setting as TOML or a user gave it, in the type that `Config` keeps.
+
+    Lists become tuples, integers floats where a float belongs, and "none" None, which TOML lacks.
+    """
     if isinstance(value, list):
         return tuple(value)
+    if value == "none" and type(None) in typing.get_args(FIELDS[name].type):
+        return None
     if _scalar_type(FIELDS[name]) is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     return value

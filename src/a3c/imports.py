@@ -1,6 +1,7 @@
 """Importing Keras without what training does not use."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -12,8 +13,27 @@ def import_keras(plotting: bool = True) -> None:
 
     Keras imports them only for its own visualisation tools. They can still be imported afterwards.
     """
-    with contextlib.nullcontext() if plotting else _hidden(_PLOTTING):
+    quiet = _silenced() if os.environ.get("KERAS_BACKEND") == "tensorflow" else contextlib.nullcontext()
+    with quiet, contextlib.nullcontext() if plotting else _hidden(_PLOTTING):
         import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Drop what native code writes to standard error meanwhile.
+
+    TensorFlow greets on import with lines about the processor that no log level silences. Failures still
+    raise.
+    """
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 @contextlib.contextmanager

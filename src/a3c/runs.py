@@ -41,7 +41,7 @@ def create(config: Config, command: Iterable[str]) -> Path:
     name = f"{stamp}-{config.algorithm}-s{config.seed}"
     try:
         directory = _make_new(parent, name)
-        settings = {k: v for k, v in asdict(config).items() if v is not None}
+        settings = {name: "none" if value is None else value for name, value in asdict(config).items()}
         run = dict(started=datetime.datetime.now().astimezone(), command=" ".join(command))
         document = dict(run=run, settings=settings, versions=versions())
         (directory / "config.toml").write_text(tomli_w.dumps(document))

@@ -24,6 +24,8 @@ class Environment:
     spec: EnvSpec
     observation_shape: tuple[int, ...]
     num_actions: int
+    action_start: int
+    """The environment's own number for the first action: `Discrete(n, start=k)` counts from k."""
     vectorized: bool
     """Whether it has its own vector implementation, which steps many copies at once."""
 
@@ -57,7 +59,7 @@ def find(env_id: str) -> Environment:
         _check_spaces(env_id, observation, action)
         assert isinstance(action, gym.spaces.Discrete)
         assert observation.shape is not None
-        return Environment(spec, observation.shape, int(action.n), vectorized)
+        return Environment(spec, observation.shape, int(action.n), int(action.start), vectorized)
     finally:
         env.close()
 

@@ -1,0 +1,89 @@
+"""Train with several fresh seeds, judge each best agent once more, and record everything as JSON.
+
+    python benchmarks/solve.py cartpole --seeds 101-110 -- CartPole-v1
+
+writes `benchmarks/results/cartpole.json`: each run's `--json` summary, an evaluation of its `best.keras`
+by `a3c evaluate` with seeds of its own, medians, machine and versions. Runs go one after the other.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+MEDIANS = ("steps", "train_seconds", "solved_seconds", "wall_seconds", "steps_per_second", "episodes")
+
+
+def command(*arguments: str) -> dict:
+    """Run `a3c ARGUMENTS --json` and return what it printed last."""
+    line = [sys.executable, "-m", "a3c", *arguments, "--json"]
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(line)} ended with {done.returncode}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def one_run(seed: int, arguments: list[str], save_dir: str) -> dict:
+    """Train once and judge the best agent again."""
+    summary = command("train", *arguments, "--seed", str(seed), "--save-dir", save_dir, "--quiet")
+    judged = command("evaluate", f"{summary['run_dir']}/best.keras", "--backend", summary["backend"])
+    fresh = {k: judged[k] for k in ("seed", "evaluation", "sampled", "threshold", "solved")}
+    del summary["run_dir"]
+    line = {k: summary[k] for k in ("seed", "solved", *MEDIANS)}
+    print(json.dumps({**line, "fresh": fresh["evaluation"]["mean"], "sampled": fresh["sampled"]["mean"]}), flush=True)
+    return {**summary, "fresh": fresh}
+
+
+def machine() -> dict:
+    """What the figures were taken on."""
+    model = ""
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    return {"cores": len(os.sched_getaffinity(0)), "cpu": model, "system": platform.system()}
+
+
+def main() -> None:
+    """Parse, run, record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="name of the record")
+    parser.add_argument("--seeds", default="101-110", help="first-last")
+    own, _, rest = " ".join(sys.argv[1:]).partition(" -- ")
+    given = parser.parse_args(own.split())
+    given.arguments = rest.split()
+    first, last = map(int, given.seeds.split("-"))
+    with tempfile.TemporaryDirectory() as save_dir:
+        runs = [one_run(seed, given.arguments, save_dir) for seed in range(first, last + 1)]
+    from a3c.runs import versions
+
+    medians = {
+        key: statistics.median(values)
+        for key in MEDIANS
+        if (values := [run[key] for run in runs if run[key] is not None])
+    }
+    record = {
+        "command": "a3c train " + " ".join(given.arguments),
+        "seeds": given.seeds,
+        "solved": f"{sum(run['solved'] for run in runs)} of {len(runs)}",
+        "fresh_evaluation_solved": f"{sum(bool(run['fresh']['solved']) for run in runs)} of {len(runs)}",
+        "medians": medians,
+        "date": datetime.date.today().isoformat(),
+        "machine": machine(),
+        "versions": versions(),
+        "runs": runs,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{given.name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps({k: record[k] for k in ("solved", "fresh_evaluation_solved", "medians")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The backend seam: its three functions do what Keras does, compiled and eager, on both backends."""
+
+import keras
+import numpy as np
+import pytest
+
+from a3c import algorithms, backend, models
+from a3c.config import Config
+from a3c.flat import Layout, Network, assign_parameters, fixed_of, parameters_of
+from a3c.types import Transitions
+
+pytestmark = pytest.mark.both_backends
+
+TIME, BATCH, ACTIONS = 5, 3, 4
+
+
+def make_network(seed=0):
+    model = models.ActorCritic(ACTIONS, (8, 8), seed=seed)
+    models.build(model, (2,))
+    return Network(model, fixed_of(model))
+
+
+def make_transitions(seed=0):
+    rng = np.random.default_rng(seed)
+    return Transitions(
+        observations=rng.normal(size=(TIME + 1, BATCH, 2)).astype(np.float32),
+        actions=rng.integers(ACTIONS, size=(TIME, BATCH)).astype(np.int32),
+        rewards=rng.normal(size=(TIME, BATCH)).astype(np.float32),
+        terminated=rng.random((TIME, BATCH)) < 0.2,
+        truncated=np.zeros((TIME, BATCH), bool),
+        valid=rng.random((TIME, BATCH)) < 0.9,
+    )
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_policy_equals_the_model(eager):
+    network, framework = make_network(), backend.load()
+    observations = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(network.model(observations)[0])
+    policy = framework.compile_policy(network, eager)
+    weights = framework.place(parameters_of(network.model))
+    np.testing.assert_allclose(policy(weights, observations), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_gradients_equal_finite_differences(eager):
+    network, framework, transitions = make_network(), backend.load(), make_transitions()
+    # λ = 1 with zero discount: the targets do not depend on the weights, so differences are exact.
+    loss = algorithms.make_loss(Config(gamma=0.0, entropy_coefficient=0.1))
+    compute = framework.compile_gradients(network, loss, None, eager)
+    weights = parameters_of(network.model)
+    gradient, losses = compute(framework.place(weights), transitions)
+    assert gradient.shape == weights.shape
+    assert losses["gradient_norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
+
+    def total(direction, size):
+        moved = (weights + size * direction).astype(np.float32)
+        terms = compute(framework.place(moved), transitions)[1]
+        return 0.5 * terms["value_loss"] - 0.1 * terms["entropy"]
+
+    # The policy term holds the advantage constant, which differences cannot; the other terms can be checked.
+    value_only = framework.compile_gradients(
+        network, lambda *a: _without_policy(loss, *a), None, eager
+    )(framework.place(weights), transitions)[0]
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        direction = rng.normal(size=weights.size).astype(np.float32)
+        slope = (total(direction, 1e-2) - total(direction, -1e-2)) / 2e-2
+        assert float(value_only @ direction) == pytest.approx(slope, rel=2e-2, abs=1e-3)
+
+
+def _without_policy(loss, apply, transitions):
+    total, terms = loss(apply, transitions)
+    return total - terms["policy_loss"], terms
+
+
+def test_policy_gradient_credits_each_step_with_its_own_advantage():
+    """∇ of −mean(log π · A) worked out by hand for a table of logits: A·(π − onehot) per step."""
+    framework = backend.load()
+    logits = np.random.default_rng(0).normal(size=(TIME, BATCH, ACTIONS)).astype(np.float32)
+    transitions = make_transitions()._replace(
+        terminated=np.ones((TIME, BATCH), bool), valid=np.ones((TIME, BATCH), bool)
+    )
+
+    def table_loss(weights, transitions):
+        table = keras.ops.reshape(weights, (TIME, BATCH, ACTIONS))
+        padded = keras.ops.concatenate([table, table[:1]])
+        apply = lambda _: (keras.ops.reshape(padded, (-1, ACTIONS)), keras.ops.zeros(((TIME + 1) * BATCH,)))  # noqa: E731
+        loss = algorithms.make_loss(Config(entropy_coefficient=0.0, value_coefficient=0.0))
+        return loss(apply, transitions)[0]
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gradient = jax.grad(table_loss)(logits.ravel(), transitions)
+    else:
+        import tensorflow as tf
+
+        weights = tf.constant(logits.ravel())
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            total = table_loss(weights, Transitions(*map(tf.constant, transitions)))
+        gradient = tape.gradient(total, weights)
+    probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    chosen = np.eye(ACTIONS)[transitions.actions]
+    expected = transitions.rewards[..., None] * (probabilities - chosen) / (TIME * BATCH)
+    np.testing.assert_allclose(np.asarray(gradient).reshape(logits.shape), expected, atol=1e-5)
+    assert framework is not None
+
+
+def test_clipping_keeps_the_direction_and_bounds_the_norm():
+    network, framework, transitions = make_network(), backend.load(), make_transitions()
+    loss = algorithms.make_loss(Config())
+    weights = framework.place(parameters_of(network.model))
+    free, losses = framework.compile_gradients(network, loss, None)(weights, transitions)
+    clipped, same = framework.compile_gradients(network, loss, 1e-3)(weights, transitions)
+    assert np.linalg.norm(clipped) == pytest.approx(1e-3, rel=1e-4)
+    np.testing.assert_allclose(clipped / np.linalg.norm(clipped), free / np.linalg.norm(free), atol=1e-4)
+    assert same["gradient_norm"] == pytest.approx(losses["gradient_norm"], rel=1e-5)
+
+
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(1e-2),
+    "rmsprop": lambda: keras.optimizers.RMSprop(1e-2, rho=0.99, epsilon=1e-5),
+    "sgd with momentum": lambda: keras.optimizers.SGD(1e-2, momentum=0.9),
+    "schedule": lambda: keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(1e-2, 3, 0.0)),
+    "per-weight clipping": lambda: keras.optimizers.Adam(1e-2, clipnorm=0.1),
+    "decoupled weight decay": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1),
+    "layer-wise": lambda: keras.optimizers.Lamb(1e-2),
+    "factored": lambda: keras.optimizers.Adafactor(1e-2),
+}
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_updates_equal_those_of_keras(name, eager):
+    network, framework = make_network(), backend.load()
+    rng = np.random.default_rng(0)
+    weights = parameters_of(network.model)
+    gradients = [rng.normal(size=weights.size).astype(np.float32) for _ in range(4)]
+
+    twin, optimizer = make_network().model, OPTIMIZERS[name]()
+    layout = Layout.of(twin.trainable_variables)
+    for gradient in gradients:
+        parts = layout.split({"float32": keras.ops.convert_to_tensor(gradient)})
+        optimizer.apply(parts, twin.trainable_variables)
+
+    update, state = framework.compile_update(network.model, OPTIMIZERS[name](), eager)
+    before = {k: v.copy() for k, v in state.items()}
+    first = state
+    for gradient in gradients:
+        weights, state = update(weights, state, gradient)
+        weights, state = np.asarray(weights), {k: np.asarray(v) for k, v in state.items()}
+    np.testing.assert_allclose(weights, parameters_of(twin), rtol=1e-4, atol=1e-5)
+    for dtype in before:
+        np.testing.assert_array_equal(first[dtype], before[dtype], err_msg="an argument was changed")
+
+
+def test_rmsprop_is_the_papers():
+    """g ← αg + (1 − α)Δθ²; θ ← θ − ηΔθ/√(g + ε) (Mnih et al. 2016, section 4.5, equation 8)."""
+    from a3c.train import make_optimizer
+
+    network, framework = make_network(), backend.load()
+    optimizer = make_optimizer(Config(optimizer="rmsprop", learning_rate=0.01))
+    update, state = framework.compile_update(network.model, optimizer)
+    weights = parameters_of(network.model)
+    expected, g = weights.astype(np.float64), np.zeros(weights.size)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        gradient = rng.normal(size=g.size).astype(np.float32)
+        weights, state = update(weights, state, gradient)
+        g = 0.99 * g + 0.01 * gradient.astype(np.float64) ** 2
+        expected -= 0.01 * gradient / np.sqrt(g + 1e-5)
+    np.testing.assert_allclose(np.asarray(weights), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_annealing_reaches_zero_at_max_steps():
+    from a3c.train import make_optimizer
+
+    config = Config(anneal=True, learning_rate=0.1, max_steps=1000, envs_per_worker=5, t_max=10)
+    schedule = make_optimizer(config)._learning_rate
+    assert float(schedule(0)) == pytest.approx(0.1)
+    assert float(schedule(10)) == pytest.approx(0.05)
+    assert float(schedule(20)) == 0.0
+
+
+def test_parameters_survive_the_flat_form():
+    model, other = make_network(0).model, make_network(1).model
+    assign_parameters(other, parameters_of(model))
+    for a, b in zip(model.trainable_variables, other.trainable_variables, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a.value), keras.ops.convert_to_numpy(b.value))
+    layout = Layout.of(model.trainable_variables)
+    back = layout.split(layout.join([v.value for v in model.trainable_variables]))
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(back[0]), keras.ops.convert_to_numpy(model.trainable_variables[0].value)
+    )
