@@ -1,0 +1,148 @@
+"""The library: train, judge, act, save, load, with models and optimizers of the user's own."""
+
+import keras
+import numpy as np
+import pytest
+
+import a3c
+from a3c import Agent, RunError, SettingError, UsageError, random_baseline
+
+pytestmark = pytest.mark.both_backends
+
+QUICK = dict(engine="serial", max_steps=1_500, evaluation_episodes=5, envs_per_worker=4, seed=1)
+
+
+def functional_model():
+    x = keras.Input((4,))
+    h = keras.layers.Dense(16, "relu")(x)
+    return keras.Model(x, [keras.layers.Dense(2)(h), keras.layers.Dense(1)(h)])
+
+
+class Subclassed(keras.Model):
+    """A model with arguments of its own and a normalisation whose statistics training must keep."""
+
+    def __init__(self, units=8, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.norm = keras.layers.Normalization(mean=[0.5] * 4, variance=[4.0] * 4)
+        self.batch = keras.layers.BatchNormalization()
+        self.hidden = keras.layers.Dense(units, "tanh")
+        self.drop = keras.layers.Dropout(0.5)
+        self.logits, self.value = keras.layers.Dense(2), keras.layers.Dense(1)
+
+    def call(self, x, training=False):
+        h = self.drop(self.hidden(self.batch(self.norm(x), training=training)), training=training)
+        return self.logits(h), self.value(h)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
+def test_fit_returns_a_history_like_keras(tmp_path):
+    agent = Agent("CartPole-v1", save_dir=str(tmp_path), **QUICK)
+    history = agent.fit(verbose=0)
+    assert len(history.history["return"]) == history.summary["episodes"] == len(history.history["steps"])
+    assert history.params["seed"] == 1
+    assert history.history["moving_average"][0] == history.history["return"][0]
+    evaluation = agent.evaluate(episodes=7, seed=3)
+    assert evaluation.returns.shape == (7,)
+    assert evaluation.mean == agent.evaluate(episodes=7, seed=3).mean
+    assert agent.evaluate(episodes=7, mode="sampled", seed=3).mode == "sampled"
+    more = agent.fit(verbose=0, max_steps=500)
+    assert more.summary["steps"] < 1_000
+
+
+@pytest.mark.parametrize("engine", [dict(engine="serial"), dict(engine="processes", workers=2)])
+@pytest.mark.parametrize("make", [functional_model, Subclassed])
+def test_models_and_optimizers_of_ones_own(make, engine, tmp_path):
+    model = make()
+    rate = keras.optimizers.schedules.ExponentialDecay(1e-3, 100, 0.9)
+    agent = Agent(
+        "CartPole-v1", model=model, optimizer=keras.optimizers.Nadam(rate), save_dir=str(tmp_path), **{**QUICK, **engine}
+    )
+    before = [w.copy() for w in model.get_weights()]
+    agent.fit(verbose=0)
+    assert agent.model is model
+    after = model.get_weights()
+    trainable = {id(v) for v in model.trainable_variables}
+    changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    for variable, has_changed in zip(model.weights, changed, strict=True):
+        assert has_changed or id(variable) not in trainable
+        assert not has_changed or id(variable) in trainable
+
+
+def test_predict_takes_one_observation_or_many():
+    agent = Agent("CartPole-v1", seed=1)
+    assert agent.predict(np.zeros(4)) in (0, 1)
+    actions = agent.predict(np.zeros((5, 4)))
+    assert actions.shape == (5,)
+    with pytest.raises(UsageError, match=r"observation of shape \(3,\)"):
+        agent.predict(np.zeros(3))
+
+
+def test_predict_acts_like_the_model():
+    agent = Agent("CartPole-v1", seed=1)
+    observations = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    logits = keras.ops.convert_to_numpy(agent.model(observations)[0])
+    np.testing.assert_array_equal(agent.predict(observations), logits.argmax(-1))
+
+
+@pytest.mark.parametrize("make", [None, functional_model, Subclassed])
+def test_saved_agents_come_back_the_same(make, tmp_path):
+    agent = Agent("CartPole-v1", model=make and make(), seed=1)
+    agent.save(tmp_path / "agent.keras")
+    loaded = Agent.load(tmp_path / "agent.keras")
+    assert loaded.environment.id == "CartPole-v1"
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    for ours, theirs in zip(agent.model(observations), loaded.model(observations), strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs), rtol=1e-6
+        )
+    assert agent.evaluate(5, seed=1).mean == loaded.evaluate(5, seed=1).mean
+
+
+def test_bad_paths_and_settings_are_said():
+    agent = Agent("CartPole-v1", seed=1)
+    with pytest.raises(UsageError, match=r"one ending in \.keras"):
+        agent.save("agent.h5")
+    with pytest.raises(UsageError, match="existing directory"):
+        agent.save("nowhere/agent.keras")
+    with pytest.raises(UsageError, match="existing .keras file"):
+        Agent.load("missing.keras")
+    with pytest.raises(SettingError, match="one that learns"):
+        Agent("CartPole-v1", algorithm="random")
+    with pytest.raises(UsageError, match="name of a setting"):
+        Agent("CartPole-v1", learning_speed=1)
+    with pytest.raises(UsageError, match="expected one of jax, tensorflow|which Keras already runs on|not installed"):
+        Agent("CartPole-v1", backend="tensorflow" if keras.backend.backend() == "jax" else "jax")
+
+
+def test_random_baseline():
+    evaluation = random_baseline("CartPole-v1", episodes=400, seed=1)
+    assert 20 < evaluation.mean < 25
+    assert evaluation.returns.shape == (400,)
+    low, high = evaluation.ci95
+    assert low < evaluation.mean < high
+
+
+def test_a_failed_run_says_where_it_is_saved(tmp_path):
+    settings = {**QUICK, "engine": "processes", "workers": 2, "max_steps": 100_000}
+    with pytest.raises(RunError, match="is saved in") as caught:
+        Agent("test_engines:test/Faulty-v0", save_dir=str(tmp_path), **settings).fit(verbose=0)
+    assert "the environment's own fault" in str(caught.value)
+    assert list(tmp_path.glob("*/*/last.keras"))
+
+
+def test_eager_equals_compiled(tmp_path):
+    weights = []
+    for eager in (False, True):
+        agent = Agent("CartPole-v1", save_dir=str(tmp_path), **{**QUICK, "max_steps": 100}, eager=eager)
+        agent.fit(verbose=0)
+        weights.append(np.concatenate([w.ravel() for w in agent.model.get_weights()]))
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-3, atol=1e-4)
+
+
+def test_the_package_names_what_it_offers():
+    assert a3c.__version__
+    with pytest.raises(AttributeError):
+        _ = a3c.nothing

@@ -1,0 +1,321 @@
+"""The command line, run as a user runs it."""
+
+import csv
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import keras
+import pytest
+
+TRAIN_KEYS = (
+    "run_dir env_id algorithm backend engine workers seed solved episodes steps updates train_seconds "
+    "solved_seconds wall_seconds steps_per_second mean_return_100 evaluation random_baseline"
+).split()
+EVALUATION_KEYS = "mode episodes mean std min max ci95".split()
+QUICK = ("--max-steps", "3000", "--evaluation-episodes", "10")
+
+
+def train_quickly(cli, *more):
+    outcome = cli("train", *QUICK, "--json", *more)
+    assert outcome.code == 0, outcome.err
+    return outcome.json
+
+
+def test_train_leaves_a_whole_run_directory(cli, tmp_path):
+    outcome = cli("train", "CartPole-v1", *QUICK, "--json", "--seed", "5")
+    summary = outcome.json
+    assert list(summary) == TRAIN_KEYS
+    assert list(summary["evaluation"]) == EVALUATION_KEYS
+    assert summary["seed"] == 5
+    assert summary["steps"] >= 3000
+    assert summary["solved"] is False
+    assert summary["solved_seconds"] is None
+    assert 10 < summary["random_baseline"] < 40
+    assert "a3c " in outcome.err.splitlines()[0], "progress goes to standard error"
+    assert len(outcome.out.strip().splitlines()) == 1
+    run = tmp_path / summary["run_dir"]
+    assert run.parent == tmp_path / "runs" / "CartPole-v1"
+    assert re.fullmatch(r"\d{8}-\d{6}-a3c-s5", run.name)
+    assert {"config.toml", "best.keras", "last.keras", "episodes.csv", "metrics.jsonl", "learning_curve.png"} <= {
+        p.name for p in run.iterdir()
+    }
+    assert len(list(run.glob("events.out.tfevents*"))) == 1
+    with open(run / "episodes.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == summary["episodes"]
+    assert [int(r["episode"]) for r in rows] == list(range(1, len(rows) + 1))
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert metrics[-1]["steps"] == summary["steps"]
+    assert tomllib.loads((run / "config.toml").read_text())["settings"]["seed"] == 5
+    assert json.loads((run / "result.json").read_text()) == summary
+
+
+def test_the_moving_average_is_the_tutorials(cli, tmp_path):
+    run = tmp_path / train_quickly(cli)["run_dir"]
+    with open(run / "episodes.csv") as file:
+        rows = list(csv.DictReader(file))
+    average = None
+    for i, row in enumerate(rows):
+        value = float(row["return"])
+        average = value if average is None else 0.99 * average + 0.01 * value
+        assert float(row["moving_average"]) == pytest.approx(average, abs=1e-3)
+        if i >= 99:
+            recent = [float(r["return"]) for r in rows[i - 99 : i + 1]]
+            assert float(row["mean_return_100"]) == pytest.approx(sum(recent) / 100, abs=1e-3)
+        else:
+            assert row["mean_return_100"] == ""
+
+
+def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
+    runs = [
+        tmp_path / train_quickly(cli, "--engine", "serial", "--seed", "7", "--max-steps", "20000")["run_dir"]
+        for _ in range(2)
+    ]
+    assert runs[0] != runs[1]
+    episodes = []
+    for run in runs:
+        with open(run / "episodes.csv") as file:
+            episodes.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
+    assert episodes[0] == episodes[1]
+    for name in ("last.keras", "best.keras"):
+        first, second = (keras.models.load_model(run / name).get_weights() for run in runs)
+        assert all((a == b).all() for a, b in zip(first, second, strict=True))
+
+
+def test_the_tutorials_spellings_are_valid(cli):
+    summary = train_quickly(cli, "--lr", "1e-3", "--update-freq", "7", "--gamma", "0.9", "--max-eps", "20")
+    assert summary["episodes"] >= 20
+    assert summary["steps"] < 3000
+
+
+def test_random_is_about_22(cli):
+    """`--algorithm random` trains nothing and needs no other flag; in the tutorial it played a trained model."""
+    for arguments in (["random", "--episodes", "4000"], ["train", "--algorithm", "random", "--max-eps", "4000"]):
+        outcome = cli(*arguments, "--json")
+        assert outcome.code == 0, outcome.err
+        assert outcome.json["evaluation"]["episodes"] == 4000
+        assert 21 < outcome.json["evaluation"]["mean"] < 23.5
+    assert "random actions earn 2" in cli("random").out
+
+
+def test_evaluate_play_and_plot_a_run(cli, tmp_path):
+    first, second = train_quickly(cli), train_quickly(cli, "--seed", "2")
+    outcome = cli("evaluate", "--episodes", "20", "--json", "--seed", "4")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["model"].startswith(second["run_dir"]), "the newest run by default"
+    assert outcome.json["evaluation"]["mode"] == "greedy"
+    assert outcome.json["sampled"]["mode"] == "sampled"
+    assert list(outcome.json["sampled"]) == EVALUATION_KEYS
+    assert outcome.json["threshold"] == 475
+    again = cli("evaluate", f"{second['run_dir']}/best.keras", "--episodes", "20", "--json", "--seed", "4").json
+    assert again["evaluation"] == outcome.json["evaluation"]
+    text = cli("evaluate", first["run_dir"], "--episodes", "10").out
+    assert "greedy" in text
+    assert "random actions earn" in text
+
+    outcome = cli("play", "CartPole-v1", "--video", "film.gif", environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"^step 1  reward 1  action [01]$", outcome.out, re.M)
+    assert (tmp_path / "film.gif").stat().st_size > 1000
+    outcome = cli("play", "--quiet", "--video", "film.mp4")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "film.mp4").stat().st_size > 1000
+    outcome = cli("play", "--sampled", environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    assert "There is no display here" in outcome.out
+
+    outcome = cli("plot", first["run_dir"], second["run_dir"], "--output", "both.png")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "both.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_ctrl_c_saves_and_ends_with_130(tmp_path):
+    command = [sys.executable, "-m", "a3c", "train", "--stop-return", "1e9", "--max-steps", "100000000", "--json"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("runs/*/*/metrics.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    summary = json.loads(out.strip().splitlines()[-1])
+    run = tmp_path / summary["run_dir"]
+    assert summary["steps"] > 0
+    assert (run / "last.keras").exists()
+    assert (run / "learning_curve.png").exists()
+
+
+def test_the_first_line_comes_within_half_a_second_or_so(tmp_path):
+    """Not a timing: what matters is that it comes before anything heavy is imported."""
+    code = (
+        "import sys, builtins, a3c.cli\n"
+        "def first(*a, **k): print('FIRST', [m for m in ('keras', 'jax', 'gymnasium', 'matplotlib') "
+        "if m in sys.modules], file=sys.stderr); raise SystemExit(0)\n"
+        "builtins.print, print = first, print\n"
+        "a3c.cli.main(['train'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "FIRST []"
+
+
+def test_a_terminal_gets_a_live_panel(tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "a3c", "train", *QUICK]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    )
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        text += chunk
+    assert process.wait(timeout=60) == 0
+    shown = text.decode()
+    for word in ("steps/s", "episodes", "moving avg", "mean 100", "policy lag", "best eval", "left", "random"):
+        assert word in shown
+    assert "\x1b[" in shown
+
+
+# -- bad input: exit 2, one or two lines, no traceback, nothing overwritten ----------------------------------
+
+BAD = {
+    "unknown id": (["train", "CartPole-v9"], "environment CartPole-v9: expected", "Closest: CartPole"),
+    "unknown module": (["train", "nowhere:Env-v0"], "module:EnvId", "Importing nowhere failed"),
+    "image observations": (["train", "a3c_bad_envs:Images-v0"], "not images", "FlattenObservation"),
+    "continuous actions": (["train", "Pendulum-v1"], "expected Discrete actions", "Continuous actions are not"),
+    "discrete observations": (["train", "FrozenLake-v1"], "Box of shape (n,)", "one-hot"),
+    "negative workers": (["train", "--workers", "-2"], "--workers -2: expected an integer of at least 1", ""),
+    "negative t-max": (["train", "--update-freq", "-1"], "--t-max -1: expected an integer of at least 1", ""),
+    "word for a number": (["train", "--lr", "fast"], "--learning-rate fast: expected a number", "--help"),
+    "number out of range": (["train", "--gamma", "1.01"], "--gamma 1.01: expected a number of at least 0 and", ""),
+    "unknown flag": (["train", "--learning-rat", "1"], "--learning-rat: expected an option", "--help"),
+    "unknown choice": (["train", "--engine", "ray"], "--engine ray: expected one of auto, serial", ""),
+    "unknown preset": (["train", "--preset", "best"], "--preset best: expected auto, none", ""),
+    "unknown command": (["trian"], "command trian: expected one of train", "a3c --help"),
+    "serial with workers": (["train", "--engine", "serial", "--workers", "3"], "1 with the serial engine", ""),
+    "unwritable directory": (["train", "--save-dir", "a_file"], "save-dir a_file: expected", "--save-dir"),
+    "unknown model class": (["train", "--model", "nowhere:Model"], "model nowhere:Model: expected", ""),
+    "unknown activation": (["train", "--activation", "swoosh"], "--activation swoosh: expected", ""),
+    "missing model file": (["play", "missing.keras"], "model file missing.keras: expected an existing", ""),
+    "damaged model file": (["evaluate", "damaged.keras"], "model file damaged.keras", "cannot be read"),
+    "no run yet": (["play", "Acrobot-v1"], "a run of Acrobot-v1", "a3c train Acrobot-v1"),
+    "no run at all": (["evaluate"], "a run: expected", "a3c train"),
+    "plot of nothing": (["plot"], "no run: expected", ""),
+    "plot of no run": (["plot", "a_folder"], "run a_folder: expected", ""),
+    "no episodes": (["random", "--episodes", "0"], "--episodes 0: expected an integer of at least 1", ""),
+    "negative seed": (["train", "--seed", "-1"], "--seed -1: expected an integer of at least 0", ""),
+}
+ENVS = """
+import gymnasium as gym, numpy as np
+class Images(gym.Env):
+    observation_space = gym.spaces.Box(0, 255, (84, 84, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+gym.register("Images-v0", entry_point=Images)
+"""
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name, cli, tmp_path):
+    arguments, expected, fix = BAD[name]
+    (tmp_path / "a_file").write_text("precious")
+    (tmp_path / "a_folder").mkdir()
+    (tmp_path / "damaged.keras").write_text("not a zip")
+    (tmp_path / "a3c_bad_envs.py").write_text(ENVS)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    outcome = cli(*arguments)
+    assert outcome.code == 2, outcome.err
+    assert expected in outcome.err
+    assert fix in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+    assert len(outcome.err.strip().splitlines()) <= 2, outcome.err
+    assert (tmp_path / "a_file").read_text() == "precious"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "__pycache__") == before
+
+
+def test_a_missing_backend_names_the_installed_ones_and_the_command(cli, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
+    environment = {"PYTHONPATH": str(tmp_path), "KERAS_BACKEND": ""}
+    outcome = cli("train", "--backend", "tensorflow", environment=environment)
+    assert outcome.code == 2
+    assert "an installed one (jax)" in outcome.err
+    assert "pip install 'a3c[tensorflow]'" in outcome.err
+    assert len(outcome.err.strip().splitlines()) <= 2
+
+
+def test_a_model_of_another_environment_is_refused(cli, tmp_path):
+    model = Path(train_quickly(cli)["run_dir"]) / "best.keras"
+    outcome = cli("evaluate", str(model), "--env-id", "Acrobot-v1")
+    assert outcome.code == 2
+    assert "a model for Acrobot-v1" in outcome.err
+    assert "trained on CartPole-v1" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert len(outcome.err.strip().splitlines()) <= 2, outcome.err
+
+
+def test_runs_are_never_overwritten(cli, tmp_path):
+    runs = {train_quickly(cli, "--seed", "1", "--max-steps", "200")["run_dir"] for _ in range(2)}
+    assert len(runs) == 2
+
+
+def test_agents_are_read_in_safe_mode(cli, tmp_path):
+    """A downloaded agent must not run code: a Lambda layer is refused."""
+    x = keras.Input((4,))
+    y = keras.layers.Lambda(lambda t: t)(x)
+    model = keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)])
+    model.save(tmp_path / "evil.keras")
+    outcome = cli("evaluate", "evil.keras", "--env-id", "CartPole-v1")
+    assert outcome.code == 2
+    assert "safe mode" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_plain_keras_model_can_be_judged(cli, tmp_path):
+    x = keras.Input((4,))
+    keras.Model(x, [keras.layers.Dense(2)(x), keras.layers.Dense(1)(x)]).save(tmp_path / "plain.keras")
+    assert cli("evaluate", "plain.keras").code == 2
+    outcome = cli("evaluate", "plain.keras", "--env-id", "CartPole-v1", "--episodes", "5", "--json")
+    assert outcome.code == 0, outcome.err
+
+
+def test_an_agents_file_is_a_keras_file_with_a_card(cli, tmp_path):
+    path = tmp_path / train_quickly(cli)["run_dir"] / "best.keras"
+    with zipfile.ZipFile(path) as archive:
+        card = json.loads(archive.read("a3c.json"))
+    assert card["env_id"] == "CartPole-v1"
+    assert card["evaluation"]["mean"] > 0
+    assert keras.models.load_model(path).count_params() > 0
+
+
+@pytest.mark.parametrize("command", ["train", "random", "play", "evaluate", "plot"])
+def test_help(command, cli):
+    outcome = cli(command, "--help")
+    assert outcome.code == 0
+    assert "usage: a3c " + command in outcome.out
+
+
+def test_help_of_train_lists_every_setting_with_its_range(cli):
+    text = cli("train", "--help", environment={"COLUMNS": "200"}).out
+    from a3c.config import FIELDS
+
+    for name in FIELDS:
+        assert name == "env_id" or f"--{name.replace('_', '-')}" in text
+    for expected in ("--lr", "--update-freq", "--max-eps", "[≥ 1", "[> 0]", "--json", "--quiet"):
+        assert expected in text

@@ -1,0 +1,216 @@
+"""One contract for every engine, locked and lock-free, on both backends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+
+from a3c import engines, envs, models
+from a3c.config import Config
+from a3c.engines.job import Blueprint, Job
+from a3c.errors import RunError, SettingError
+from a3c.flat import fixed_of, parameters_of
+from a3c.metrics import Statistics
+
+pytestmark = pytest.mark.both_backends
+
+ENGINES = {
+    "serial": dict(engine="serial", workers=1),
+    "processes, locking": dict(engine="processes", workers=2, locking=True),
+    "processes, lock-free": dict(engine="processes", workers=2, locking=False),
+}
+
+
+@pytest.fixture(params=ENGINES)
+def engine_settings(request):
+    return ENGINES[request.param]
+
+
+def start(settings, env_id="CartPole-v1", seed=3, model=None):
+    defaults = dict(preset="none", envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
+    config = engines.resolve(Config(env_id=env_id, **{**defaults, **settings}))
+    environment = envs.find(env_id)
+    model = model or models.ActorCritic(environment.num_actions, (16,), seed=1)
+    models.build(model, environment.observation_shape)
+    optimizer = keras.optimizers.Adam(1e-3)
+    job = Job(config, seed, environment, Blueprint.of(model), fixed_of(model), Blueprint.of(optimizer))
+    weights = parameters_of(model)
+    return engines.start(job, weights), weights
+
+
+def run(engine, on_report=None):
+    statistics, reports, ticks = Statistics(), [], []
+
+    def observe(report):
+        reports.append(report)
+        statistics.add(report, 0.0)
+        if on_report:
+            on_report(report)
+
+    try:
+        engine.run(observe, lambda: ticks.append(1))
+    finally:
+        engine.close()
+    assert ticks
+    return statistics, reports
+
+
+def test_reports_account_for_every_step_and_update(engine_settings):
+    engine, first = start(engine_settings)
+    statistics, reports = run(engine)
+    assert statistics.steps == engine.store.steps
+    assert statistics.updates == engine.store.updates > 0
+    assert 2_000 <= engine.store.steps < 2_000 + engine_settings["workers"] * 2 * 4 * 5
+    assert statistics.episodes > 20
+    assert {r.worker for r in reports} == set(range(engine_settings["workers"]))
+    assert engine.training_started is not None
+    assert not np.array_equal(engine.store.weights(), first)
+    assert np.isfinite(engine.store.weights()).all()
+    assert {"policy_loss", "value_loss", "entropy", "gradient_norm"} <= set(reports[-1].losses)
+
+
+def test_a_stopped_store_ends_the_run_soon(engine_settings):
+    engine, _ = start({**engine_settings, "max_steps": None})
+    statistics, _ = run(engine, on_report=lambda report: engine.store.stop())
+    assert statistics.updates < 10_000
+
+
+def test_policy_lag_is_measured(engine_settings):
+    engine, _ = start({**engine_settings, "max_steps": 8_000})
+    _, reports = run(engine)
+    lags = [r.lag for r in reports]
+    assert min(lags) >= 0
+    if engine_settings["workers"] == 1:
+        assert max(lags) == 0
+    else:
+        assert max(lags) > 0
+
+
+class Faulty(gym.Env):
+    """Raises in its hundredth step."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self):
+        self.left = 100
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        if self.left == 0:
+            raise ZeroDivisionError("the environment's own fault")
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+
+gym.register("test/Faulty-v0", entry_point=Faulty)
+
+
+def test_the_environments_own_traceback_reaches_the_master(engine_settings):
+    if engine_settings["workers"] == 1:
+        pytest.skip("in the same process it is simply raised")
+    engine, _ = start(engine_settings, "test/Faulty-v0")
+    with pytest.raises(RunError, match="the environment's own fault") as caught:
+        run(engine)
+    assert "in step" in str(caught.value)
+
+
+def test_a_killed_worker_is_named_and_nothing_is_left(engine_settings):
+    if engine_settings["workers"] == 1:
+        pytest.skip("there is no other process to kill")
+    engine, _ = start({**engine_settings, "max_steps": None})
+    victim = engine._processes[1]
+    once = []
+
+    def kill(report):
+        if not once:
+            once.append(os.kill(victim.pid, signal.SIGKILL))
+
+    with pytest.raises(RunError, match=r"worker 1 killed \(signal 9\)"):
+        run(engine, on_report=kill)
+    assert not any(process.is_alive() for process in engine._processes)
+
+
+def test_first_local_parameters_are_the_global_ones(engine_settings):
+    """The tutorial's local networks started from weights of their own."""
+    engine, first = start({**engine_settings, "max_steps": 1})
+    np.testing.assert_array_equal(engine.store.weights(), first)
+    snapshot_of = engine.store.pull if engine_settings["workers"] == 1 else None
+    if snapshot_of:
+        np.testing.assert_array_equal(np.asarray(snapshot_of().weights), first)
+    engine.store.stop()
+    run(engine)
+
+
+def test_serial_runs_are_identical_bit_for_bit():
+    results = []
+    for _ in range(2):
+        engine, _ = start(ENGINES["serial"], seed=7)
+        statistics, _ = run(engine)
+        results.append((engine.store.weights(), [row[4:6] for row in statistics.rows]))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    other, _ = start(ENGINES["serial"], seed=8)
+    assert [row[4:6] for row in run(other)[0].rows] != results[0][1]
+
+
+def test_workers_act_differently():
+    engine, _ = start(ENGINES["processes, locking"])
+    _, reports = run(engine)
+    first = {w: [e for r in reports if r.worker == w for e in r.episodes][:10] for w in (0, 1)}
+    assert first[0] != first[1]
+
+
+def test_serial_refuses_more_than_one_worker():
+    with pytest.raises(SettingError, match="processes"):
+        engines.resolve(Config(engine="serial", workers=2))
+
+
+def test_auto_takes_one_worker_per_core_and_the_fitting_engine():
+    assert engines.resolve(Config()).workers == engines.usable_cores()
+    assert engines.resolve(Config(workers=1)).engine == "serial"
+    assert engines.resolve(Config(workers=3)).engine == "processes"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_leave_when_the_master_is_killed(tmp_path):
+    command = [sys.executable, "-m", "a3c", "train", "--stop-return", "1e9", "--max-steps", "100000000", "--quiet"]
+    master = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("runs/*/*/metrics.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        group = _session(master.pid)
+        assert len(group) >= 4, "master, fork server and two workers"
+    finally:
+        master.kill()
+        master.wait()
+    deadline = time.monotonic() + 2
+    while _session(master.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _session(master.pid) == []
+
+
+def _session(leader):
+    """Processes in the session of `leader` that are not zombies."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(entry))
+    return found

@@ -1,0 +1,87 @@
+"""Evaluations count every episode once, whole, with statistics that are right."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from a3c import envs
+from a3c.evaluate import Evaluation, Evaluator, random_evaluation
+
+
+class Coin(gym.Env):
+    """Half of the episodes last one step and earn 1, half last ten and earn 10."""
+
+    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2, start=3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.choice([1, 10]))
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert action in (3, 4)
+        self.left -= 1
+        return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
+
+
+gym.register("test/Coin-v0", entry_point=Coin)
+
+
+def test_short_episodes_are_not_counted_more_often():
+    """Taking the first N episodes to finish would give a mean near 2 here."""
+    evaluation = random_evaluation(envs.find("test/Coin-v0"), 2000, seed=0)
+    assert evaluation.returns.shape == (2000,)
+    assert evaluation.mean == pytest.approx(5.5, abs=0.5)
+    np.testing.assert_array_equal(evaluation.returns, evaluation.lengths)
+
+
+@pytest.mark.parametrize("episodes", [1, 3, 17, 101])
+def test_exactly_the_episodes_asked_for(episodes):
+    for env_id in ("test/Coin-v0", "CartPole-v1"):
+        assert len(random_evaluation(envs.find(env_id), episodes, seed=0).returns) == episodes
+
+
+def test_seeds_decide():
+    environment = envs.find("CartPole-v1")
+    a, b, c = (random_evaluation(environment, 50, seed).returns for seed in (1, 1, 2))
+    np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_evaluations_are_independent_of_those_before():
+    environment = envs.find("CartPole-v1")
+    evaluator = Evaluator(environment, None, 20)
+    first = evaluator.evaluate(None, "random", 5).returns
+    evaluator.evaluate(None, "random", 6)
+    np.testing.assert_array_equal(first, evaluator.evaluate(None, "random", 5).returns)
+
+
+def test_greedy_and_sampled_follow_the_policy():
+    def policy(weights, observations):
+        return np.tile(np.array([[0.0, 1.0]], np.float32), (len(observations), 1))
+
+    seen = []
+
+    class Spy(gym.Wrapper):
+        def step(self, action):
+            seen.append(int(action))
+            return super().step(action)
+
+    gym.register("test/Spy-v0", entry_point=lambda **_: Spy(Coin()))
+    evaluator = Evaluator(envs.find("test/Spy-v0"), policy, 400)
+    evaluator.evaluate(None, "greedy", 0)
+    assert set(seen) == {4}
+    seen.clear()
+    evaluator.evaluate(None, "sampled", 0)
+    assert np.mean(np.array(seen) == 4) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.03)
+
+
+def test_summary_in_the_keys_of_json():
+    evaluation = Evaluation("greedy", np.array([1.0, 2.0, 3.0, 6.0]), np.ones(4, int))
+    summary = evaluation.as_dict()
+    assert (summary["mean"], summary["min"], summary["max"], summary["episodes"]) == (3.0, 1.0, 6.0, 4)
+    assert summary["std"] == pytest.approx(np.std([1, 2, 3, 6], ddof=1), abs=1e-4)
+    half = 1.96 * summary["std"] / 2
+    assert summary["ci95"] == pytest.approx([3 - half, 3 + half], abs=1e-3)
+    assert Evaluation("greedy", np.array([1.0]), np.ones(1, int)).as_dict()["ci95"] is None

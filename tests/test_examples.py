@@ -1,0 +1,47 @@
+"""The examples do what they say."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture(autouse=True)
+def examples_at_hand(tmp_path):
+    for path in EXAMPLES.glob("*.py"):
+        shutil.copy(path, tmp_path)
+
+
+def test_an_environment_of_ones_own(cli, tmp_path):
+    outcome = cli("train", "custom_environment:Corridor-v0", "--json", "--seed", "3", "--max-steps", "300000")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["env_id"] == "custom_environment:Corridor-v0"
+    assert outcome.json["solved"], outcome.json
+    assert outcome.json["evaluation"]["mean"] == pytest.approx(1 - 0.05 * 3), "the best return there is"
+    outcome = cli("evaluate", "custom_environment:Corridor-v0", "--json", "--episodes", "20")
+    assert outcome.json["solved"] is True
+    outcome = cli("play", "--video", "corridor.gif")
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "corridor.gif").exists()
+
+
+def test_a_model_of_ones_own_from_the_command_line(cli):
+    outcome = cli("train", "CartPole-v1", "--model", "custom_model:Residual", "--json", "--max-steps", "20000")
+    assert outcome.code == 0, outcome.err
+    outcome = cli("evaluate", "--json", "--episodes", "10")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["evaluation"]["mean"] > 30
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"), [("custom_model.py", "evaluation:"), ("library.py", "by hand:")]
+)
+def test_scripts(script, expected, tmp_path):
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    assert float(done.stdout.strip().splitlines()[-1].split()[-1]) > 300

@@ -1,0 +1,87 @@
+"""The network, and what is said to models that do not fit."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from a3c import models
+from a3c.errors import UsageError
+from a3c.models import ActorCritic, Orthogonal
+
+pytestmark = pytest.mark.both_backends
+
+
+def test_two_towers_or_one():
+    two, one = (ActorCritic(3, (8, 8), shared_tower=shared, seed=0) for shared in (False, True))
+    for model in (two, one):
+        logits, value = model(np.zeros((5, 4), np.float32))
+        assert tuple(logits.shape) == (5, 3)
+        assert tuple(value.shape) == (5, 1)
+    assert two.count_params() > 1.5 * one.count_params()
+
+
+def test_seeds_decide_the_first_weights_and_the_first_policy_is_nearly_uniform():
+    observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    outputs = [ops.convert_to_numpy(ActorCritic(2, seed=s)(observations)[1]) for s in (1, 1, 2)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert not np.array_equal(outputs[0], outputs[2])
+    logits = ops.convert_to_numpy(ActorCritic(2, seed=1)(observations)[0])
+    assert np.abs(logits).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (5, 1)])
+def test_initial_matrices_are_orthogonal(shape):
+    w = ops.convert_to_numpy(Orthogonal(2.0, seed=0)(shape))
+    small = w @ w.T if shape[0] <= shape[1] else w.T @ w
+    np.testing.assert_allclose(small, 4.0 * np.eye(min(shape)), atol=1e-5)
+
+
+def dense(units, inputs=None):
+    return keras.layers.Dense(units)(inputs)
+
+
+def functional(policy_units=2, value_units=1, outputs=2):
+    x = keras.Input((4,))
+    heads = [keras.layers.Dense(policy_units)(x), keras.layers.Dense(value_units)(x)]
+    return keras.Model(x, heads[:outputs] if outputs > 1 else heads[0])
+
+
+def test_functional_models_fit():
+    models.check_model(functional(), (4,), 2)
+
+
+class Flat(keras.Model):
+    """A subclassed model whose value is [N]."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = keras.layers.Dense(2), keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.a(x), ops.squeeze(self.b(x), -1)
+
+
+def test_values_may_be_flat():
+    models.check_model(Flat(), (4,), 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: functional(policy_units=3), r"returning \[N, 3\], \[N, 1\]: expected \(logits \[N, 2\]"),
+        (lambda: functional(value_units=2), r"returning \[N, 2\], \[N, 2\]"),
+        (lambda: functional(outputs=1), "returning KerasTensor"),
+        (lambda: keras.Sequential([keras.layers.Reshape((7,)), keras.layers.Dense(2)]), "Calling it failed"),
+    ],
+)
+def test_models_that_do_not_fit_are_refused_by_shape(model, message):
+    with pytest.raises(UsageError, match=message):
+        models.check_model(model(), (4,), 2)
+
+
+def test_classes_are_imported_by_name():
+    assert models.import_model("a3c.models:ActorCritic") is ActorCritic
+    for reference in ("a3c.models:Missing", "no_such_module:Model", "a3c.models", "a3c.config:Config", ":"):
+        with pytest.raises(UsageError, match="module:Class"):
+            models.import_model(reference)
