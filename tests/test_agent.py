@@ -24,11 +24,19 @@ class Subclassed(keras.Model):
     def __init__(self, units=8, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.norm = keras.layers.Normalization(mean=[0.5] * 4, variance=[4.0] * 4)
+        self.norm = keras.layers.Normalization()
         self.batch = keras.layers.BatchNormalization()
         self.hidden = keras.layers.Dense(units, "tanh")
         self.drop = keras.layers.Dropout(0.5)
         self.logits, self.value = keras.layers.Dense(2), keras.layers.Dense(1)
+
+    def build(self, input_shape):
+        for layer in (self.norm, self.batch, self.hidden):
+            if not layer.built:  # adapting a normalisation builds it
+                layer.build(input_shape)
+        self.logits.build((None, self.units))
+        self.value.build((None, self.units))
+        self.built = True
 
     def call(self, x, training=False):
         h = self.drop(self.hidden(self.batch(self.norm(x), training=training)), training=training)
@@ -36,6 +44,46 @@ class Subclassed(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}
+
+
+class Unbuildable(Subclassed):
+    """Lacks what Keras needs to build it again from a file."""
+
+    def get_config(self):
+        raise NotImplementedError("no configuration")
+
+
+def adapted():
+    model = Subclassed()
+    model.norm.adapt(np.random.default_rng(0).normal(5.0, 3.0, size=(1000, 4)))
+    return model
+
+
+def test_workers_compute_what_the_users_model_computes():
+    """Fixed statistics, such as those of a normalisation, must reach the workers."""
+    from a3c import backend, envs
+    from a3c.config import Config
+    from a3c.engines.job import Job
+    from a3c.flat import parameters_of
+
+    model = adapted()
+    observations = np.random.default_rng(1).normal(5.0, 3.0, size=(6, 4)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(model(observations, training=False)[0])
+    job = Job.of(Config(seed=1), envs.find("CartPole-v1"), model, keras.optimizers.Adam())
+    framework = backend.load()
+    policy = framework.compile_policy(job.make_network())
+    np.testing.assert_allclose(policy(framework.place(parameters_of(model)), observations), expected, rtol=1e-5)
+
+
+def test_models_that_cannot_be_saved_are_refused_before_training(tmp_path):
+    x = keras.Input((4,))
+    h = keras.layers.Lambda(lambda t: t * 2)(x)
+    model = keras.Model(x, [keras.layers.Dense(2)(h), keras.layers.Dense(1)(h)])
+    with pytest.raises(UsageError, match="save and load in safe mode"):
+        Agent("CartPole-v1", model=Unbuildable(), save_dir=str(tmp_path), **QUICK).fit(verbose=0)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="save and load in safe mode"):
+        Agent("CartPole-v1", model=model, save_dir=str(tmp_path), **QUICK).fit(verbose=0)
 
 
 def test_fit_returns_a_history_like_keras(tmp_path):
@@ -53,7 +101,7 @@ def test_fit_returns_a_history_like_keras(tmp_path):
 
 
 @pytest.mark.parametrize("engine", [dict(engine="serial"), dict(engine="processes", workers=2)])
-@pytest.mark.parametrize("make", [functional_model, Subclassed])
+@pytest.mark.parametrize("make", [functional_model, adapted])
 def test_models_and_optimizers_of_ones_own(make, engine, tmp_path):
     model = make()
     rate = keras.optimizers.schedules.ExponentialDecay(1e-3, 100, 0.9)
@@ -87,7 +135,7 @@ def test_predict_acts_like_the_model():
     np.testing.assert_array_equal(agent.predict(observations), logits.argmax(-1))
 
 
-@pytest.mark.parametrize("make", [None, functional_model, Subclassed])
+@pytest.mark.parametrize("make", [None, functional_model, adapted])
 def test_saved_agents_come_back_the_same(make, tmp_path):
     agent = Agent("CartPole-v1", model=make and make(), seed=1)
     agent.save(tmp_path / "agent.keras")

@@ -92,8 +92,8 @@ def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
 
 
 def test_the_tutorials_spellings_are_valid(cli):
-    summary = train_quickly(cli, "--lr", "1e-3", "--update-freq", "7", "--gamma", "0.9", "--max-eps", "20")
-    assert summary["episodes"] >= 20
+    summary = train_quickly(cli, "--lr", "1e-3", "--update-freq", "7", "--gamma", "0.9", "--max-eps", "20", "--workers", "1")
+    assert 20 <= summary["episodes"] < 60
     assert summary["steps"] < 3000
 
 

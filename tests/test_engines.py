@@ -1,5 +1,6 @@
 """One contract for every engine, locked and lock-free, on both backends."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,9 +14,9 @@ import pytest
 
 from a3c import engines, envs, models
 from a3c.config import Config
-from a3c.engines.job import Blueprint, Job
+from a3c.engines.job import Job
 from a3c.errors import RunError, SettingError
-from a3c.flat import fixed_of, parameters_of
+from a3c.flat import parameters_of
 from a3c.metrics import Statistics
 
 pytestmark = pytest.mark.both_backends
@@ -32,14 +33,14 @@ def engine_settings(request):
     return ENGINES[request.param]
 
 
-def start(settings, env_id="CartPole-v1", seed=3, model=None):
+def start(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     defaults = dict(preset="none", envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
     config = engines.resolve(Config(env_id=env_id, **{**defaults, **settings}))
     environment = envs.find(env_id)
     model = model or models.ActorCritic(environment.num_actions, (16,), seed=1)
     models.build(model, environment.observation_shape)
-    optimizer = keras.optimizers.Adam(1e-3)
-    job = Job(config, seed, environment, Blueprint.of(model), fixed_of(model), Blueprint.of(optimizer))
+    optimizer = optimizer or keras.optimizers.Adam(1e-3)
+    job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights = parameters_of(model)
     return engines.start(job, weights), weights
 
@@ -57,16 +58,17 @@ def run(engine, on_report=None):
         engine.run(observe, lambda: ticks.append(1))
     finally:
         engine.close()
-    assert ticks
+    assert len(ticks) >= min(1, len(reports))
     return statistics, reports
 
 
 def test_reports_account_for_every_step_and_update(engine_settings):
-    engine, first = start(engine_settings)
+    limit = 60_000  # long enough for the second worker to be ready before the first has done it all
+    engine, first = start({**engine_settings, "max_steps": limit})
     statistics, reports = run(engine)
     assert statistics.steps == engine.store.steps
     assert statistics.updates == engine.store.updates > 0
-    assert 2_000 <= engine.store.steps < 2_000 + engine_settings["workers"] * 2 * 4 * 5
+    assert limit <= engine.store.steps < limit + engine_settings["workers"] * 2 * 4 * 5
     assert statistics.episodes > 20
     assert {r.worker for r in reports} == set(range(engine_settings["workers"]))
     assert engine.training_started is not None
@@ -82,7 +84,7 @@ def test_a_stopped_store_ends_the_run_soon(engine_settings):
 
 
 def test_policy_lag_is_measured(engine_settings):
-    engine, _ = start({**engine_settings, "max_steps": 8_000})
+    engine, _ = start({**engine_settings, "max_steps": 60_000})
     _, reports = run(engine)
     lags = [r.lag for r in reports]
     assert min(lags) >= 0
@@ -151,6 +153,14 @@ def test_first_local_parameters_are_the_global_ones(engine_settings):
     run(engine)
 
 
+@pytest.mark.parametrize("make", [keras.optimizers.Adafactor, keras.optimizers.Lamb])
+def test_optimizers_that_look_at_single_weights(make, engine_settings):
+    engine, first = start(engine_settings, optimizer=make(1e-3))
+    run(engine)
+    assert not np.array_equal(engine.store.weights(), first)
+    assert np.isfinite(engine.store.weights()).all()
+
+
 def test_serial_runs_are_identical_bit_for_bit():
     results = []
     for _ in range(2):
@@ -164,7 +174,7 @@ def test_serial_runs_are_identical_bit_for_bit():
 
 
 def test_workers_act_differently():
-    engine, _ = start(ENGINES["processes, locking"])
+    engine, _ = start({**ENGINES["processes, locking"], "max_steps": 60_000})
     _, reports = run(engine)
     first = {w: [e for r in reports if r.worker == w for e in r.episodes][:10] for w in (0, 1)}
     assert first[0] != first[1]

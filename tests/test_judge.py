@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from a3c import envs
+from a3c.errors import RunError
 from a3c.evaluate import Evaluation
 from a3c.judge import Candidate, Judge
 
@@ -80,5 +81,5 @@ def test_no_evaluation_before_a_hundred_episodes_nor_too_often():
 
 def test_a_crash_in_an_evaluation_is_not_swallowed():
     judge = make_judge([])
-    with pytest.raises(IndexError):
+    with pytest.raises(RunError, match="pop from empty list"):
         judged(judge, 1)

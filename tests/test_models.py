@@ -71,7 +71,7 @@ def test_values_may_be_flat():
     [
         (lambda: functional(policy_units=3), r"returning \[N, 3\], \[N, 1\]: expected \(logits \[N, 2\]"),
         (lambda: functional(value_units=2), r"returning \[N, 2\], \[N, 2\]"),
-        (lambda: functional(outputs=1), "returning KerasTensor"),
+        (lambda: functional(outputs=1), "returning KerasTensor: expected"),
         (lambda: keras.Sequential([keras.layers.Reshape((7,)), keras.layers.Dense(2)]), "Calling it failed"),
     ],
 )

@@ -11,10 +11,10 @@ from a3c.store.shared import SharedStore
 from a3c.types import Episode, Rollout
 
 
-def make_store(locking=True, max_steps=None):
+def make_store(locking=True, max_steps=None, max_episodes=None):
     weights = np.arange(5, dtype=np.float32)
     state = {"int32": np.zeros(1, np.int32), "float32": np.zeros(5, np.float32)}
-    store = SharedStore(weights, state, workers=2, max_steps=max_steps, locking=locking)
+    store = SharedStore(weights, state, 2, max_steps, max_episodes, locking)
     reports = []
 
     def update(weights, state, gradients):
@@ -78,6 +78,11 @@ def test_limits_and_stops_end_pulling():
     store, _ = make_store(max_steps=10)
     assert store.pull() is not None
     store.push(np.ones(5, np.float32), 0, rollout(10), {})
+    assert store.pull() is None
+    store, _ = make_store(max_episodes=2)
+    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {})
+    assert store.pull() is not None
+    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {})
     assert store.pull() is None
     store, _ = make_store()
     store.stop()

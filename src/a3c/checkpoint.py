@@ -6,12 +6,16 @@ all, and read in Keras' safe mode, so that a downloaded agent runs no code.
 
 import json
 import os
+import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from a3c import backend, models
 from a3c.errors import UsageError
@@ -31,6 +35,62 @@ def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A model as the bytes of its `.keras` file, to be sent to another process.
+
+    All that Keras can save arrives there, such as the statistics of a normalisation layer; what it cannot
+    save is found out before training and not after it.
+    """
+
+    content: bytes
+    cls: type
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Archive":
+        """The archive of `model`.
+
+        Raises:
+            UsageError: if Keras cannot save it, or load again in safe mode what it saved.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "model.keras"
+            try:
+                with backend.load().saving():
+                    model.save(path)
+                archive = cls(path.read_bytes(), type(model))
+                _check_same_weights(model, archive.build())
+            except Exception as error:
+                name = f"model {type(model).__name__}"
+                fix = f"{_first_line(error)} See the guide on saving, at get_config and build."
+                raise UsageError(name, "one that Keras can save and load in safe mode", fix) from error
+        return archive
+
+    def build(self) -> keras.Model:
+        """The model, with the weights it was saved with."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "model.keras"
+            path.write_bytes(self.content)
+            with backend.load().saving(), warnings.catch_warnings(action="ignore"):
+                model = keras.models.load_model(
+                    path, custom_objects={self.cls.__name__: self.cls}, compile=False, safe_mode=True
+                )
+        assert isinstance(model, keras.Model)
+        return model
+
+
+def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
+    """Raise `ValueError` unless `loaded` has the weights of `model`, in the same order."""
+    ours, theirs = model.get_weights(), loaded.get_weights()
+    same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    if not same:
+        raise ValueError(f"Of its {len(ours)} weights, Keras loads {len(theirs)}, or others.")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -72,6 +132,5 @@ def load_model(path: Path, model_class: str | None = None) -> keras.Model:
         assert isinstance(model, keras.Model)
         return model
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        fix = f"{reason}\nA model of your own is loaded with --model module:Class."
+        fix = f"{_first_line(error)} A model of your own is loaded with --model module:Class."
         raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error

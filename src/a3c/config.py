@@ -216,5 +216,6 @@ def make_config(**given: Any) -> Config:
     """
     given = settings_from_toml(given, "setting")
     env_id = given.get("env_id", Config.env_id)
+    _check(FIELDS["preset"], given.get("preset", "auto"))
     name, preset = load_preset(given.get("preset", "auto"), env_id)
     return Config(**{**preset, **given, "preset": name})

@@ -1,5 +1,6 @@
 """Judging: whole episodes in environments of their own, with seeds of their own."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,9 +59,17 @@ class Evaluator:
         environment: What to play.
         policy: `f(weights, observations [N, *O]) -> logits [N, A]`; None: uniformly random actions.
         episodes: Episodes per evaluation.
+        abandoned: Set by another thread to make an evaluation under way raise `Abandoned`.
     """
 
-    def __init__(self, environment: envs.Environment, policy: Callable | None, episodes: int):
+    def __init__(
+        self,
+        environment: envs.Environment,
+        policy: Callable | None,
+        episodes: int,
+        abandoned: threading.Event | None = None,
+    ):
+        self._abandoned = abandoned or threading.Event()
         # Copies in one NumPy program cost next to nothing; single ones cost memory and time each.
         self._copies = min(episodes, 100 if environment.vectorized else 16)
         self._shares = np.full(self._copies, episodes // self._copies)
@@ -84,6 +93,8 @@ class Evaluator:
         observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
         ended = np.zeros(self._copies, bool)
         while left.any():
+            if self._abandoned.is_set():
+                raise Abandoned
             if mode == "random":
                 action = generator.integers(shape[1], size=shape[0])
             else:
@@ -109,9 +120,15 @@ class Evaluator:
         self._env.close()
 
 
-def random_evaluation(environment: envs.Environment, episodes: int, seed: int) -> Evaluation:
+class Abandoned(Exception):
+    """Raised in an evaluation whose result nobody waits for any more."""
+
+
+def random_evaluation(
+    environment: envs.Environment, episodes: int, seed: int, abandoned: threading.Event | None = None
+) -> Evaluation:
     """Episodes of uniformly random actions: the baseline that every score is shown beside."""
-    evaluator = Evaluator(environment, None, episodes)
+    evaluator = Evaluator(environment, None, episodes, abandoned)
     try:
         return evaluator.evaluate(None, "random", seed)
     finally:

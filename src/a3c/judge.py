@@ -4,6 +4,8 @@ Training returns are those of a policy that explores and changes; the number to 
 evaluations with fixed parameters, in environments of their own. Called by the master.
 """
 
+import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from a3c.envs import Environment
-from a3c.evaluate import Evaluation, Evaluator, random_evaluation
+from a3c.errors import RunError
+from a3c.evaluate import Abandoned, Evaluation, Evaluator, random_evaluation
 from a3c.seeding import integer_seed
 
 _MANY_STEPS = 5_000  # a baseline of 20 episodes longer than this in all is long enough
@@ -72,7 +75,8 @@ class Judge:
         concurrent: bool,
     ):
         self._environment, self._place, self._seed = environment, place, seed
-        self._evaluator = Evaluator(environment, policy, episodes)
+        self._abandoned = threading.Event()
+        self._evaluator = Evaluator(environment, policy, episodes, self._abandoned)
         self._threshold = threshold
         self._executor = ThreadPoolExecutor(1, "a3c-judge") if concurrent else None
         self._pending: Future[Verdict] | None = None
@@ -89,12 +93,16 @@ class Judge:
         """Random play: 100 episodes, or 20 where they are long."""
 
         def play() -> Evaluation:
-            first = random_evaluation(self._environment, 20, integer_seed(self._seed, "baseline", 0))
+            first = self._random(20, 0)
             if first.lengths.sum() > _MANY_STEPS:
                 return first
-            return random_evaluation(self._environment, 100, integer_seed(self._seed, "baseline", 1))
+            return self._random(100, 1)
 
         return self._submit(play)
+
+    def _random(self, episodes: int, index: int) -> Evaluation:
+        seed = integer_seed(self._seed, "baseline", index)
+        return random_evaluation(self._environment, episodes, seed, self._abandoned)
 
     def reached(self, mean_return_100: float | None) -> bool:
         """Whether the training returns call for a decision."""
@@ -143,7 +151,8 @@ class Judge:
         return self._evaluator.evaluate(self._place(weights), "greedy", integer_seed(self._seed, "final"))
 
     def close(self) -> None:
-        """Finish what is under way, and close the environments."""
+        """Abandon what is under way, and close the environments."""
+        self._abandoned.set()
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
         self._evaluator.close()
@@ -164,8 +173,16 @@ class Judge:
         return Verdict(candidate, evaluation, confirmation)
 
     def _submit(self, task: Callable[[], Any]) -> Future:
+        def guarded() -> Any:
+            try:
+                return task()
+            except Abandoned:
+                raise
+            except Exception as error:
+                raise RunError(f"an evaluation failed:\n{traceback.format_exc()}") from error
+
         if self._executor is not None:
-            return self._executor.submit(task)
+            return self._executor.submit(guarded)
         future: Future = Future()
-        future.set_result(task())
+        future.set_result(guarded())
         return future

@@ -13,6 +13,8 @@ import numpy as np
 
 from a3c.errors import UsageError
 
+ROWS = 3  # of the trial call: unlike any usual dimension of a network, so that mistaken axes are seen
+
 
 @keras.saving.register_keras_serializable(package="a3c")
 class Orthogonal(keras.initializers.Initializer):
@@ -118,12 +120,12 @@ def import_model(reference: str) -> type[keras.Model]:
 
 
 def build(model: keras.Model, observation_shape: tuple[int, ...]) -> Any:
-    """Create the weights of `model` by a symbolic call; return its symbolic outputs for [N, *O]."""
-    return model(keras.KerasTensor((None, *observation_shape), "float32"), training=False)
+    """Create the weights of `model` by a symbolic call, which computes nothing; return its outputs."""
+    return model(keras.KerasTensor((ROWS, *observation_shape), "float32"), training=False)
 
 
 def check_model(model: keras.Model, observation_shape: tuple[int, ...], num_actions: int) -> None:
-    """Build `model` for observations of this shape, computing nothing, and raise `UsageError` if it does not fit.
+    """Build `model` for observations of this shape, and raise `UsageError` if it does not fit.
 
     It fits when it accepts [N, *observation_shape] and returns logits [N, num_actions] and value [N, 1]
     or [N], with float32 trainable weights.
@@ -138,7 +140,7 @@ def check_model(model: keras.Model, observation_shape: tuple[int, ...], num_acti
     if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2):
         raise UsageError(f"{name} returning {type(outputs).__name__}", expected)
     logits, value = (tuple(output.shape) for output in outputs)
-    if logits != (None, num_actions) or value not in ((None, 1), (None,)):
+    if logits != (ROWS, num_actions) or value not in ((ROWS, 1), (ROWS,)):
         received = ", ".join(f"[{_dims(('N', *shape[1:]))}]" for shape in (logits, value))
         raise UsageError(f"{name} returning {received}", expected)
     wrong = {v.dtype for v in model.trainable_variables if keras.backend.standardize_dtype(v.dtype) != "float32"}

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from a3c.envs import Environment
 from a3c.errors import RunError, SettingError, UsageError
 from a3c.metrics import Statistics, Status, Writer
 from a3c.types import Report
+
+if TYPE_CHECKING:
+    from a3c.engines.job import Job
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,12 @@ def train(
     config, environment = settle(config)
     engines.prepare(config)
     framework = backend.load()
+    from a3c.engines.job import Job
+
     network = make_model(config, environment, model)
-    own_optimizer = optimizer if optimizer is not None else make_optimizer(config)
+    job = Job.of(config, environment, network, make_optimizer(config) if optimizer is None else optimizer)
     directory = runs.create(config, sys.argv)
-    run = _Run(config, environment, framework, network, directory, display or Silent(), started)
-    return run.execute(own_optimizer)
+    return _Run(job, framework, network, directory, display or Silent(), started).execute()
 
 
 def settle(config: Config) -> tuple[Config, Environment]:
@@ -83,6 +87,7 @@ def settle(config: Config) -> tuple[Config, Environment]:
 
 def make_model(config: Config, environment: Environment, model: Any = None) -> Any:
     """The network of a run, built and checked against the environment; `model` if one is given."""
+    backend.load()
     import keras
 
     from a3c import models
@@ -128,8 +133,7 @@ class _Run:
 
     def __init__(
         self,
-        config: Config,
-        environment: Environment,
+        job: "Job",
         framework: ModuleType,
         model: Any,
         directory: Path,
@@ -138,7 +142,7 @@ class _Run:
     ):
         from a3c.flat import Network, fixed_of, parameters_of
 
-        self._config, self._environment, self._model = config, environment, model
+        self._job, self._config, self._environment, self._model = job, job.config, job.environment, model
         self._directory, self._display, self._started = directory, display, started
         self._framework = framework
         self._first_weights = parameters_of(model)
@@ -152,15 +156,9 @@ class _Run:
 
     # -- the course of a run --------------------------------------------------------------------------------
 
-    def execute(self, optimizer: Any) -> Result:
+    def execute(self) -> Result:
         """Train, then judge and save."""
-        from a3c.engines.job import Blueprint, Job
-
-        config = self._config
-        assert config.seed is not None
-        blueprints = Blueprint.of(self._model), Blueprint.of(optimizer)
-        job = Job(config, config.seed, self._environment, blueprints[0], self._network.fixed, blueprints[1])
-        self._engine = engines.start(job, self._first_weights)
+        self._engine = engines.start(self._job, self._first_weights)
         interrupted, failure = False, None
         try:
             self._prepare_judgement()
@@ -204,7 +202,8 @@ class _Run:
         weights = last if best is None else best.candidate.weights
         evaluation = None if interrupted or failure else self._judge.final(weights)
         self._save("best.keras", weights, evaluation)
-        self._take_baseline(wait=not (interrupted or failure))
+        if not (interrupted or failure):
+            self._take_baseline(wait=True)
         self._judge.close()
         self._write()
         self._writer.close()
@@ -234,10 +233,8 @@ class _Run:
     # -- while the workers train ----------------------------------------------------------------------------
 
     def _on_report(self, report: Report) -> None:
-        statistics, config, store = self._statistics, self._config, self._engine.store
+        statistics = self._statistics
         statistics.add(report, self._seconds())
-        if config.max_episodes is not None and statistics.episodes >= config.max_episodes:
-            store.stop()
         if self._judge.due(statistics.steps, statistics.mean_return_100):
             self._evaluate()
 

@@ -1,5 +1,6 @@
 """What a worker is given to do, in a form that can be sent to it, and how it is set up there."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -8,28 +9,28 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c import algorithms, envs, models, seeding
+from a3c import algorithms, checkpoint, envs, models, seeding
 from a3c.config import Config
 from a3c.envs.sampler import VectorSampler
-from a3c.flat import Network
+from a3c.flat import Network, fixed_of
 from a3c.worker import Learn
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A Keras model or optimizer as its class and configuration, to be built anew elsewhere."""
+    """A Keras object as its class and configuration, to be built anew elsewhere."""
 
     cls: type
     config: dict[str, Any]
 
     @classmethod
     def of(cls, thing: Any) -> "Blueprint":
-        """The blueprint of a model or an optimizer."""
+        """The blueprint of an optimizer or of our own model."""
         return cls(type(thing), thing.get_config())
 
     def build(self) -> Any:
         """A new object, with first weights or state of its own."""
-        return self.cls.from_config(self.config)
+        return self.cls.from_config(copy.deepcopy(self.config))  # Keras takes some configurations apart
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,36 @@ class Job:
     config: Config
     seed: int
     environment: envs.Environment
-    model: Blueprint
-    fixed: list[np.ndarray]
-    """The model's non-trainable weights."""
+    model: Blueprint | checkpoint.Archive
     optimizer: Blueprint
 
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        environment: envs.Environment,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+    ) -> "Job":
+        """The job of training `model` with `optimizer`.
+
+        Raises:
+            UsageError: for a model of the user's own that Keras cannot save and load.
+        """
+        assert config.seed is not None
+        ours = type(model) is models.ActorCritic
+        sent = Blueprint.of(model) if ours else checkpoint.Archive.of(model)
+        return cls(config, config.seed, environment, sent, Blueprint.of(optimizer))
+
     def make_network(self) -> Network:
-        """The network of a worker. Its own weights are not even initialised: each worker pulls the global ones."""
-        with keras.StatelessScope(initialize_variables=False):
+        """The network of a worker. Its trainable weights are never used: each worker pulls the global ones."""
+        if isinstance(self.model, checkpoint.Archive):
+            model = self.model.build()
+            return Network(model, fixed_of(model))
+        with keras.StatelessScope(initialize_variables=False):  # not initialising saves the start a while
             model = self.model.build()
             models.build(model, self.environment.observation_shape)
-        return Network(model, self.fixed)
+        return Network(model, [])
 
     def make_update(self, backend: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
         """The compiled update of the shared optimizer, and its first state."""

@@ -67,7 +67,9 @@ class ProcessEngine:
         config = job.config
         framework = backend.load()
         _, state = job.make_update(framework, job.make_network())
-        self.store = SharedStore(weights, state, config.workers, config.max_steps, config.locking)
+        self.store = SharedStore(
+            weights, state, config.workers, config.max_steps, config.max_episodes, config.locking
+        )
         self.training_started: float | None = None
         self._processes: list[Any] = []
         self._connections: list[Connection] = []

@@ -21,7 +21,8 @@ class SerialEngine:
         update, state = job.make_update(framework, network)
         update(weights, state, np.zeros_like(weights))  # compile now, off the training clock
         self._sampler, self._learn = job.make_worker(framework, network, framework.place(weights), worker=0)
-        self.store = LocalStore(weights, state, update, framework.place, job.config.max_steps)
+        limits = job.config.max_steps, job.config.max_episodes
+        self.store = LocalStore(weights, state, update, framework.place, *limits)
         self.training_started: float | None = None
 
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """The store of the serial engine: plain arrays of this process, one worker, no locks."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ class LocalStore:
         update: `f(weights, state, gradients) -> (weights, state)`.
         place: Puts the parameters where the backend computes.
         max_steps: Environment steps after which `pull` returns None; None: no limit.
+        max_episodes: The same for finished episodes.
     """
 
     def __init__(
@@ -26,17 +28,21 @@ class LocalStore:
         update: Callable[..., tuple[Any, dict]],
         place: Callable[[Any], Any],
         max_steps: int | None,
+        max_episodes: int | None,
     ):
         self._weights, self._state = place(weights), state
-        self._update, self._max_steps = update, max_steps
+        self._update = update
+        self._max_steps = math.inf if max_steps is None else max_steps
+        self._max_episodes = math.inf if max_episodes is None else max_episodes
         self._stopped = False
         self.on_report: Callable[[Report], None] = lambda report: None
         self.updates = 0
         self.steps = 0
+        self.episodes = 0
 
     def pull(self) -> Snapshot | None:
         """The current parameters, or None when training is over."""
-        if self._stopped or (self._max_steps is not None and self.steps >= self._max_steps):
+        if self._stopped or self.steps >= self._max_steps or self.episodes >= self._max_episodes:
             return None
         return Snapshot(self._weights, self.updates)
 
@@ -48,6 +54,7 @@ class LocalStore:
         self._weights, self._state = self._update(self._weights, self._state, gradients)
         self.updates += 1
         self.steps += rollout.steps
+        self.episodes += len(rollout.episodes)
         self.on_report(Report(0, 1, rollout.steps, rollout.episodes, losses, lag))
 
     def weights(self) -> np.ndarray:

@@ -23,6 +23,7 @@ from a3c.errors import RunError
 from a3c.types import Report, Rollout, Snapshot
 
 _REPORT_INTERVAL = 0.02  # seconds; sending every update would cost more than it tells
+_STEPS, _UPDATES, _EPISODES = range(3)  # columns of the counters
 _LINE = 64  # bytes of a cache line: no two writers share one
 
 
@@ -86,6 +87,7 @@ class SharedStore:
         state: The optimizer's first state: one flat vector per dtype.
         workers: Number of workers.
         max_steps: Environment steps after which `pull` returns None; None: no limit.
+        max_episodes: The same for finished episodes.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
     """
 
@@ -95,9 +97,11 @@ class SharedStore:
         state: dict[str, np.ndarray],
         workers: int,
         max_steps: int | None,
+        max_episodes: int | None,
         locking: bool,
     ):
         self._max_steps = math.inf if max_steps is None else max_steps
+        self._max_episodes = math.inf if max_episodes is None else max_episodes
         self._locking = locking
         vectors = {"weights": weights, **state}
         self._bank_spec = {name: (v.dtype.str, v.size) for name, v in vectors.items()}
@@ -109,7 +113,7 @@ class SharedStore:
             self._banks[0][name][:] = vector
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("_max_steps", "_locking", "_bank_spec", "_workers", "_file")
+        names = ("_max_steps", "_max_episodes", "_locking", "_bank_spec", "_workers", "_file")
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -128,7 +132,7 @@ class SharedStore:
 
         words = _LINE // 8
         self._header = view("<i8", words)  # [stopped, active bank, held]
-        self._counters = view("<i8", words * self._workers).reshape(self._workers, words)  # [steps, updates]
+        self._counters = view("<i8", words * self._workers).reshape(self._workers, words)  # a row: _STEPS, …
         self._banks = [
             {name: view(dtype, count) for name, (dtype, count) in self._bank_spec.items()} for _ in range(2)
         ]
@@ -154,7 +158,7 @@ class SharedStore:
         """The current parameters, or None when training is over. Waits while the master holds training."""
         while self._header[2] and not self._header[0]:
             time.sleep(0.001)
-        if self._header[0] or self.steps >= self._max_steps:
+        if self._header[0] or self._exhausted():
             return None
         with self._guard():
             weights, version = self._bank()["weights"].copy(), self.updates
@@ -167,8 +171,9 @@ class SharedStore:
         with self._guard():
             lag = self.updates - version
             self._apply(gradients)
-            self._own[1] += 1
-        self._own[0] += rollout.steps
+            self._own[_UPDATES] += 1
+        self._own[_STEPS] += rollout.steps
+        self._own[_EPISODES] += len(rollout.episodes)
         self._pending.append((rollout, losses, lag))
         if time.monotonic() - self._last_report > _REPORT_INTERVAL:
             self.flush()
@@ -212,12 +217,16 @@ class SharedStore:
     @property
     def updates(self) -> int:
         """Updates applied so far, by all workers."""
-        return int(self._counters[:, 1].sum())
+        return int(self._counters[:, _UPDATES].sum())
 
     @property
     def steps(self) -> int:
         """Environment steps taken so far, by all workers."""
-        return int(self._counters[:, 0].sum())
+        return int(self._counters[:, _STEPS].sum())
+
+    def _exhausted(self) -> bool:
+        steps, _, episodes = self._counters[:, :3].sum(axis=0)
+        return steps >= self._max_steps or episodes >= self._max_episodes
 
     def weights(self) -> np.ndarray:
         """A copy of the global parameters: [P] float32."""
