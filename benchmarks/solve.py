@@ -24,7 +24,7 @@ MEDIANS = ("steps", "train_seconds", "solved_seconds", "wall_seconds", "steps_pe
 def command(*arguments: str) -> dict:
     """Run `a3c ARGUMENTS --json` and return what it printed last."""
     line = [sys.executable, "-m", "a3c", *arguments, "--json"]
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(line, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(line)} ended with {done.returncode}:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -37,7 +37,10 @@ def one_run(seed: int, arguments: list[str], save_dir: str) -> dict:
     fresh = {k: judged[k] for k in ("seed", "evaluation", "sampled", "threshold", "solved")}
     del summary["run_dir"]
     line = {k: summary[k] for k in ("seed", "solved", *MEDIANS)}
-    print(json.dumps({**line, "fresh": fresh["evaluation"]["mean"], "sampled": fresh["sampled"]["mean"]}), flush=True)
+    print(
+        json.dumps({**line, "fresh": fresh["evaluation"]["mean"], "sampled": fresh["sampled"]["mean"]}),
+        flush=True,
+    )
     return {**summary, "fresh": fresh}
 
 
@@ -52,7 +55,9 @@ def machine() -> dict:
 
 def main() -> None:
     """Parse, run, record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", help="name of the record")
     parser.add_argument("--seeds", default="101-110", help="first-last")
     own, _, rest = " ".join(sys.argv[1:]).partition(" -- ")

@@ -49,4 +49,4 @@ class Corridor(gym.Env):
         return np.array([self.position / LENGTH, np.sign(self.goal)], np.float32)
 
 
-gym.register("Corridor-v0", entry_point=Corridor, max_episode_steps=50, reward_threshold=0.8)
+gym.register("Corridor-v0", entry_point=f"{__name__}:Corridor", max_episode_steps=50, reward_threshold=0.8)

@@ -1,8 +1,8 @@
 """A network of your own: any `keras.Model` that returns policy logits and a value.
 
-    cd examples
-    a3c train CartPole-v1 --model custom_model:Residual        # from the command line
-    python custom_model.py                                     # the same from Python, with an optimizer too
+cd examples
+a3c train CartPole-v1 --model custom_model:Residual        # from the command line
+python custom_model.py                                     # the same from Python, with an optimizer too
 """
 
 import keras

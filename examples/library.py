@@ -1,6 +1,6 @@
 """The library in ten lines: train, judge, film, save, load, act.
 
-    python library.py
+python library.py
 """
 
 import gymnasium as gym

@@ -26,7 +26,18 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FRAMEWORKS = {"jax", "tensorflow", "torch"}
-WITHOUT_KERAS = ["errors", "types", "seeding", "config", "sampling", "runs", "metrics", "plotting", "evaluate", "cli"]
+WITHOUT_KERAS = [
+    "errors",
+    "types",
+    "seeding",
+    "config",
+    "sampling",
+    "runs",
+    "metrics",
+    "plotting",
+    "evaluate",
+    "cli",
+]
 
 
 def modules():
@@ -74,7 +85,9 @@ def test_no_keras_where_none_is_needed():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import a3c, sys; print([m for m in ('keras', 'jax', 'tensorflow', 'gymnasium') if m in sys.modules])"
+    code = (
+        "import a3c, sys; print([m for m in ('keras', 'jax', 'tensorflow', 'gymnasium') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -59,9 +59,9 @@ def test_gradients_equal_finite_differences(eager):
         return 0.5 * terms["value_loss"] - 0.1 * terms["entropy"]
 
     # The policy term holds the advantage constant, which differences cannot; the other terms can be checked.
-    value_only = framework.compile_gradients(
-        network, lambda *a: _without_policy(loss, *a), None, eager
-    )(framework.place(weights), transitions)[0]
+    value_only = framework.compile_gradients(network, lambda *a: _without_policy(loss, *a), None, eager)(
+        framework.place(weights), transitions
+    )[0]
     rng = np.random.default_rng(1)
     for _ in range(3):
         direction = rng.normal(size=weights.size).astype(np.float32)
@@ -188,7 +188,9 @@ def test_parameters_survive_the_flat_form():
     model, other = make_network(0).model, make_network(1).model
     assign_parameters(other, parameters_of(model))
     for a, b in zip(model.trainable_variables, other.trainable_variables, strict=True):
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(a.value), keras.ops.convert_to_numpy(b.value))
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(a.value), keras.ops.convert_to_numpy(b.value)
+        )
     layout = Layout.of(model.trainable_variables)
     back = layout.split(layout.join([v.value for v in model.trainable_variables]))
     np.testing.assert_array_equal(

@@ -16,11 +16,29 @@ from pathlib import Path
 import keras
 import pytest
 
-TRAIN_KEYS = (
-    "run_dir env_id algorithm backend engine workers seed solved episodes steps updates train_seconds "
-    "solved_seconds wall_seconds steps_per_second mean_return_100 evaluation random_baseline"
-).split()
-EVALUATION_KEYS = "mode episodes mean std min max ci95".split()
+import a3c.models  # noqa: F401 - its class is registered with Keras on import
+
+TRAIN_KEYS = [
+    "run_dir",
+    "env_id",
+    "algorithm",
+    "backend",
+    "engine",
+    "workers",
+    "seed",
+    "solved",
+    "episodes",
+    "steps",
+    "updates",
+    "train_seconds",
+    "solved_seconds",
+    "wall_seconds",
+    "steps_per_second",
+    "mean_return_100",
+    "evaluation",
+    "random_baseline",
+]
+EVALUATION_KEYS = ["mode", "episodes", "mean", "std", "min", "max", "ci95"]
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "10")
 
 
@@ -45,9 +63,14 @@ def test_train_leaves_a_whole_run_directory(cli, tmp_path):
     run = tmp_path / summary["run_dir"]
     assert run.parent == tmp_path / "runs" / "CartPole-v1"
     assert re.fullmatch(r"\d{8}-\d{6}-a3c-s5", run.name)
-    assert {"config.toml", "best.keras", "last.keras", "episodes.csv", "metrics.jsonl", "learning_curve.png"} <= {
-        p.name for p in run.iterdir()
-    }
+    assert {
+        "config.toml",
+        "best.keras",
+        "last.keras",
+        "episodes.csv",
+        "metrics.jsonl",
+        "learning_curve.png",
+    } <= {p.name for p in run.iterdir()}
     assert len(list(run.glob("events.out.tfevents*"))) == 1
     with open(run / "episodes.csv") as file:
         rows = list(csv.DictReader(file))
@@ -84,7 +107,9 @@ def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
     episodes = []
     for run in runs:
         with open(run / "episodes.csv") as file:
-            episodes.append([{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)])
+            episodes.append(
+                [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+            )
     assert episodes[0] == episodes[1]
     for name in ("last.keras", "best.keras"):
         first, second = (keras.models.load_model(run / name).get_weights() for run in runs)
@@ -92,14 +117,19 @@ def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
 
 
 def test_the_tutorials_spellings_are_valid(cli):
-    summary = train_quickly(cli, "--lr", "1e-3", "--update-freq", "7", "--gamma", "0.9", "--max-eps", "20", "--workers", "1")
+    summary = train_quickly(
+        cli, "--lr", "1e-3", "--update-freq", "7", "--gamma", "0.9", "--max-eps", "20", "--workers", "1"
+    )
     assert 20 <= summary["episodes"] < 60
     assert summary["steps"] < 3000
 
 
 def test_random_is_about_22(cli):
-    """`--algorithm random` trains nothing and needs no other flag; in the tutorial it played a trained model."""
-    for arguments in (["random", "--episodes", "4000"], ["train", "--algorithm", "random", "--max-eps", "4000"]):
+    """`--algorithm random` needs no other flag; in the tutorial it played a trained model."""
+    for arguments in (
+        ["random", "--episodes", "4000"],
+        ["train", "--algorithm", "random", "--max-eps", "4000"],
+    ):
         outcome = cli(*arguments, "--json")
         assert outcome.code == 0, outcome.err
         assert outcome.json["evaluation"]["episodes"] == 4000
@@ -116,13 +146,17 @@ def test_evaluate_play_and_plot_a_run(cli, tmp_path):
     assert outcome.json["sampled"]["mode"] == "sampled"
     assert list(outcome.json["sampled"]) == EVALUATION_KEYS
     assert outcome.json["threshold"] == 475
-    again = cli("evaluate", f"{second['run_dir']}/best.keras", "--episodes", "20", "--json", "--seed", "4").json
+    again = cli(
+        "evaluate", f"{second['run_dir']}/best.keras", "--episodes", "20", "--json", "--seed", "4"
+    ).json
     assert again["evaluation"] == outcome.json["evaluation"]
     text = cli("evaluate", first["run_dir"], "--episodes", "10").out
     assert "greedy" in text
     assert "random actions earn" in text
 
-    outcome = cli("play", "CartPole-v1", "--video", "film.gif", environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    outcome = cli(
+        "play", "CartPole-v1", "--video", "film.gif", environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    )
     assert outcome.code == 0, outcome.err
     assert re.search(r"^step 1  reward 1  action [01]$", outcome.out, re.M)
     assert (tmp_path / "film.gif").stat().st_size > 1000
@@ -138,8 +172,20 @@ def test_evaluate_play_and_plot_a_run(cli, tmp_path):
 
 
 def test_ctrl_c_saves_and_ends_with_130(tmp_path):
-    command = [sys.executable, "-m", "a3c", "train", "--stop-return", "1e9", "--max-steps", "100000000", "--json"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "a3c",
+        "train",
+        "--stop-return",
+        "1e9",
+        "--max-steps",
+        "100000000",
+        "--json",
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("runs/*/*/metrics.jsonl")) and time.monotonic() < deadline:
@@ -167,7 +213,9 @@ def test_the_first_line_comes_within_half_a_second_or_so(tmp_path):
         "builtins.print, print = first, print\n"
         "a3c.cli.main(['train'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert done.stderr.strip() == "FIRST []"
 
 
@@ -175,7 +223,11 @@ def test_a_terminal_gets_a_live_panel(tmp_path):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "a3c", "train", *QUICK]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+        command,
+        cwd=tmp_path,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
     )
     os.close(theirs)
     text = b""
@@ -189,7 +241,16 @@ def test_a_terminal_gets_a_live_panel(tmp_path):
         text += chunk
     assert process.wait(timeout=60) == 0
     shown = text.decode()
-    for word in ("steps/s", "episodes", "moving avg", "mean 100", "policy lag", "best eval", "left", "random"):
+    for word in (
+        "steps/s",
+        "episodes",
+        "moving avg",
+        "mean 100",
+        "policy lag",
+        "best eval",
+        "left",
+        "random",
+    ):
         assert word in shown
     assert "\x1b[" in shown
 
@@ -200,17 +261,29 @@ BAD = {
     "unknown id": (["train", "CartPole-v9"], "environment CartPole-v9: expected", "Closest: CartPole"),
     "unknown module": (["train", "nowhere:Env-v0"], "module:EnvId", "Importing nowhere failed"),
     "image observations": (["train", "a3c_bad_envs:Images-v0"], "not images", "FlattenObservation"),
-    "continuous actions": (["train", "Pendulum-v1"], "expected Discrete actions", "Continuous actions are not"),
+    "continuous actions": (
+        ["train", "Pendulum-v1"],
+        "expected Discrete actions",
+        "Continuous actions are not",
+    ),
     "discrete observations": (["train", "FrozenLake-v1"], "Box of shape (n,)", "one-hot"),
     "negative workers": (["train", "--workers", "-2"], "--workers -2: expected an integer of at least 1", ""),
     "negative t-max": (["train", "--update-freq", "-1"], "--t-max -1: expected an integer of at least 1", ""),
     "word for a number": (["train", "--lr", "fast"], "--learning-rate fast: expected a number", "--help"),
-    "number out of range": (["train", "--gamma", "1.01"], "--gamma 1.01: expected a number of at least 0 and", ""),
+    "number out of range": (
+        ["train", "--gamma", "1.01"],
+        "--gamma 1.01: expected a number of at least 0 and",
+        "",
+    ),
     "unknown flag": (["train", "--learning-rat", "1"], "--learning-rat: expected an option", "--help"),
     "unknown choice": (["train", "--engine", "ray"], "--engine ray: expected one of auto, serial", ""),
     "unknown preset": (["train", "--preset", "best"], "--preset best: expected auto, none", ""),
     "unknown command": (["trian"], "command trian: expected one of train", "a3c --help"),
-    "serial with workers": (["train", "--engine", "serial", "--workers", "3"], "1 with the serial engine", ""),
+    "serial with workers": (
+        ["train", "--engine", "serial", "--workers", "3"],
+        "1 with the serial engine",
+        "",
+    ),
     "unwritable directory": (["train", "--save-dir", "a_file"], "save-dir a_file: expected", "--save-dir"),
     "unknown model class": (["train", "--model", "nowhere:Model"], "model nowhere:Model: expected", ""),
     "unknown activation": (["train", "--activation", "swoosh"], "--activation swoosh: expected", ""),

@@ -1,5 +1,6 @@
 """Settings: defaults, presets, types and ranges."""
 
+import contextlib
 import tomllib
 
 import pytest
@@ -59,7 +60,12 @@ def test_the_tutorial_preset_has_the_tutorials_settings():
     c = make_config(preset="tutorial")
     assert (c.env_id, c.envs_per_worker, c.t_max, c.gamma) == ("CartPole-v0", 1, 20, 0.99)
     assert (c.optimizer, c.learning_rate, c.hidden_units) == ("adam", 5e-4, (100,))
-    assert (c.entropy_coefficient, c.shared_tower, c.gae_lambda, c.global_clipnorm) == (0.01, False, 1.0, None)
+    assert (c.entropy_coefficient, c.shared_tower, c.gae_lambda, c.global_clipnorm) == (
+        0.01,
+        False,
+        1.0,
+        None,
+    )
     assert make_config(preset="tutorial", env_id="Acrobot-v1").env_id == "Acrobot-v1"
 
 
@@ -90,10 +96,8 @@ anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.te
 
 @given(st.dictionaries(st.one_of(st.sampled_from(list(FIELDS)), st.text()), anything, max_size=4))
 def test_no_settings_lead_to_anything_but_a_config_or_a_usage_error(settings):
-    try:
+    with contextlib.suppress(UsageError):
         make_config(**settings)
-    except UsageError as error:
-        assert str(error)
 
 
 def test_what_is_written_is_what_is_read():

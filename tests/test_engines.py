@@ -193,7 +193,17 @@ def test_auto_takes_one_worker_per_core_and_the_fitting_engine():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_leave_when_the_master_is_killed(tmp_path):
-    command = [sys.executable, "-m", "a3c", "train", "--stop-return", "1e9", "--max-steps", "100000000", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "a3c",
+        "train",
+        "--stop-return",
+        "1e9",
+        "--max-steps",
+        "100000000",
+        "--quiet",
+    ]
     master = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
     try:
         deadline = time.monotonic() + 60

@@ -49,7 +49,9 @@ def test_each_term_equals_its_slow_twin():
     assert float(losses.value_loss(tensor(a), tensor(b), mask)) == pytest.approx(
         sum((y - x) ** 2 for x, y in pairs) / count, abs=1e-5
     )
-    assert float(losses.entropy_loss(tensor(a), mask)) == pytest.approx(-sum(x for x, _ in pairs) / count, abs=1e-5)
+    assert float(losses.entropy_loss(tensor(a), mask)) == pytest.approx(
+        -sum(x for x, _ in pairs) / count, abs=1e-5
+    )
 
 
 def test_nothing_valid_gives_zero_and_not_nan():

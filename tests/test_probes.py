@@ -65,7 +65,7 @@ def test_gae_learns_the_known_answer(gae_lambda, tmp_path):
 
 
 def test_the_entropy_bonus_rewards_uncertainty(tmp_path):
-    """The tutorial's text had its sign reversed. With a strong bonus a policy stays random; with none it does not."""
+    """The tutorial's text had its sign reversed: with a strong bonus a policy must stay random."""
     entropies = {}
     for coefficient in (0.0, 10.0):
         agent = learn("Choice", tmp_path, engine="serial", max_steps=8_000, entropy_coefficient=coefficient)

@@ -1,4 +1,4 @@
-"""The sampler contract: what a rollout says is what happened, checked against environments stepped by hand."""
+"""The sampler contract: a rollout says what happened, checked against environments stepped by hand."""
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ SEED = 5
 
 
 class Counter(gym.Env):
-    """Observations say which step of which episode this is; ends after 3 steps, every second time truncated."""
+    """Observations say which step of which episode this is; it ends after 3, every second time truncated."""
 
     def __init__(self, start=0):
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
@@ -122,7 +122,10 @@ def test_the_vector_entry_point_obeys_the_same_contract():
     for t, b in zip(*np.nonzero(ends[:-1]), strict=True):
         assert not transitions.valid[t + 1, b]
         assert transitions.rewards[t + 1, b] == 0
-        assert np.abs(transitions.observations[t + 1, b, 2]) > 0.2 or np.abs(transitions.observations[t + 1, b, 0]) > 2.4
+        assert (
+            np.abs(transitions.observations[t + 1, b, 2]) > 0.2
+            or np.abs(transitions.observations[t + 1, b, 0]) > 2.4
+        )
         if t + 2 <= 300:
             assert np.abs(transitions.observations[t + 2, b]).max() <= 0.05
 
@@ -137,7 +140,11 @@ def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
         return np.stack([~push, push], 1) * np.float32(1e3)
 
     sampler = VectorSampler(
-        envs.make_vector(environment.spec, 4, environment.vectorized), balance, limit, np.random.default_rng(0), 0
+        envs.make_vector(environment.spec, 4, environment.vectorized),
+        balance,
+        limit,
+        np.random.default_rng(0),
+        0,
     )
     rollout = sampler.collect(None)
     assert [e.length for e in rollout.episodes] == [limit] * 4

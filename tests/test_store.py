@@ -37,7 +37,9 @@ def test_pull_and_push(locking):
     assert snapshot.version == 0
     np.testing.assert_array_equal(snapshot.weights, np.arange(5))
     for _ in range(3):
-        store.push(np.ones(5, np.float32), snapshot.version, rollout(episodes=[Episode(1.0, 2)]), {"loss": 2.0})
+        store.push(
+            np.ones(5, np.float32), snapshot.version, rollout(episodes=[Episode(1.0, 2)]), {"loss": 2.0}
+        )
     store.flush()
     assert (store.updates, store.steps) == (3, 30)
     np.testing.assert_array_equal(store.weights(), np.arange(5) - 3)

@@ -11,7 +11,15 @@ import pytest
 @pytest.mark.skipif(os.environ["KERAS_BACKEND"] == "tensorflow", reason="this is that run")
 def test_the_same_tests_pass_on_tensorflow():
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "both_backends and not slow", str(Path(__file__).parent)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "both_backends and not slow",
+            str(Path(__file__).parent),
+        ],
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
         text=True,

@@ -108,9 +108,7 @@ class Agent:
         history = {name: list(column) for name, column in zip(EPISODE_COLUMNS, columns, strict=True)}
         return History(history, dataclasses.asdict(config), result.summary)
 
-    def evaluate(
-        self, episodes: int = 100, mode: Mode = "greedy", seed: int | None = None
-    ) -> Evaluation:
+    def evaluate(self, episodes: int = 100, mode: Mode = "greedy", seed: int | None = None) -> Evaluation:
         """Play whole episodes in environments of their own.
 
         Args:
@@ -173,7 +171,7 @@ class Agent:
         return int(actions[0]) if single else actions
 
     def save(self, path: str | Path) -> None:
-        """Write the agent to a `.keras` file: an ordinary Keras model file that also names its environment."""
+        """Write the agent to a `.keras` file: an ordinary one, except that it names its environment."""
         from a3c import checkpoint
         from a3c.train import agent_card
 

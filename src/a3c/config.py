@@ -35,14 +35,20 @@ class Config:
     """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`."""
 
     env_id: str = setting("CartPole-v1", "Gymnasium environment, also as module:EnvId.")
-    preset: str = setting("auto", "auto (the environment's own, if there is one), none, a name, or a TOML file.")
-    algorithm: Literal["a3c", "random"] = setting("a3c", "Learning algorithm; random only plays the baseline.")
+    preset: str = setting(
+        "auto", "auto (the environment's own, if there is one), none, a name, or a TOML file."
+    )
+    algorithm: Literal["a3c", "random"] = setting(
+        "a3c", "Learning algorithm; random only plays the baseline."
+    )
     backend: Literal["auto", "jax", "tensorflow"] = setting("auto", "Keras backend.")
     engine: Literal["auto", "serial", "processes"] = setting(
         "auto", "How workers run; serial is one worker in this process, reproducible bit for bit from a seed."
     )
     workers: int | None = setting(None, "Parallel workers; default: usable cores.", at_least=1, at_most=1024)
-    envs_per_worker: int = setting(16, "Environments each worker steps together (1: the paper's).", at_least=1)
+    envs_per_worker: int = setting(
+        16, "Environments each worker steps together (1: the paper's).", at_least=1
+    )
     t_max: int = setting(
         20, "Steps between updates.", at_least=1, note="the paper uses 5", aliases=("--update-freq",)
     )
@@ -60,10 +66,13 @@ class Config:
     entropy_coefficient: float = setting(0.01, "Weight of the entropy bonus.", at_least=0)
     value_coefficient: float = setting(0.5, "Weight of the squared value error.", at_least=0)
     global_clipnorm: float | None = setting(0.5, "Largest gradient norm; None: no clipping.", above=0)
-    max_episodes: int | None = setting(None, "Stop after so many episodes.", at_least=1, aliases=("--max-eps",))
+    max_episodes: int | None = setting(
+        None, "Stop after so many episodes.", at_least=1, aliases=("--max-eps",)
+    )
     max_steps: int | None = setting(1_000_000, "Stop after so many environment steps.", at_least=1)
     stop_return: float | None = setting(
-        None, "Mean return of 100 episodes that counts as solved; default: the environment's reward_threshold."
+        None,
+        "Mean return of 100 episodes that counts as solved; default: the environment's reward_threshold.",
     )
     evaluation_episodes: int = setting(100, "Episodes of each evaluation.", at_least=1)
     seed: int | None = setting(None, "Seed of everything; default: drawn and recorded.", at_least=0)
@@ -126,7 +135,7 @@ def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))
 
 
-def _in_range(f: dataclasses.Field, value: float) -> bool:
+def _in_range(f: dataclasses.Field, value: Any) -> bool:
     at_least, above, at_most = (f.metadata[k] for k in ("at_least", "above", "at_most"))
     return (
         (at_least is None or value >= at_least)

@@ -31,7 +31,9 @@ class Evaluation:
     @property
     def ci95(self) -> tuple[float, float]:
         """95% confidence interval of the mean, by the normal approximation (1.96 standard errors)."""
-        error = 1.96 * self.returns.std(ddof=1) / len(self.returns) ** 0.5 if len(self.returns) > 1 else np.inf
+        error = (
+            1.96 * self.returns.std(ddof=1) / len(self.returns) ** 0.5 if len(self.returns) > 1 else np.inf
+        )
         return self.mean - float(error), self.mean + float(error)
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,7 +88,6 @@ class Evaluator:
         """Play the episodes with the policy of `weights`; `greedy` takes the most probable actions."""
         generator = seeding.generator(seed, "evaluation")
         shape = (self._copies, self._environment.num_actions)
-        space = self._env.single_action_space
         finished: list[list[Episode]] = [[] for _ in range(self._copies)]
         returns, lengths = np.zeros(self._copies), np.zeros(self._copies, int)
         left = self._shares.copy()
@@ -102,7 +103,9 @@ class Evaluator:
                 logits = self._policy(weights, np.asarray(observation, np.float32))
                 noise = sampling.gumbel_noise(generator, shape) if mode == "sampled" else None
                 action = sampling.greedy(logits) if noise is None else sampling.sample(logits, noise)
-            observation, reward, terminated, truncated, _ = self._env.step(action + space.start)
+            observation, reward, terminated, truncated, _ = self._env.step(
+                action + self._environment.action_start
+            )
             returns += np.where(ended, 0.0, reward)
             lengths += ~ended
             ended = terminated | truncated

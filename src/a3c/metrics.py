@@ -115,10 +115,10 @@ class Writer:
     def __init__(self, directory: Path):
         from tensorboardX import SummaryWriter
 
-        self._csv_file = open(directory / "episodes.csv", "w", newline="")
+        self._csv_file = open(directory / "episodes.csv", "w", newline="")  # noqa: SIM115 - see close
         self._csv = csv.writer(self._csv_file)
         self._csv.writerow(EPISODE_COLUMNS)
-        self._jsonl = open(directory / "metrics.jsonl", "w")
+        self._jsonl = open(directory / "metrics.jsonl", "w")  # noqa: SIM115
         self._events = SummaryWriter(str(directory), write_to_disk=True)
         self._written = 0
 

@@ -143,9 +143,13 @@ def check_model(model: keras.Model, observation_shape: tuple[int, ...], num_acti
     if logits != (ROWS, num_actions) or value not in ((ROWS, 1), (ROWS,)):
         received = ", ".join(f"[{_dims(('N', *shape[1:]))}]" for shape in (logits, value))
         raise UsageError(f"{name} returning {received}", expected)
-    wrong = {v.dtype for v in model.trainable_variables if keras.backend.standardize_dtype(v.dtype) != "float32"}
+    wrong = {
+        v.dtype for v in model.trainable_variables if keras.backend.standardize_dtype(v.dtype) != "float32"
+    }
     if wrong or not model.trainable_variables:
-        raise UsageError(f"{name} with {', '.join(sorted(wrong)) or 'no'} weights", "float32 trainable weights")
+        raise UsageError(
+            f"{name} with {', '.join(sorted(wrong)) or 'no'} weights", "float32 trainable weights"
+        )
 
 
 def _dims(shape: tuple) -> str:

@@ -48,7 +48,9 @@ def play_episode(
     env = envs.make_single(environment.spec, render_mode)
     if render_mode is not None and render_mode not in env.metadata.get("render_modes", []):
         env.close()
-        raise UsageError(f"{environment.id} to be shown as {render_mode}", "an environment that can draw itself")
+        raise UsageError(
+            f"{environment.id} to be shown as {render_mode}", "an environment that can draw itself"
+        )
     try:
         episode, frames = _run(env, policy, weights, sampled, seed, video is not None, on_step)
     finally:

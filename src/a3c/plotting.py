@@ -51,7 +51,9 @@ def learning_curve(
     if baseline is not None:
         axes.axhline(baseline, color="0.6", linestyle=":", linewidth=1.2, label=f"random ({baseline:.1f})")
     axes.set(title=title, xlabel="environment steps", ylabel="episode return")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0")
+    axes.xaxis.set_major_formatter(
+        lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0"
+    )
     axes.grid(alpha=0.25)
     if len(axes.get_legend_handles_labels()[0]):
         axes.legend(frameon=False, fontsize="small", loc="best")

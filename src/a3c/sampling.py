@@ -1,4 +1,4 @@
-"""The categorical policy while acting, in NumPy: a compiled call costs more than the few numbers it would draw."""
+"""The categorical policy while acting, in NumPy: a compiled call costs more than what it would draw."""
 
 import numpy as np
 

@@ -53,7 +53,8 @@ def train(
         model: A `keras.Model` of the user's own; default: what the settings describe.
         optimizer: A `keras.optimizers.Optimizer`; default: what the settings describe.
         display: Shows the progress; default: nothing.
-        process_started: `time.monotonic()` from which `solved_seconds` and `wall_seconds` count; default: now.
+        process_started: `time.monotonic()` from which `solved_seconds` and `wall_seconds` count;
+            default: now.
 
     Raises:
         UsageError: for settings that cannot be carried out; nothing has been started then.
@@ -105,7 +106,9 @@ def make_model(config: Config, environment: Environment, model: Any = None) -> A
         try:
             keras.activations.get(config.activation)
         except ValueError as error:
-            raise SettingError("activation", config.activation, "a name that Keras knows, such as tanh") from error
+            raise SettingError(
+                "activation", config.activation, "a name that Keras knows, such as tanh"
+            ) from error
         model = models.ActorCritic(
             environment.num_actions, config.hidden_units, config.activation, config.shared_tower, seed
         )
@@ -213,7 +216,9 @@ class _Run:
         self._display.show(self._status(self._train_seconds), final=True)
         self._display.close()
         if failure:
-            raise RunError(f"{failure}\nWhat was learned until then is saved in {self._directory}.") from failure
+            raise RunError(
+                f"{failure}\nWhat was learned until then is saved in {self._directory}."
+            ) from failure
         return Result(summary, self._statistics, self._model, interrupted)
 
     def _judge_last(self, last: np.ndarray) -> None:
@@ -319,8 +324,8 @@ class _Run:
         from a3c.plotting import Curve, learning_curve
 
         rows = [[float("nan") if v is None else v for v in row] for row in self._statistics.rows]
-        columns = dict(zip(EPISODE_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else None
-        if columns:
+        if rows:
+            columns = {name: column for name, *column in zip(EPISODE_COLUMNS, *rows, strict=True)}
             curve = Curve(self._directory.name, columns)
             title = f"{self._config.algorithm.upper()} on {self._environment.id}"
             path = self._directory / "learning_curve.png"
@@ -353,7 +358,9 @@ class _Run:
             steps=statistics.steps,
             updates=statistics.updates,
             train_seconds=round(seconds, 4),
-            solved_seconds=round(self._reached_seconds, 4) if self._solved and self._reached_seconds else None,
+            solved_seconds=round(self._reached_seconds, 4)
+            if self._solved and self._reached_seconds
+            else None,
             wall_seconds=round(time.monotonic() - self._started, 4),
             steps_per_second=round(statistics.steps / seconds, 1) if seconds else 0.0,
             mean_return_100=None if mean is None else round(mean, 4),

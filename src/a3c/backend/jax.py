@@ -59,7 +59,9 @@ def compile_gradients(
 
     def compute(weights, transitions):
         gradient, losses = compiled(weights, transitions)
-        return np.asarray(gradient), dict(zip(traced_names["names"], np.asarray(losses).tolist(), strict=True))
+        return np.asarray(gradient), dict(
+            zip(traced_names["names"], np.asarray(losses).tolist(), strict=True)
+        )
 
     return compute
 

@@ -45,7 +45,9 @@ def compile_gradients(
     def clipped_gradient(weights, transitions):
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            total, losses = loss(lambda observations: apply_network(network, weights, observations), transitions)
+            total, losses = loss(
+                lambda observations: apply_network(network, weights, observations), transitions
+            )
         gradient = tape.gradient(total, weights)
         norm = tf.norm(gradient)
         if global_clipnorm is not None:
@@ -57,7 +59,7 @@ def compile_gradients(
     compiled = clipped_gradient if eager else tf.function(clipped_gradient, autograph=False)
 
     def compute(weights, transitions):
-        tensors = Transitions(*map(tf.constant, transitions))
+        tensors = Transitions._make(map(tf.constant, transitions))
         gradient, losses = compiled(tf.convert_to_tensor(weights), tensors)
         return gradient.numpy(), dict(zip(traced_names["names"], losses.numpy().tolist(), strict=True))
 

@@ -9,9 +9,13 @@ if TYPE_CHECKING:
     from a3c.agent import Agent
 
 FIELDS = [
-    parsing.positional("agent", "A run directory, an environment id, or a .keras file (default: the newest run)."),
+    parsing.positional(
+        "agent", "A run directory, an environment id, or a .keras file (default: the newest run)."
+    ),
     parsing.option("env_id", str | None, None, "Environment; default: the one the agent was trained on."),
-    parsing.option("model", str | None, None, "Your own model as module:Class, where the file does not name it."),
+    parsing.option(
+        "model", str | None, None, "Your own model as module:Class, where the file does not name it."
+    ),
     parsing.option("backend", str, "auto", "Keras backend: auto, jax or tensorflow."),
     parsing.option("save_dir", str, "runs", "Where runs are looked for."),
     parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),

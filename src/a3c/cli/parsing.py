@@ -82,7 +82,11 @@ def switch(name: str, help: str) -> Field:
 
 def option(name: str, kind: Any, default: Any, help: str) -> Field:
     """A flag with a value."""
-    return name, Annotated[kind, tyro.conf.arg(help=help, metavar=_METAVARS.get(kind))], dataclasses.field(default=default)
+    return (
+        name,
+        Annotated[kind, tyro.conf.arg(help=help, metavar=_METAVARS.get(kind))],
+        dataclasses.field(default=default),
+    )
 
 
 def setting_arguments(skip: tuple[str, ...] = ()) -> list[Field]:
@@ -108,12 +112,14 @@ def setting_arguments(skip: tuple[str, ...] = ()) -> list[Field]:
 def _range(field: dataclasses.Field) -> str:
     """The range of a setting in signs."""
     low, above, high = (field.metadata[k] for k in ("at_least", "above", "at_most"))
-    signs = [f"{sign} {bound:g}" for sign, bound in (("≥", low), (">", above), ("≤", high)) if bound is not None]
+    signs = [
+        f"{sign} {bound:g}" for sign, bound in (("≥", low), (">", above), ("≤", high)) if bound is not None
+    ]
     return f" [{', '.join(signs)}]" if signs else ""
 
 
 def typed_settings(arguments: Any, argv: list[str]) -> dict[str, Any]:
-    """The settings that were typed, as opposed to left at their defaults, so that a preset can fill the rest."""
+    """The settings that were typed, as opposed to left at their defaults, which a preset may fill."""
     aliases = {alias: f.name for f in FIELDS.values() for alias in f.metadata["aliases"]}
     typed = {}
     for token in argv:
@@ -126,4 +132,3 @@ def typed_settings(arguments: Any, argv: list[str]) -> dict[str, Any]:
         if name in FIELDS:
             typed[name] = getattr(arguments, name)
     return typed
-

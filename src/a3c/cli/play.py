@@ -9,7 +9,9 @@ Arguments = dataclasses.make_dataclass(
     "Arguments",
     [
         *agents.FIELDS,
-        parsing.option("video", str | None, None, "Write a film to this .mp4 or .gif file instead of a window."),
+        parsing.option(
+            "video", str | None, None, "Write a film to this .mp4 or .gif file instead of a window."
+        ),
         parsing.switch("sampled", "Draw actions from the policy instead of taking the most probable ones."),
         parsing.switch("quiet", "Do not print each step."),
     ],

@@ -15,7 +15,10 @@ Arguments = dataclasses.make_dataclass(
     [
         (
             "runs",
-            Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN...", help="Run directories.")],
+            Annotated[
+                tyro.conf.Positional[tuple[str, ...]],
+                tyro.conf.arg(metavar="RUN...", help="Run directories."),
+            ],
             dataclasses.field(default=()),
         ),
         parsing.option("output", str, "learning_curves.png", "The picture to write: .png, .svg or .pdf."),

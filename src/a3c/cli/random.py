@@ -40,7 +40,9 @@ def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"env_id": env_id, "algorithm": "random", "seed": seed, "evaluation": summary}))
         return 0
-    interval = f", 95% interval {summary['ci95'][0]:.1f} to {summary['ci95'][1]:.1f}" if summary["ci95"] else ""
+    interval = (
+        f", 95% interval {summary['ci95'][0]:.1f} to {summary['ci95'][1]:.1f}" if summary["ci95"] else ""
+    )
     print(
         f"{env_id}: random actions earn {summary['mean']:.1f} on average over {episodes} episodes "
         f"(std {summary['std']:.1f}, min {summary['min']:g}, max {summary['max']:g}{interval}), seed {seed}"

@@ -5,9 +5,7 @@ import json
 import os
 import sys
 import time
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from a3c import __version__
 from a3c.cli import parsing
@@ -42,7 +40,11 @@ def run(argv: list[str]) -> int:
         return random.report(config.env_id, config.max_episodes or 100, config.seed, arguments.json)
     stream = sys.stderr if arguments.json else sys.stdout
     if not arguments.quiet:
-        print(f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …", file=stream, flush=True)
+        print(
+            f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …",
+            file=stream,
+            flush=True,
+        )
     return _train(config, arguments.json, arguments.quiet, stream)
 
 
@@ -103,13 +105,19 @@ def _verdict(summary: dict[str, Any], interrupted: bool) -> str:
         )
     else:
         how = "Stopped" if interrupted else "Limit reached"
-        lines.append(f"{how} after {summary['steps']:,} steps and {summary['train_seconds']:.1f} s; not solved.")
+        lines.append(
+            f"{how} after {summary['steps']:,} steps and {summary['train_seconds']:.1f} s; not solved."
+        )
     evaluation = summary["evaluation"]
     if evaluation is not None:
         spread = f" ± {(evaluation['ci95'][1] - evaluation['mean']):.1f}" if evaluation["ci95"] else ""
         lines.append(
             f"Best agent: {evaluation['mean']:.1f}{spread} over {evaluation['episodes']} fresh episodes"
-            + (f" (random: {summary['random_baseline']:.1f})." if summary["random_baseline"] is not None else ".")
+            + (
+                f" (random: {summary['random_baseline']:.1f})."
+                if summary["random_baseline"] is not None
+                else "."
+            )
         )
     lines.append(f"Saved in {summary['run_dir']}; watch it with: a3c play {summary['run_dir']}")
     return "\n".join(lines)

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Workers, started and watched."""
 
-    store: Master
     training_started: float | None
     """`time.monotonic()` when the first worker began its first rollout; None before."""
+
+    @property
+    def store(self) -> Master:
+        """The global parameters, as the master sees them."""
+        ...
 
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
         """Train until the store is stopped or reaches its limit of steps, and every worker has left.
@@ -65,7 +69,9 @@ def resolve(config: Config) -> Config:
     """
     engine, workers = config.engine, config.workers
     if engine == "serial" and workers not in (None, 1):
-        raise SettingError("workers", workers, "1 with the serial engine", "Choose --engine processes for more.")
+        raise SettingError(
+            "workers", workers, "1 with the serial engine", "Choose --engine processes for more."
+        )
     if workers is None:
         workers = 1 if engine == "serial" else usable_cores()
     if engine == "auto":

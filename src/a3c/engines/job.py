@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c import algorithms, checkpoint, envs, models, seeding
+from a3c import algorithms, backend, checkpoint, envs, models, seeding
 from a3c.config import Config
 from a3c.envs.sampler import VectorSampler
 from a3c.flat import Network, fixed_of
@@ -26,11 +26,13 @@ class Blueprint:
     @classmethod
     def of(cls, thing: Any) -> "Blueprint":
         """The blueprint of an optimizer or of our own model."""
-        return cls(type(thing), thing.get_config())
+        with backend.load().saving():
+            return cls(type(thing), thing.get_config())
 
     def build(self) -> Any:
         """A new object, with first weights or state of its own."""
-        return self.cls.from_config(copy.deepcopy(self.config))  # Keras takes some configurations apart
+        with backend.load().saving():
+            return self.cls.from_config(copy.deepcopy(self.config))  # Keras takes some configurations apart
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Job:
         return cls(config, config.seed, environment, sent, Blueprint.of(optimizer))
 
     def make_network(self) -> Network:
-        """The network of a worker. Its trainable weights are never used: each worker pulls the global ones."""
+        """A worker's network. Its trainable weights are never used: each worker pulls the global ones."""
         if isinstance(self.model, checkpoint.Archive):
             model = self.model.build()
             return Network(model, fixed_of(model))
@@ -71,17 +73,17 @@ class Job:
             models.build(model, self.environment.observation_shape)
         return Network(model, [])
 
-    def make_update(self, backend: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
+    def make_update(self, framework: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
         """The compiled update of the shared optimizer, and its first state."""
-        return backend.compile_update(network.model, self.optimizer.build(), self.config.eager)
+        return framework.compile_update(network.model, self.optimizer.build(), self.config.eager)
 
     def make_worker(
-        self, backend: ModuleType, network: Network, weights: Any, worker: int
+        self, framework: ModuleType, network: Network, weights: Any, worker: int
     ) -> tuple[VectorSampler, Learn]:
         """The sampler and the gradient of one worker, compiled before the training clock starts."""
         config, environment = self.config, self.environment
         env = envs.make_vector(environment.spec, config.envs_per_worker, environment.vectorized)
-        policy = backend.compile_policy(network, config.eager)
+        policy = framework.compile_policy(network, config.eager)
         sampler = VectorSampler(
             env=env,
             policy=policy,
@@ -89,7 +91,7 @@ class Job:
             generator=seeding.generator(self.seed, "actions", worker),
             seed=seeding.integer_seed(self.seed, "environments", worker),
         )
-        learn = backend.compile_gradients(
+        learn = framework.compile_gradients(
             network, algorithms.make_loss(config), config.global_clipnorm, config.eager
         )
         blank = sampler.blank_transitions()

@@ -33,7 +33,9 @@ def prepare() -> None:
         RunError: in a worker that is re-importing a main script which trains without a guard.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise RunError("Training began while a worker was importing your script: put it under if __name__ == '__main__':")
+        raise RunError(
+            "Training began while a worker was importing your script: put it under if __name__ == '__main__':"
+        )
     if _METHOD == "forkserver":
         from multiprocessing import forkserver
 
@@ -42,7 +44,7 @@ def prepare() -> None:
             forkserver.ensure_running()
 
 
-class _environment:  # noqa: N801 - reads as a verb
+class _environment:
     """Environment variables set meanwhile, for processes started meanwhile."""
 
     def __init__(self, variables: dict[str, str]):
@@ -73,12 +75,14 @@ class ProcessEngine:
         self.training_started: float | None = None
         self._processes: list[Any] = []
         self._connections: list[Connection] = []
-        context = multiprocessing.get_context(_METHOD)
+        context: Any = multiprocessing.get_context(_METHOD)
         with _environment(backend.SINGLE_THREADED):
             for worker in range(config.workers):
                 ours, theirs = context.Pipe(duplex=False)
                 arguments = (job, self.store, theirs, worker)
-                process = context.Process(target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True)
+                process = context.Process(
+                    target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True
+                )
                 process.start()
                 theirs.close()
                 self._processes.append(process)

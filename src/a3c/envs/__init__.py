@@ -51,7 +51,9 @@ def find(env_id: str) -> Environment:
     try:
         env = make_vector(spec, 1, vectorized)
     except Exception as error:
-        raise UsageError(f"environment {env_id}", "one that can be made", f"Making it failed: {error}") from error
+        raise UsageError(
+            f"environment {env_id}", "one that can be made", f"Making it failed: {error}"
+        ) from error
     try:
         if vectorized and env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
             vectorized = False  # single copies, stepped one by one, always reset as this package needs it
@@ -75,7 +77,9 @@ def _find_spec(env_id: str) -> EnvSpec:
             return gym.spec(name)
     except ImportError as error:
         fix = f"Importing {module} failed: {error}."
-        raise UsageError(f"environment {env_id}", "module:EnvId with a module that can be imported", fix) from error
+        raise UsageError(
+            f"environment {env_id}", "module:EnvId with a module that can be imported", fix
+        ) from error
     except (gym.error.Error, ValueError) as error:
         close = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
@@ -86,9 +90,8 @@ def _check_spaces(env_id: str, observation: gym.Space, action: gym.Space) -> Non
     """Refuse, by name, what the networks and the policy of this version do not handle."""
     spaces = gym.spaces
     if not isinstance(observation, spaces.Box):
-        fix = {
-            spaces.Discrete: "Wrap it to one-hot vectors (gymnasium.wrappers.TransformObservation).",
-        }.get(type(observation), "Wrap it with gymnasium.wrappers.FlattenObservation.")
+        fix = "Wrap it with gymnasium.wrappers.FlattenObservation, which makes it a vector"
+        fix += " (one-hot for a number)." if isinstance(observation, spaces.Discrete) else "."
         raise UsageError(f"{env_id} with observations {observation}", "vectors: Box of shape (n,)", fix)
     if len(observation.shape) != 1:
         kind = "images" if len(observation.shape) in (2, 3) else f"{len(observation.shape)} dimensions"
@@ -125,4 +128,3 @@ def make_single(spec: EnvSpec, render_mode: str | None) -> gym.Env:
     """One copy, to be watched."""
     with _no_version_advice():
         return gym.make(spec, render_mode=render_mode)
-

@@ -101,4 +101,6 @@ for _cls, _limit in (
     (ObservedChoice, None),
     (Endless, 10),
 ):
-    gym.register(f"probe/{_cls.__name__}-v0", entry_point=_cls, max_episode_steps=_limit)
+    gym.register(
+        f"probe/{_cls.__name__}-v0", entry_point=f"{__name__}:{_cls.__name__}", max_episode_steps=_limit
+    )

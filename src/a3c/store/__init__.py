@@ -28,16 +28,6 @@ class Store(Protocol):
 class Master(Protocol):
     """The same store as the master sees it."""
 
-    @property
-    def updates(self) -> int:
-        """Updates applied so far, by all workers."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Environment steps taken so far, by all workers."""
-        ...
-
     def weights(self) -> np.ndarray:
         """A copy of the global parameters: [P] float32."""
         ...
