@@ -118,8 +118,6 @@ gym.register("test/Faulty-v0", entry_point=Faulty)
 
 
 def test_the_environments_own_traceback_reaches_the_master(engine_settings):
-    if engine_settings["workers"] == 1:
-        pytest.skip("in the same process it is simply raised")
     engine, _ = start(engine_settings, "test/Faulty-v0")
     with pytest.raises(RunError, match="the environment's own fault") as caught:
         run(engine)

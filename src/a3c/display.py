@@ -121,7 +121,7 @@ def describe(status: Status) -> list[tuple[str, str]]:
         ("random", _score(status.baseline)),
         ("policy lag", f"{status.lag:.1f}"),
         ("entropy", f"{status.losses['entropy']:.2f}" if "entropy" in status.losses else "–"),
-        ("left", f"≤ {_duration(status.seconds_left)}" if status.seconds_left is not None else "no limit"),
+        ("left", f"≤ {_duration(status.seconds_left)}" if status.seconds_left is not None else "–"),
     ]
 
 

@@ -98,9 +98,16 @@ def apply_network(network: Network, weights: Any, observations: Any) -> tuple[An
     return policy_parameters, ops.reshape(values, (-1,))
 
 
-# Optimizers whose update of one number depends on no other number: for them the parameters may as well be
-# one variable, which compiles six times faster. Others see the model's own variables.
+# For these the parameters may as well be one variable, which compiles six times faster. Other optimizers
+# see the model's own variables.
 _ELEMENTWISE = ("SGD", "RMSprop", "Adam", "Adadelta", "Adagrad", "Adamax", "Nadam", "Lion", "Ftrl")
+
+
+def is_elementwise(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether the optimizer's update of one number depends on no other number."""
+    cls = type(optimizer)
+    own_rules = optimizer.clipnorm is not None or optimizer.weight_decay
+    return cls.__module__.startswith("keras.") and cls.__name__ in _ELEMENTWISE and not own_rules
 
 
 def build_optimizer(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> list[keras.Variable]:
@@ -108,9 +115,7 @@ def build_optimizer(optimizer: keras.optimizers.Optimizer, model: keras.Model) -
 
     That is one flat copy where the optimizer works number by number, else the model's own weights.
     """
-    own = type(optimizer)
-    elementwise = own.__module__.startswith("keras.") and own.__name__ in _ELEMENTWISE
-    if elementwise and optimizer.clipnorm is None and not optimizer.weight_decay:
+    if is_elementwise(optimizer):
         variables = [keras.Variable(parameters_of(model), name="parameters")]
     else:
         variables = list(model.trainable_variables)

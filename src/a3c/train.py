@@ -69,7 +69,11 @@ def train(
     network = make_model(config, environment, model)
     job = Job.of(config, environment, network, make_optimizer(config) if optimizer is None else optimizer)
     directory = runs.create(config, sys.argv)
-    return _Run(job, framework, network, directory, display or Silent(), started).execute()
+    display = display or Silent()
+    try:
+        return _Run(job, framework, network, directory, display, started).execute()
+    finally:
+        display.close()
 
 
 def settle(config: Config) -> tuple[Config, Environment]:
@@ -169,6 +173,8 @@ class _Run:
                 self._engine.run(self._on_report, self._on_tick)
             except KeyboardInterrupt:
                 interrupted = True
+                self._engine.store.stop()
+                self._engine.run(self._on_last_report, lambda: None)
             except RunError as error:
                 failure = error
         finally:
@@ -189,7 +195,8 @@ class _Run:
             episodes=config.evaluation_episodes,
             threshold=config.stop_return,
             seed=config.seed,
-            concurrent=config.engine != "serial",
+            # Eager code runs Keras itself, which is not for two threads at once.
+            concurrent=config.engine != "serial" and not config.eager,
         )
         self._judge.warm_up(self._first_weights)
         self._baseline_future = self._judge.baseline()
@@ -214,7 +221,6 @@ class _Run:
         summary = self._summary(evaluation)
         (self._directory / "result.json").write_text(json.dumps(summary, indent=2) + "\n")
         self._display.show(self._status(self._train_seconds), final=True)
-        self._display.close()
         if failure:
             raise RunError(
                 f"{failure}\nWhat was learned until then is saved in {self._directory}."
@@ -223,17 +229,15 @@ class _Run:
 
     def _judge_last(self, last: np.ndarray) -> None:
         """Let the last parameters compete with the best so far, unless the run ended because it solved."""
-        from a3c.judge import Candidate
+        self._await_verdict()
+        if not self._solved:
+            self._submit(last)
+            self._await_verdict()
 
+    def _await_verdict(self) -> None:
         while self._judge.pending:
             self._take_verdict()
             time.sleep(0.001)
-        if not self._solved:
-            reached = self._judge.reached(self._statistics.mean_return_100)
-            self._judge.submit(Candidate(last, self._statistics.steps, reached))
-            while self._judge.pending:
-                self._take_verdict()
-                time.sleep(0.001)
 
     # -- while the workers train ----------------------------------------------------------------------------
 
@@ -241,19 +245,23 @@ class _Run:
         statistics = self._statistics
         statistics.add(report, self._seconds())
         if self._judge.due(statistics.steps, statistics.mean_return_100):
-            self._evaluate()
+            # Training waits for a verdict that may end it.
+            self._engine.store.hold(self._judge.reached(statistics.mean_return_100))
+            self._submit(self._engine.store.weights())
+            self._take_verdict()
 
-    def _evaluate(self) -> None:
-        """Judge the present parameters; training waits if they may be the last."""
+    def _on_last_report(self, report: Report) -> None:
+        """Take in what workers still had to say when the run was stopped."""
+        self._statistics.add(report, self._seconds())
+
+    def _submit(self, weights: np.ndarray) -> None:
+        """Have the judge evaluate `weights`."""
         from a3c.judge import Candidate
 
-        mean, store = self._statistics.mean_return_100, self._engine.store
-        reached = self._judge.reached(mean)
+        reached = self._judge.reached(self._statistics.mean_return_100)
         if reached:
-            store.hold(True)
             self._reached_seconds = time.monotonic() - self._started
-        self._judge.submit(Candidate(store.weights(), self._statistics.steps, reached))
-        self._take_verdict()
+        self._judge.submit(Candidate(weights, self._statistics.steps, reached))
 
     def _on_tick(self) -> None:
         self._take_verdict()

@@ -32,7 +32,9 @@ class Engine(Protocol):
         ...
 
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
-        """Train until the store is stopped or reaches its limit of steps, and every worker has left.
+        """Train until the store is stopped or reaches a limit, and every worker has left.
+
+        Called once more after an interruption, it goes on where it was.
 
         Args:
             on_report: Called with every report of every worker.

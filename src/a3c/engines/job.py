@@ -12,7 +12,7 @@ import numpy as np
 from a3c import algorithms, backend, checkpoint, envs, models, seeding
 from a3c.config import Config
 from a3c.envs.sampler import VectorSampler
-from a3c.flat import Network, fixed_of
+from a3c.flat import Network, fixed_of, is_elementwise
 from a3c.worker import Learn
 
 
@@ -68,7 +68,8 @@ class Job:
         if isinstance(self.model, checkpoint.Archive):
             model = self.model.build()
             return Network(model, fixed_of(model))
-        with keras.StatelessScope(initialize_variables=False):  # not initialising saves the start a while
+        # Not initialising saves the start a while, where the optimizer does not ask for the variables.
+        with keras.StatelessScope(initialize_variables=not is_elementwise(self.optimizer.build())):
             model = self.model.build()
             models.build(model, self.environment.observation_shape)
         return Network(model, [])

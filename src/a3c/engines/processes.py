@@ -4,13 +4,14 @@ Workers are forked from a server that has imported Keras but started nothing; wh
 are spawned. They end by themselves when the master is gone, however it ended.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
@@ -44,19 +45,19 @@ def prepare() -> None:
             forkserver.ensure_running()
 
 
-class _environment:
-    """Environment variables set meanwhile, for processes started meanwhile."""
-
-    def __init__(self, variables: dict[str, str]):
-        self._variables = variables
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._variables}
-        os.environ.update(self._variables)
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables meanwhile, for processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class ProcessEngine:
@@ -74,7 +75,7 @@ class ProcessEngine:
         )
         self.training_started: float | None = None
         self._processes: list[Any] = []
-        self._connections: list[Connection] = []
+        self._listening: dict[Connection, int] = {}
         context: Any = multiprocessing.get_context(_METHOD)
         with _environment(backend.SINGLE_THREADED):
             for worker in range(config.workers):
@@ -86,15 +87,14 @@ class ProcessEngine:
                 process.start()
                 theirs.close()
                 self._processes.append(process)
-                self._connections.append(ours)
+                self._listening[ours] = worker
 
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
         """Listen until every worker has left."""
-        listening = {c: worker for worker, c in enumerate(self._connections)}
-        while listening:
-            for ready in connection.wait(list(listening), timeout=_TICK):
+        while self._listening:
+            for ready in connection.wait(list(self._listening), timeout=_TICK):
                 assert isinstance(ready, Connection)
-                worker = listening[ready]
+                worker = self._listening[ready]
                 try:
                     kind, content = ready.recv()
                 except EOFError:
@@ -106,7 +106,7 @@ class ProcessEngine:
                 elif kind == "failed":
                     raise RunError(f"worker {worker} failed:\n{content}")
                 else:
-                    del listening[ready]
+                    del self._listening[ready]
             on_tick()
 
     def _obituary(self, worker: int) -> str:
@@ -122,7 +122,7 @@ class ProcessEngine:
         """Stop the workers, and end those that do not leave in time."""
         self.store.stop()
         deadline = time.monotonic() + _PATIENCE
-        for end in self._connections:
+        for end in self._listening:
             end.close()  # a worker that is blocked on sending is woken by this
         for process in self._processes:
             process.join(max(0.0, deadline - time.monotonic()))

@@ -1,12 +1,14 @@
 """The serial engine: one worker in this process. The same seed gives the same run, bit for bit."""
 
 import time
+import traceback
 from collections.abc import Callable
 
 import numpy as np
 
 from a3c import backend
 from a3c.engines.job import Job
+from a3c.errors import RunError
 from a3c.store.local import LocalStore
 from a3c.types import Report
 from a3c.worker import work
@@ -33,8 +35,13 @@ class SerialEngine:
             on_tick()
 
         self.store.on_report = report
-        self.training_started = time.monotonic()
-        work(self.store, self._sampler, self._learn)
+        self.training_started = self.training_started or time.monotonic()
+        try:
+            work(self.store, self._sampler, self._learn)
+        except RunError:
+            raise
+        except Exception as error:
+            raise RunError(f"worker 0 failed:\n{traceback.format_exc()}") from error
 
     def close(self) -> None:
         """Close the environments."""
