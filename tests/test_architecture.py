@@ -19,6 +19,7 @@ LAYERS = [
     ["algorithms", "evaluate", "metrics", "plotting", "runs"],
     ["worker", "judge", "checkpoint", "display", "play"],
     ["engines"],
+    ["setup"],
     ["train"],
     ["agent"],
     ["cli"],

@@ -158,7 +158,7 @@ def test_updates_equal_those_of_keras(name, eager):
 
 def test_rmsprop_is_the_papers():
     """g ← αg + (1 − α)Δθ²; θ ← θ − ηΔθ/√(g + ε) (Mnih et al. 2016, section 4.5, equation 8)."""
-    from a3c.train import make_optimizer
+    from a3c.setup import make_optimizer
 
     network, framework = make_network(), backend.load()
     optimizer = make_optimizer(Config(optimizer="rmsprop", learning_rate=0.01))
@@ -175,7 +175,7 @@ def test_rmsprop_is_the_papers():
 
 
 def test_annealing_reaches_zero_at_max_steps():
-    from a3c.train import make_optimizer
+    from a3c.setup import make_optimizer
 
     config = Config(anneal=True, learning_rate=0.1, max_steps=1000, envs_per_worker=5, t_max=10)
     schedule = make_optimizer(config)._learning_rate

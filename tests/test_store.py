@@ -48,6 +48,8 @@ def test_pull_and_push(locking):
     assert sum(r.steps for r in reports) == 30
     assert sum(len(r.episodes) for r in reports) == 3
     assert reports[0].losses == {"loss": 2.0}
+    assert reports[0].episode_steps[0] == 10
+    assert reports[-1].episode_steps[-1] == reports[-1].steps
 
 
 def test_lock_free_updates_keep_what_others_wrote_meanwhile():

@@ -72,7 +72,7 @@ class Agent:
             self.config = dataclasses.replace(self.config, seed=seeding.fresh_seed())
         backend.select(self.config.backend)
         self.environment: Environment = envs.find(self.config.env_id)
-        from a3c.train import make_model
+        from a3c.setup import make_model
 
         self.model: keras.Model = make_model(self.config, self.environment, model)
         self._optimizer = optimizer

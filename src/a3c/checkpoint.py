@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from a3c import backend, models
-from a3c.errors import UsageError
+from a3c.errors import UsageError, first_line
 
 CARD = "a3c.json"
 FORMAT = 1
@@ -64,7 +64,7 @@ class Archive:
                 _check_same_weights(model, archive.build())
             except Exception as error:
                 name = f"model {type(model).__name__}"
-                fix = f"{_first_line(error)} See the guide on saving, at get_config and build."
+                fix = f"{first_line(error)} See the guide on saving, at get_config and build."
                 raise UsageError(name, "one that Keras can save and load in safe mode", fix) from error
         return archive
 
@@ -87,10 +87,6 @@ def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
     same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
     if not same:
         raise ValueError(f"Of its {len(ours)} weights, Keras loads {len(theirs)}, or others.")
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -132,5 +128,5 @@ def load_model(path: Path, model_class: str | None = None) -> keras.Model:
         assert isinstance(model, keras.Model)
         return model
     except Exception as error:
-        fix = f"{_first_line(error)} A model of your own is loaded with --model module:Class."
+        fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
         raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error

@@ -38,3 +38,8 @@ class SettingError(UsageError):
 
 class RunError(A3CError):
     """A fault while a run was under way, such as a worker that died. Exit code 1."""
+
+
+def first_line(error: BaseException) -> str:
+    """What `error` says in its first line, or its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -68,13 +68,13 @@ class Statistics:
 
     def add(self, report: Report, seconds: float) -> None:
         """Take in one report, received `seconds` after training began."""
+        for episode, steps in zip(report.episodes, report.episode_steps, strict=True):
+            self._add_episode(episode, report.worker, self.steps + steps, seconds)
         self.steps += report.steps
         self.updates += report.updates
         self.lag, self.losses = report.lag, report.losses
-        for episode in report.episodes:
-            self._add_episode(episode, report.worker, seconds)
 
-    def _add_episode(self, episode: Episode, worker: int, seconds: float) -> None:
+    def _add_episode(self, episode: Episode, worker: int, steps: int, seconds: float) -> None:
         value = episode.episode_return
         old = self.moving_average
         self.moving_average = value if old is None else 0.99 * old + 0.01 * value
@@ -83,7 +83,7 @@ class Statistics:
         self.rows.append(
             (
                 self.episodes,
-                self.steps,
+                steps,
                 seconds,
                 worker,
                 value,

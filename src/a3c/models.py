@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c.errors import UsageError
+from a3c.errors import UsageError, first_line
 
 ROWS = 3  # of the trial call: unlike any usual dimension of a network, so that mistaken axes are seen
 
@@ -135,8 +135,7 @@ def check_model(model: keras.Model, observation_shape: tuple[int, ...], num_acti
     try:
         outputs = build(model, observation_shape)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(name, expected, f"Calling it failed: {reason}") from error
+        raise UsageError(name, expected, f"Calling it failed: {first_line(error)}") from error
     if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2):
         raise UsageError(f"{name} returning {type(outputs).__name__}", expected)
     logits, value = (tuple(output.shape) for output in outputs)

@@ -55,8 +55,8 @@ def learning_curve(
         lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0"
     )
     axes.grid(alpha=0.25)
-    if len(axes.get_legend_handles_labels()[0]):
-        axes.legend(frameon=False, fontsize="small", loc="best")
+    columns = 5 if len(curves) == 1 else 2  # labels of single runs are long
+    figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 

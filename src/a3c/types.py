@@ -74,6 +74,8 @@ class Report:
     updates: int
     steps: int
     episodes: list[Episode]
+    episode_steps: list[int]
+    """For each episode, how many of `steps` had been taken when its rollout ended."""
     losses: Mapping[str, float]
     """Means over the updates of this report."""
     lag: float

@@ -50,6 +50,11 @@ def _sentence(box: str, command: str) -> tuple[str, str, str]:
     if number := re.match(r"Error parsing (.*?): (?:invalid literal|could not convert).*: '(.*)'", text):
         kind = "a number" if "float" in text else "an integer"
         return f"{_long(number[1])} {number[2]}", kind, see
+    if union := re.match(
+        r"Error parsing (.*?): no type matching \S+\|(\w+) could .*? from \['(.*?)'\]", text
+    ):
+        kind = {"INT": "an integer", "FLOAT": "a number"}.get(union[2], "a value of its type")
+        return f"{_long(union[1])} {union[3]}", kind, see
     if wrong := re.match(r"Error parsing (.*?): .*\['(.*)'\]", text):
         return f"{_long(wrong[1])} {wrong[2]}", "a value of its type", see
     return text.rstrip("."), "arguments as a3c understands them", see

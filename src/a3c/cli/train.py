@@ -59,7 +59,8 @@ def _train(config: Config, as_json: bool, quiet: bool, stream: Any) -> int:
         os.environ.update(backend.SINGLE_THREADED)  # one order of additions, one result
     engines.prepare(config)  # workers' imports go on beside ours
     import_keras(plotting=False)
-    from a3c.train import settle, train
+    from a3c.setup import settle
+    from a3c.train import train
 
     config, _ = settle(config)
     shown = display.choose(stream, quiet)

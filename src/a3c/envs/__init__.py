@@ -14,7 +14,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from a3c.errors import UsageError
+from a3c.errors import UsageError, first_line
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def find(env_id: str) -> Environment:
         env = make_vector(spec, 1, vectorized)
     except Exception as error:
         raise UsageError(
-            f"environment {env_id}", "one that can be made", f"Making it failed: {error}"
+            f"environment {env_id}", "one that can be made", f"Making it failed: {first_line(error)}"
         ) from error
     try:
         if vectorized and env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:

@@ -52,10 +52,11 @@ class LocalStore:
         """Apply `gradients` and report."""
         lag = self.updates - version
         self._weights, self._state = self._update(self._weights, self._state, gradients)
+        episodes, steps = rollout.episodes, rollout.steps
         self.updates += 1
-        self.steps += rollout.steps
-        self.episodes += len(rollout.episodes)
-        self.on_report(Report(0, 1, rollout.steps, rollout.episodes, losses, lag))
+        self.steps += steps
+        self.episodes += len(episodes)
+        self.on_report(Report(0, 1, steps, episodes, [steps] * len(episodes), losses, lag))
 
     def weights(self) -> np.ndarray:
         """A copy of the parameters: [P] float32."""

@@ -7,6 +7,7 @@ the idle one of two banks and then flips an index: a worker that dies half-way l
 
 import contextlib
 import fcntl
+import itertools
 import math
 import mmap
 import os
@@ -249,11 +250,15 @@ def _merge(worker: int, pending: list[tuple[Rollout, Mapping[str, float], int]])
     """One report of several updates."""
     updates = len(pending)
     names = pending[0][1]
+    taken = list(itertools.accumulate(rollout.steps for rollout, _, _ in pending))
     return Report(
         worker=worker,
         updates=updates,
-        steps=sum(rollout.steps for rollout, _, _ in pending),
+        steps=taken[-1],
         episodes=[episode for rollout, _, _ in pending for episode in rollout.episodes],
+        episode_steps=[
+            steps for steps, (rollout, _, _) in zip(taken, pending, strict=True) for _ in rollout.episodes
+        ],
         losses={name: sum(losses[name] for _, losses, _ in pending) / updates for name in names},
         lag=sum(lag for _, _, lag in pending) / updates,
     )
