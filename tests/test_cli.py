@@ -188,9 +188,12 @@ def test_ctrl_c_saves_and_ends_with_130(tmp_path):
     )
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("runs/*/*/metrics.jsonl")) and time.monotonic() < deadline:
+        while time.monotonic() < deadline and not any(
+            '"updates": 0,' not in line
+            for path in tmp_path.glob("runs/*/*/metrics.jsonl")
+            for line in path.read_text().splitlines()
+        ):
             time.sleep(0.1)
-        time.sleep(2)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:

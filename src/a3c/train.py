@@ -114,10 +114,9 @@ class _Run:
                 self._engine.run(self._on_report, self._on_tick)
             except KeyboardInterrupt:
                 interrupted = True
-                self._engine.store.stop()
-                self._engine.run(self._on_last_report, lambda: None)
-            except RunError as error:
-                failure = error
+                self._engine.drain(self._on_last_report)
+        except RunError as error:
+            failure = error
         finally:
             self._train_seconds = self._seconds()
             self._engine.close()

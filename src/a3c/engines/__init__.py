@@ -1,7 +1,7 @@
 """The engine seam: how workers are started, and what kind of store they are handed.
 
 `serial.py`: one worker in this process. `processes.py`: worker processes around shared memory. A further
-engine is one more file with the same two methods, `run` and `close`, and a line in `start`.
+engine is one more file with the same three methods, and a line in `start`.
 """
 
 import dataclasses
@@ -34,8 +34,6 @@ class Engine(Protocol):
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
         """Train until the store is stopped or reaches a limit, and every worker has left.
 
-        Called once more after an interruption, it goes on where it was.
-
         Args:
             on_report: Called with every report of every worker.
             on_tick: Called many times a second, reports or not.
@@ -43,6 +41,10 @@ class Engine(Protocol):
         Raises:
             RunError: when a worker fails or is killed.
         """
+        ...
+
+    def drain(self, on_report: Callable[[Report], None]) -> None:
+        """After an interruption: stop, and take in what workers still have to report, for some seconds."""
         ...
 
     def close(self) -> None:

@@ -76,6 +76,7 @@ class ProcessEngine:
         self.training_started: float | None = None
         self._processes: list[Any] = []
         self._listening: dict[Connection, int] = {}
+        self._begun: set[int] = set()
         context: Any = multiprocessing.get_context(_METHOD)
         with _environment(backend.SINGLE_THREADED):
             for worker in range(config.workers):
@@ -92,22 +93,34 @@ class ProcessEngine:
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
         """Listen until every worker has left."""
         while self._listening:
-            for ready in connection.wait(list(self._listening), timeout=_TICK):
-                assert isinstance(ready, Connection)
-                worker = self._listening[ready]
-                try:
-                    kind, content = ready.recv()
-                except EOFError:
-                    raise RunError(self._obituary(worker)) from None
-                if kind == "report":
-                    on_report(content)
-                elif kind == "ready":
-                    self.training_started = self.training_started or time.monotonic()
-                elif kind == "failed":
-                    raise RunError(f"worker {worker} failed:\n{content}")
-                else:
-                    del self._listening[ready]
+            self._listen(on_report)
             on_tick()
+
+    def drain(self, on_report: Callable[[Report], None]) -> None:
+        """Stop, and listen while workers that have begun take their leave."""
+        self.store.stop()
+        deadline = time.monotonic() + _PATIENCE
+        while self._begun & set(self._listening.values()) and time.monotonic() < deadline:
+            self._listen(on_report)
+
+    def _listen(self, on_report: Callable[[Report], None]) -> None:
+        """Take in one message of each worker that has one, or wait a moment."""
+        for ready in connection.wait(list(self._listening), timeout=_TICK):
+            assert isinstance(ready, Connection)
+            worker = self._listening[ready]
+            try:
+                kind, content = ready.recv()
+            except EOFError:
+                raise RunError(self._obituary(worker)) from None
+            if kind == "report":
+                on_report(content)
+            elif kind == "ready":
+                self._begun.add(worker)
+                self.training_started = self.training_started or time.monotonic()
+            elif kind == "failed":
+                raise RunError(f"worker {worker} failed:\n{content}")
+            else:
+                del self._listening[ready]
 
     def _obituary(self, worker: int) -> str:
         """What became of a worker that left without a word."""
@@ -124,8 +137,9 @@ class ProcessEngine:
         deadline = time.monotonic() + _PATIENCE
         for end in self._listening:
             end.close()  # a worker that is blocked on sending is woken by this
-        for process in self._processes:
-            process.join(max(0.0, deadline - time.monotonic()))
+        for worker, process in enumerate(self._processes):
+            if worker in self._begun:  # one that is still compiling has nothing to lose
+                process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()

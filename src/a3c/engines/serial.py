@@ -35,13 +35,17 @@ class SerialEngine:
             on_tick()
 
         self.store.on_report = report
-        self.training_started = self.training_started or time.monotonic()
+        self.training_started = time.monotonic()
         try:
             work(self.store, self._sampler, self._learn)
         except RunError:
             raise
         except Exception as error:
             raise RunError(f"worker 0 failed:\n{traceback.format_exc()}") from error
+
+    def drain(self, on_report: Callable[[Report], None]) -> None:
+        """Stop. Nothing is left to report: the only worker was interrupted itself."""
+        self.store.stop()
 
     def close(self) -> None:
         """Close the environments."""
