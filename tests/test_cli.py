@@ -171,7 +171,8 @@ def test_evaluate_play_and_plot_a_run(cli, tmp_path):
     assert (tmp_path / "both.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_ctrl_c_saves_and_ends_with_130(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_ends_with_130(sent, tmp_path):
     command = [
         sys.executable,
         "-m",
@@ -184,7 +185,13 @@ def test_ctrl_c_saves_and_ends_with_130(tmp_path):
         "--json",
     ]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell in the background makes its children ignore Ctrl-C, and so would this one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
@@ -194,7 +201,7 @@ def test_ctrl_c_saves_and_ends_with_130(tmp_path):
             for line in path.read_text().splitlines()
         ):
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()
