@@ -173,25 +173,18 @@ def test_evaluate_play_and_plot_a_run(cli, tmp_path):
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_ends_with_130(sent, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "a3c",
-        "train",
-        "--stop-return",
-        "1e9",
-        "--max-steps",
-        "100000000",
-        "--json",
-    ]
+    # A shell in the background makes its children ignore Ctrl-C, and so would this one: undo that first.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from a3c.cli import main\n"
+        "if __name__ == '__main__':\n"
+        "    arguments = ['--stop-return', '1e9', '--max-steps', '100000000', '--json']\n"
+        "    raise SystemExit(main(['train', *arguments]))\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    command = [sys.executable, "run.py"]
     process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell in the background makes its children ignore Ctrl-C, and so would this one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         deadline = time.monotonic() + 60
