@@ -73,12 +73,18 @@ class Archive:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "model.keras"
             path.write_bytes(self.content)
-            with backend.load().saving(), warnings.catch_warnings(action="ignore"):
-                model = keras.models.load_model(
-                    path, custom_objects={self.cls.__name__: self.cls}, compile=False, safe_mode=True
-                )
-        assert isinstance(model, keras.Model)
-        return model
+            with warnings.catch_warnings(action="ignore"):
+                return _load(path, self.cls)
+
+
+def _load(path: Path, own: type | None) -> keras.Model:
+    """Load a `.keras` file in safe mode; `own` is the class of a model of the user's own."""
+    with backend.load().saving():
+        model = keras.models.load_model(
+            path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=True
+        )
+    assert isinstance(model, keras.Model)
+    return model
 
 
 def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
@@ -121,12 +127,7 @@ def load_model(path: Path, model_class: str | None = None) -> keras.Model:
     reference = model_class or card.get("model")
     own = models.import_model(reference) if reference else None
     try:
-        with backend.load().saving():
-            model = keras.models.load_model(
-                path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=True
-            )
-        assert isinstance(model, keras.Model)
-        return model
+        return _load(path, own)
     except Exception as error:
         fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
         raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error
