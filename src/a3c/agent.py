@@ -11,7 +11,7 @@ from a3c import backend, envs, runs, seeding
 from a3c.config import Config, make_config
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
-from a3c.evaluate import Evaluation, Evaluator, Mode, random_evaluation
+from a3c.evaluate import Evaluation, Mode, make_evaluator, random_evaluation
 from a3c.types import Episode
 
 if TYPE_CHECKING:
@@ -116,8 +116,11 @@ class Agent:
             mode: `greedy`, the most probable actions, or `sampled`, actions drawn from the policy.
             seed: Default: a fresh one.
         """
-        policy, weights = self._policy()
-        evaluator = Evaluator(self.environment, policy, episodes)
+        from a3c.flat import Network, fixed_of, parameters_of
+
+        network = Network(self.model, fixed_of(self.model))
+        evaluator = make_evaluator(self.environment, network, episodes, self.config.eager)
+        weights = backend.load().place(parameters_of(self.model))
         try:
             return evaluator.evaluate(weights, mode, seeding.fresh_seed() if seed is None else seed)
         finally:

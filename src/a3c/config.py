@@ -42,8 +42,10 @@ class Config:
         "a3c", "Learning algorithm; random only plays the baseline."
     )
     backend: Literal["auto", "jax", "tensorflow"] = setting("auto", "Keras backend.")
-    engine: Literal["auto", "serial", "processes"] = setting(
-        "auto", "How workers run; serial is one worker in this process, reproducible bit for bit from a seed."
+    engine: Literal["auto", "serial", "threads", "processes"] = setting(
+        "auto",
+        "How workers run: threads for compiled environments, else processes; serial is one worker in this "
+        "process, reproducible bit for bit from a seed.",
     )
     workers: int | None = setting(None, "Parallel workers; default: usable cores.", at_least=1, at_most=1024)
     envs_per_worker: int = setting(

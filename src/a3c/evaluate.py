@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from a3c import envs, sampling, seeding
+from a3c import backend, envs, sampling, seeding
 from a3c.types import Episode
 
 Mode = Literal["greedy", "sampled", "random"]
@@ -51,87 +51,150 @@ class Evaluation:
         )
 
 
-class Evaluator:
-    """Plays episodes of one environment, keeping its copies between evaluations.
+class Player(Protocol):
+    """Plays episode after episode in B copies of an environment."""
 
-    Each copy plays a fixed share of the episodes, so that short episodes are not counted more often than
-    long ones, as they would be if the first to finish were taken.
+    copies: int
+    """B."""
+
+    def warm_up(self, weights: Any) -> None:
+        """Compile what will be needed."""
+        ...
+
+    def reset(self, mode: Mode, seed: int) -> None:
+        """Start anew in every copy."""
+        ...
+
+    def advance(self, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Some steps more: where episodes ended, their returns and lengths there; all [T, B]."""
+        ...
+
+    def close(self) -> None:
+        """Close the environments."""
+        ...
+
+
+class VectorPlayer:
+    """Plays in any Gymnasium vector environment, one step at a time.
 
     Args:
         environment: What to play.
-        policy: `f(weights, observations [N, *O]) -> logits [N, A]`; None: uniformly random actions.
-        episodes: Episodes per evaluation.
-        abandoned: Set by another thread to make an evaluation under way raise `Abandoned`.
+        policy: `f(weights, observations [B, *O]) -> logits [B, A]`; None: only random actions.
+        copies: B.
     """
 
-    def __init__(
-        self,
-        environment: envs.Environment,
-        policy: Callable | None,
-        episodes: int,
-        abandoned: threading.Event | None = None,
-    ):
-        self._abandoned = abandoned or threading.Event()
-        # Copies in one NumPy program cost next to nothing; single ones cost memory and time each.
-        self._copies = min(episodes, 100 if environment.vectorized else 16)
-        self._shares = np.full(self._copies, episodes // self._copies)
-        self._shares[: episodes % self._copies] += 1
-        self._environment, self._policy = environment, policy
-        self._env = envs.make_vector(environment.spec, self._copies, environment.vectorized)
+    def __init__(self, environment: envs.Environment, policy: Callable | None, copies: int):
+        self.copies, self._environment, self._policy = copies, environment, policy
+        self._env = envs.make_vector(environment.spec, copies, environment.vectorized)
 
     def warm_up(self, weights: Any) -> None:
         """Compile the policy for the number of copies at hand."""
         if self._policy is not None:
-            self._policy(weights, np.zeros((self._copies, *self._environment.observation_shape), np.float32))
+            self._policy(weights, np.zeros((self.copies, *self._environment.observation_shape), np.float32))
 
-    def evaluate(self, weights: Any, mode: Mode, seed: int) -> Evaluation:
-        """Play the episodes with the policy of `weights`; `greedy` takes the most probable actions."""
-        generator = seeding.generator(seed, "evaluation")
-        shape = (self._copies, self._environment.num_actions)
-        finished: list[list[Episode]] = [[] for _ in range(self._copies)]
-        returns, lengths = np.zeros(self._copies), np.zeros(self._copies, int)
-        left = self._shares.copy()
-        observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
-        ended = np.zeros(self._copies, bool)
-        while left.any():
-            if self._abandoned.is_set():
-                raise Abandoned
-            if mode == "random":
-                action = generator.integers(shape[1], size=shape[0])
-            else:
-                assert self._policy is not None
-                logits = self._policy(weights, np.asarray(observation, np.float32))
-                noise = sampling.gumbel_noise(generator, shape) if mode == "sampled" else None
-                action = sampling.greedy(logits) if noise is None else sampling.sample(logits, noise)
-            observation, reward, terminated, truncated, _ = self._env.step(
-                action + self._environment.action_start
-            )
-            returns += np.where(ended, 0.0, reward)
-            lengths += ~ended
-            ended = terminated | truncated
-            for i in np.flatnonzero(ended & (left > 0)):
-                finished[i].append(Episode(float(returns[i]), int(lengths[i])))
-                left[i] -= 1
-            returns[ended], lengths[ended] = 0.0, 0
-        episodes = [episode for of_one_copy in finished for episode in of_one_copy]
-        return Evaluation(
-            mode, np.array([e.episode_return for e in episodes]), np.array([e.length for e in episodes])
-        )
+    def reset(self, mode: Mode, seed: int) -> None:
+        """Start anew in every copy."""
+        self._mode: Mode = mode
+        self._generator = seeding.generator(seed, "evaluation")
+        self._observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
+        self._returns, self._lengths = np.zeros(self.copies), np.zeros(self.copies, int)
+        self._ended = np.zeros(self.copies, bool)
+
+    def advance(self, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One step in every copy."""
+        action = self._choose(weights) + self._environment.action_start
+        self._observation, reward, terminated, truncated, _ = self._env.step(action)
+        # After an end the step only resets: its reward belongs to no episode.
+        self._returns = np.where(self._ended, 0.0, self._returns + reward)
+        self._lengths = np.where(self._ended, 0, self._lengths + 1)
+        self._ended = terminated | truncated
+        return self._ended[None], self._returns[None], self._lengths[None]
+
+    def _choose(self, weights: Any) -> np.ndarray:
+        """[B] actions counted from 0."""
+        shape = self.copies, self._environment.num_actions
+        if self._mode == "random":
+            return self._generator.integers(shape[1], size=shape[0])
+        assert self._policy is not None
+        logits = self._policy(weights, np.asarray(self._observation, np.float32))
+        if self._mode == "greedy":
+            return sampling.greedy(logits)
+        return sampling.sample(logits, sampling.gumbel_noise(self._generator, shape))
 
     def close(self) -> None:
         """Close the environments."""
         self._env.close()
 
 
+class Evaluator:
+    """Plays a fixed number of episodes, keeping the player's copies between evaluations.
+
+    Each copy plays a fixed share of the episodes, so that short episodes are not counted more often than
+    long ones, as they would be if the first to finish were taken.
+
+    Args:
+        player: Who plays.
+        episodes: Episodes per evaluation.
+    """
+
+    def __init__(self, player: Player, episodes: int):
+        self._player, self._episodes = player, episodes
+        self.abandoned = threading.Event()
+        """Set by another thread to make an evaluation under way raise `Abandoned`."""
+
+    def warm_up(self, weights: Any) -> None:
+        """Compile what will be needed."""
+        self._player.warm_up(weights)
+
+    def evaluate(self, weights: Any, mode: Mode, seed: int, episodes: int | None = None) -> Evaluation:
+        """Play the episodes with the policy of `weights`; `greedy` takes the most probable actions."""
+        player, episodes = self._player, episodes or self._episodes
+        left = np.full(player.copies, episodes // player.copies)
+        left[: episodes % player.copies] += 1
+        finished: list[list[Episode]] = [[] for _ in left]
+        player.reset(mode, seed)
+        while left.any():
+            if self.abandoned.is_set():
+                raise Abandoned
+            ended, returns, lengths = player.advance(weights)
+            for t, copy in zip(*np.nonzero(ended & (left > 0)), strict=True):
+                if left[copy]:
+                    finished[copy].append(Episode(float(returns[t, copy]), int(lengths[t, copy])))
+                    left[copy] -= 1
+        every = [episode for of_one_copy in finished for episode in of_one_copy]
+        return Evaluation(
+            mode, np.array([e.episode_return for e in every]), np.array([e.length for e in every])
+        )
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._player.close()
+
+
+def make_evaluator(
+    environment: envs.Environment, network: Any, episodes: int, eager: bool = False
+) -> Evaluator:
+    """The evaluator of a `flat.Network` in `environment`, on the backend that Keras runs on."""
+    framework = backend.load()
+    if environment.compiled and framework.FUSES and not eager:
+        from a3c.envs.compiled.player import CompiledPlayer
+
+        policy = framework.policy_function(network)
+        return Evaluator(CompiledPlayer(environment, policy, min(episodes, 100)), episodes)
+    # Copies in one NumPy program cost next to nothing; single ones cost memory and time each.
+    copies = min(episodes, 100 if environment.vectorized else 16)
+    policy = framework.compile_policy(network, eager)
+    return Evaluator(VectorPlayer(environment, policy, copies), episodes)
+
+
 class Abandoned(Exception):
     """Raised in an evaluation whose result nobody waits for any more."""
 
 
-def random_evaluation(
-    environment: envs.Environment, episodes: int, seed: int, abandoned: threading.Event | None = None
-) -> Evaluation:
+def random_evaluation(environment: envs.Environment, episodes: int, seed: int) -> Evaluation:
     """Episodes of uniformly random actions: the baseline that every score is shown beside."""
-    evaluator = Evaluator(environment, None, episodes, abandoned)
+    copies = min(episodes, 100 if environment.vectorized else 16)
+    evaluator = Evaluator(VectorPlayer(environment, None, copies), episodes)
     try:
         return evaluator.evaluate(None, "random", seed)
     finally:

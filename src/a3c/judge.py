@@ -4,7 +4,6 @@ Training returns are those of a policy that explores and changes; the number to 
 evaluations with fixed parameters, in environments of their own. Called by the master.
 """
 
-import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from a3c.envs import Environment
 from a3c.errors import RunError
-from a3c.evaluate import Abandoned, Evaluation, Evaluator, random_evaluation
+from a3c.evaluate import Abandoned, Evaluation, Evaluator
 from a3c.seeding import integer_seed
 
 _MANY_STEPS = 5_000  # a baseline of 20 episodes longer than this in all is long enough
@@ -55,10 +53,8 @@ class Judge:
     would often pass by luck alone.
 
     Args:
-        environment: Judged in copies of its own.
-        policy: `f(weights, observations) -> logits`.
+        evaluator: Plays in copies of the environment of its own.
         place: Puts weights where the backend computes.
-        episodes: Episodes per evaluation.
         threshold: The mean return that counts as solved; None: nothing does.
         seed: The run's seed.
         concurrent: Evaluate on a thread of its own, while training goes on.
@@ -66,18 +62,13 @@ class Judge:
 
     def __init__(
         self,
-        environment: Environment,
-        policy: Callable[[Any, np.ndarray], np.ndarray],
+        evaluator: Evaluator,
         place: Callable[[np.ndarray], Any],
-        episodes: int,
         threshold: float | None,
         seed: int,
         concurrent: bool,
     ):
-        self._environment, self._place, self._seed = environment, place, seed
-        self._abandoned = threading.Event()
-        self._evaluator = Evaluator(environment, policy, episodes, self._abandoned)
-        self._threshold = threshold
+        self._evaluator, self._place, self._seed, self._threshold = evaluator, place, seed, threshold
         self._executor = ThreadPoolExecutor(1, "a3c-judge") if concurrent else None
         self._pending: Future[Verdict] | None = None
         self._evaluations = 0
@@ -89,20 +80,18 @@ class Judge:
         """Compile the policy. To be called on the main thread, where Keras was set up."""
         self._evaluator.warm_up(self._place(weights))
 
-    def baseline(self) -> "Future[Evaluation]":
-        """Random play: 100 episodes, or 20 where they are long."""
+    def baseline(self, weights: np.ndarray) -> "Future[Evaluation]":
+        """Random play, whatever the weights: 100 episodes, or 20 where they are long."""
 
         def play() -> Evaluation:
-            first = self._random(20, 0)
+            seeds = (integer_seed(self._seed, "baseline", i) for i in range(2))
+            first = self._evaluator.evaluate(placed, "random", next(seeds), 20)
             if first.lengths.sum() > _MANY_STEPS:
                 return first
-            return self._random(100, 1)
+            return self._evaluator.evaluate(placed, "random", next(seeds), 100)
 
+        placed = self._place(weights)
         return self._submit(play)
-
-    def _random(self, episodes: int, index: int) -> Evaluation:
-        seed = integer_seed(self._seed, "baseline", index)
-        return random_evaluation(self._environment, episodes, seed, self._abandoned)
 
     def reached(self, mean_return_100: float | None) -> bool:
         """Whether the training returns call for a decision."""
@@ -152,7 +141,7 @@ class Judge:
 
     def close(self) -> None:
         """Abandon what is under way, and close the environments."""
-        self._abandoned.set()
+        self._evaluator.abandoned.set()
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
         self._evaluator.close()

@@ -16,13 +16,17 @@ def settle(config: Config) -> tuple[Config, Environment]:
     """Decide what the settings left open, and refuse what cannot work, before anything is started."""
     if config.algorithm == "random":
         raise SettingError("algorithm", "random", "one that learns", "For the baseline: a3c random.")
-    environment = envs.find(config.env_id)
     config = dataclasses.replace(
-        engines.resolve(config),
+        engines.resolve_workers(config),
         backend=backend.select(config.backend),
         seed=seeding.fresh_seed() if config.seed is None else config.seed,
-        stop_return=environment.reward_threshold if config.stop_return is None else config.stop_return,
     )
+    assert config.workers is not None
+    with backend.compute_threads(config.workers):  # a compiled environment may start JAX
+        environment = envs.find(config.env_id)
+    config = engines.resolve_engine(config, environment.compiled)
+    if config.stop_return is None:
+        config = dataclasses.replace(config, stop_return=environment.reward_threshold)
     return config, environment
 
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from a3c import backend, engines, runs
 from a3c.config import Config
+
 from a3c.display import Display, Silent
+from a3c.envs import Environment
 from a3c.errors import RunError
 from a3c.metrics import Statistics, Status, Writer
 from a3c.setup import make_model, make_optimizer, settle
@@ -41,6 +43,7 @@ class Result:
 def train(
     config: Config,
     *,
+    environment: Environment | None = None,
     model: Any = None,
     optimizer: Any = None,
     display: Display | None = None,
@@ -50,6 +53,7 @@ def train(
 
     Args:
         config: The settings.
+        environment: What `config` was settled for; default: settle it here.
         model: A `keras.Model` of the user's own; default: what the settings describe.
         optimizer: A `keras.optimizers.Optimizer`; default: what the settings describe.
         display: Shows the progress; default: nothing.
@@ -61,9 +65,10 @@ def train(
         RunError: when a worker failed; what was learned until then is saved.
     """
     started = time.monotonic() if process_started is None else process_started
-    config, environment = settle(config)
+    if environment is None:
+        config, environment = settle(config)
     engines.prepare(config)
-    framework = backend.load()
+    framework = backend.load(engines.compute_threads(config))
     from a3c.engines.job import Job
 
     network = make_model(config, environment, model)
@@ -124,22 +129,23 @@ class _Run:
 
     def _prepare_judgement(self) -> None:
         """Set up, while the workers do the same, what watches them."""
+        from a3c.evaluate import make_evaluator
         from a3c.judge import Judge
 
         config = self._config
         assert config.seed is not None
         self._judge = Judge(
-            environment=self._environment,
-            policy=self._framework.compile_policy(self._network, config.eager),
+            evaluator=make_evaluator(
+                self._environment, self._network, config.evaluation_episodes, config.eager
+            ),
             place=self._framework.place,
-            episodes=config.evaluation_episodes,
             threshold=config.stop_return,
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
             concurrent=config.engine != "serial" and not config.eager,
         )
         self._judge.warm_up(self._first_weights)
-        self._baseline_future = self._judge.baseline()
+        self._baseline_future = self._judge.baseline(self._first_weights)
         self._writer = Writer(self._directory)
 
     def _finish(self, interrupted: bool, failure: RunError | None) -> Result:

@@ -39,6 +39,14 @@ class Transitions(NamedTuple):
     """[T, B] bool: False in the steps that only reset."""
 
 
+class Learned(NamedTuple):
+    """What came of transitions where acting, losses and gradients were one program."""
+
+    gradients: Any
+    """[P] float32, where the backend computes."""
+    losses: Mapping[str, float]
+
+
 class Episode(NamedTuple):
     """One finished episode: the undiscounted sum of its rewards and its number of steps."""
 
@@ -50,7 +58,7 @@ class Episode(NamedTuple):
 class Rollout:
     """What a sampler hands to the learner: the transitions, and the episodes that finished in them."""
 
-    transitions: Transitions
+    transitions: Transitions | Learned
     episodes: list[Episode]
     steps: int
     """Environment steps taken, resets not counted."""

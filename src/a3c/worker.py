@@ -11,9 +11,9 @@ import numpy as np
 
 from a3c.envs.sampler import Sampler
 from a3c.store import Store
-from a3c.types import Transitions
+from a3c.types import Learned, Transitions
 
-Learn = Callable[[Any, Transitions], tuple[np.ndarray, Mapping[str, float]]]
+Learn = Callable[[Any, Transitions | Learned], tuple[np.ndarray, Mapping[str, float]]]
 
 
 def work(store: Store, sampler: Sampler, learn: Learn) -> None:
@@ -22,7 +22,8 @@ def work(store: Store, sampler: Sampler, learn: Learn) -> None:
     Args:
         store: Holds the global parameters and the shared optimizer.
         sampler: Acts in this worker's environments.
-        learn: Maps parameters and transitions to gradients [P] and losses.
+        learn: Maps parameters and transitions to gradients [P] and losses. Where the environment is
+            compiled, `collect` has done this in the same program, and `learn` hands over what it found.
     """
     while (snapshot := store.pull()) is not None:  # 1  fetch the global parameters
         rollout = sampler.collect(snapshot.weights)  # 2  act for t_max steps

@@ -16,10 +16,12 @@ Weights and gradients are flat vectors [P] float32; an optimizer's state is one 
 This file imports neither a framework nor Keras, so that the choice can be made before either is.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 from a3c.errors import UsageError
@@ -85,10 +87,27 @@ def select(name: str = "auto") -> str:
     return wanted
 
 
-def load() -> ModuleType:
-    """The module of the selected backend, configured. Imports Keras and the framework."""
+@contextlib.contextmanager
+def compute_threads(count: int) -> Iterator[None]:
+    """Let a runtime that is started meanwhile compute with so many threads; one that runs keeps its own."""
+    before = os.environ.get("PJRT_NPROC")
+    os.environ["PJRT_NPROC"] = before or str(count)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PJRT_NPROC"]
+
+
+def load(threads: int | None = None) -> ModuleType:
+    """The module of the selected backend, configured. Imports Keras and the framework.
+
+    Args:
+        threads: Compute threads of the runtime, if this call is what starts it; None: its own default.
+    """
     import keras
 
     module = importlib.import_module(f"a3c.backend.{keras.backend.backend()}")
-    module.configure()
+    with contextlib.nullcontext() if threads is None else compute_threads(threads):
+        module.configure()
     return module

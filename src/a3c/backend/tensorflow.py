@@ -14,6 +14,9 @@ import tensorflow as tf
 from a3c.flat import Layout, Network, apply_network, build_optimizer
 from a3c.types import Transitions
 
+FUSES = False
+"""Compiled environments are stepped from outside, like any other."""
+
 State = dict[str, Any]
 """An optimizer's state: one flat vector per dtype."""
 

@@ -51,21 +51,19 @@ def run(argv: list[str]) -> int:
 def _train(config: Config, as_json: bool, quiet: bool, stream: Any) -> int:
     from a3c import backend, display, engines
     from a3c.imports import import_keras
+    from a3c.setup import settle
 
     started = process_start()
-    config = engines.resolve(config)
-    backend.select(config.backend)
+    config, environment = settle(config)
     if config.engine == "serial":
         os.environ.update(backend.SINGLE_THREADED)  # one order of additions, one result
     engines.prepare(config)  # workers' imports go on beside ours
-    import_keras(plotting=False)
-    from a3c.setup import settle
-    from a3c.train import train
-
-    config, _ = settle(config)
     shown = display.choose(stream, quiet)
     shown.note(_header(config))
-    result = train(config, display=shown, process_started=started)
+    import_keras(plotting=False)
+    from a3c.train import train
+
+    result = train(config, environment=environment, display=shown, process_started=started)
     summary = result.summary
     if not quiet:
         print(_verdict(summary, result.interrupted), file=stream, flush=True)

@@ -1,7 +1,8 @@
 """The engine seam: how workers are started, and what kind of store they are handed.
 
-`serial.py`: one worker in this process. `processes.py`: worker processes around shared memory. A further
-engine is one more file with the same three methods, and a line in `start`.
+`serial.py`: one worker in this process. `threads.py`: threads of this process, for what releases the
+interpreter lock. `processes.py`: worker processes around shared memory. A further engine is one more file
+with the same three methods, and a line in `start`.
 """
 
 import dataclasses
@@ -65,22 +66,46 @@ def usable_cores() -> int:
     return cores
 
 
-def resolve(config: Config) -> Config:
-    """`config` with engine and number of workers decided.
+def resolve_workers(config: Config) -> Config:
+    """`config` with the number of workers decided.
 
     Raises:
         SettingError: for more than one worker on the serial engine.
     """
     engine, workers = config.engine, config.workers
     if engine == "serial" and workers not in (None, 1):
-        raise SettingError(
-            "workers", workers, "1 with the serial engine", "Choose --engine processes for more."
-        )
+        raise SettingError("workers", workers, "1 with the serial engine", "Leave --engine out for more.")
     if workers is None:
         workers = 1 if engine == "serial" else usable_cores()
+    return dataclasses.replace(config, workers=workers)
+
+
+def resolve_engine(config: Config, compiled: bool) -> Config:
+    """`config` with the engine decided.
+
+    Args:
+        config: With backend and number of workers decided.
+        compiled: Whether the environment runs inside the worker's program.
+
+    Raises:
+        SettingError: for threads where they cannot be.
+    """
+    engine = config.engine
+    fused = compiled and config.backend == "jax" and not config.eager
     if engine == "auto":
-        engine = "serial" if workers == 1 else "processes"
-    return dataclasses.replace(config, engine=engine, workers=workers)
+        parallel = "threads" if fused else "processes"
+        engine = "serial" if config.workers == 1 else parallel
+    if engine == "threads" and (config.backend != "jax" or config.eager):
+        what = "eager code" if config.eager else f"the {config.backend} backend"
+        fix = "Choose --engine processes."
+        raise SettingError("engine", engine, f"one that {what} can run in: it is not for several threads", fix)
+    return dataclasses.replace(config, engine=engine)
+
+
+def compute_threads(config: Config) -> int:
+    """Threads that compute in the master's process: one per worker there."""
+    assert config.workers is not None
+    return 1 if config.engine == "processes" else config.workers
 
 
 def prepare(config: Config) -> None:
@@ -100,6 +125,8 @@ def start(job: "Job", weights: np.ndarray) -> Engine:
     """
     if job.config.engine == "serial":
         from a3c.engines.serial import SerialEngine as Chosen
+    elif job.config.engine == "threads":
+        from a3c.engines.threads import ThreadEngine as Chosen
     else:
         from a3c.engines.processes import ProcessEngine as Chosen
     return Chosen(job, weights)

@@ -1,7 +1,7 @@
 """What a worker is given to do, in a form that can be sent to it, and how it is set up there."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -11,8 +11,9 @@ import numpy as np
 
 from a3c import algorithms, backend, checkpoint, envs, models, seeding
 from a3c.config import Config
-from a3c.envs.sampler import VectorSampler
+from a3c.envs.sampler import Sampler, VectorSampler
 from a3c.flat import Network, fixed_of, is_elementwise
+from a3c.store.local import LocalStore
 from a3c.worker import Learn
 
 
@@ -78,24 +79,61 @@ class Job:
         """The compiled update of the shared optimizer, and its first state."""
         return framework.compile_update(network.model, self.optimizer.build(), self.config.eager)
 
-    def make_worker(
-        self, framework: ModuleType, network: Network, weights: Any, worker: int
-    ) -> tuple[VectorSampler, Learn]:
-        """The sampler and the gradient of one worker, compiled before the training clock starts."""
-        config, environment = self.config, self.environment
-        env = envs.make_vector(environment.spec, config.envs_per_worker, environment.vectorized)
+    def make_local_store(self, framework: ModuleType, network: Network, weights: np.ndarray) -> LocalStore:
+        """A store for workers in this process, its update compiled."""
+        update, state = self.make_update(framework, network)
+        config = self.config
+        store = LocalStore(
+            weights, state, update, framework.place, config.max_steps, config.max_episodes, config.locking
+        )
+        store.warm_up()
+        return store
+
+    def make_workers(
+        self, framework: ModuleType, network: Network, weights: Any, workers: Iterable[int]
+    ) -> list[tuple[Sampler, Learn]]:
+        """The sampler and the gradient of each worker, compiled once, before the training clock starts."""
+        loss = algorithms.make_loss(self.config)
+        if self.environment.compiled and framework.FUSES and not self.config.eager:
+            return self._compiled_workers(framework, network, loss, weights, workers)
+        config = self.config
         policy = framework.compile_policy(network, config.eager)
-        sampler = VectorSampler(
-            env=env,
+        learn = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
+        samplers = [self._vector_sampler(policy, worker) for worker in workers]
+        blank = samplers[0].blank_transitions()
+        policy(weights, blank.observations[0])
+        learn(weights, blank)
+        return [(sampler, learn) for sampler in samplers]
+
+    def _vector_sampler(self, policy: Callable, worker: int) -> VectorSampler:
+        config, environment = self.config, self.environment
+        return VectorSampler(
+            env=envs.make_vector(environment.spec, config.envs_per_worker, environment.vectorized),
             policy=policy,
             t_max=config.t_max,
             generator=seeding.generator(self.seed, "actions", worker),
             seed=seeding.integer_seed(self.seed, "environments", worker),
         )
-        learn = framework.compile_gradients(
-            network, algorithms.make_loss(config), config.global_clipnorm, config.eager
+
+    def _compiled_workers(
+        self, framework: ModuleType, network: Network, loss: Callable, weights: Any, workers: Iterable[int]
+    ) -> list[tuple[Sampler, Learn]]:
+        """Workers whose environment runs inside their program."""
+        from a3c.envs import compiled
+        from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
+
+        spec = self.environment.spec
+        program = Program(
+            env=compiled.load(spec.kwargs["reference"]),
+            limit=spec.max_episode_steps,
+            num_actions=self.environment.num_actions,
+            action_start=self.environment.action_start,
+            batch=self.config.envs_per_worker,
+            t_max=self.config.t_max,
+            policy=framework.policy_function(network),
+            differentiate=framework.gradient_function(network, loss, self.config.global_clipnorm),
         )
-        blank = sampler.blank_transitions()
-        policy(weights, blank.observations[0])
-        learn(weights, blank)
-        return sampler, learn
+        seeds = (seeding.integer_seed(self.seed, "environments", worker) for worker in workers)
+        samplers = [CompiledSampler(program, seed) for seed in seeds]
+        samplers[0].warm_up(weights)
+        return [(sampler, hand_over) for sampler in samplers]

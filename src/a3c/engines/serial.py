@@ -9,7 +9,6 @@ import numpy as np
 from a3c import backend
 from a3c.engines.job import Job
 from a3c.errors import RunError
-from a3c.store.local import LocalStore
 from a3c.types import Report
 from a3c.worker import work
 
@@ -20,11 +19,8 @@ class SerialEngine:
     def __init__(self, job: Job, weights: np.ndarray):
         framework = backend.load()
         network = job.make_network()
-        update, state = job.make_update(framework, network)
-        update(weights, state, np.zeros_like(weights))  # compile now, off the training clock
-        self._sampler, self._learn = job.make_worker(framework, network, framework.place(weights), worker=0)
-        limits = job.config.max_steps, job.config.max_episodes
-        self.store = LocalStore(weights, state, update, framework.place, *limits)
+        self.store = job.make_local_store(framework, network, weights)
+        [(self._sampler, self._learn)] = job.make_workers(framework, network, framework.place(weights), [0])
         self.training_started: float | None = None
 
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
@@ -34,10 +30,9 @@ class SerialEngine:
             on_report(report)
             on_tick()
 
-        self.store.on_report = report
         self.training_started = time.monotonic()
         try:
-            work(self.store, self._sampler, self._learn)
+            work(self.store.worker(0, report, interval=0.0), self._sampler, self._learn)
         except RunError:
             raise
         except Exception as error:

@@ -1,6 +1,7 @@
-"""Gymnasium environments: finding them, checking what they need, making them in batches.
+"""Environments: finding them, checking what they need, making them in batches.
 
-Nothing here imports Keras.
+All are Gymnasium's or look like it; those of `compiled/` can run inside a worker's program as well. Nothing
+here imports Keras.
 """
 
 import difflib
@@ -14,6 +15,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from a3c.envs import compiled
 from a3c.errors import UsageError, first_line
 
 
@@ -28,6 +30,8 @@ class Environment:
     """The environment's own number for the first action: `Discrete(n, start=k)` counts from k."""
     vectorized: bool
     """Whether it has its own vector implementation, which steps many copies at once."""
+    compiled: bool = False
+    """Whether it can run inside a compiled program; see `compiled`."""
 
     @property
     def id(self) -> str:
@@ -61,14 +65,22 @@ def find(env_id: str) -> Environment:
         _check_spaces(env_id, observation, action)
         assert isinstance(action, gym.spaces.Discrete)
         assert observation.shape is not None
-        return Environment(spec, observation.shape, int(action.n), int(action.start), vectorized)
+        return Environment(
+            spec, observation.shape, int(action.n), int(action.start), vectorized, _is_compiled(spec)
+        )
     finally:
         env.close()
+
+
+def _is_compiled(spec: EnvSpec) -> bool:
+    return spec.vector_entry_point == compiled.VECTOR_ENTRY_POINT
 
 
 def _find_spec(env_id: str) -> EnvSpec:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that module:EnvId finds a file of yours
+    if (functional := compiled.find_spec(env_id)) is not None:
+        return functional
     module, _, name = env_id.rpartition(":")
     try:
         with _no_version_advice():

@@ -18,6 +18,10 @@ class Sampler(Protocol):
         """Act for T steps with the policy of `weights`, going on where the last rollout ended."""
         ...
 
+    def close(self) -> None:
+        """Close the environments."""
+        ...
+
 
 class VectorSampler:
     """Steps B copies of an environment with next-step autoreset, T steps at a time.

@@ -7,7 +7,6 @@ the idle one of two banks and then flips an index: a worker that dies half-way l
 
 import contextlib
 import fcntl
-import itertools
 import math
 import mmap
 import os
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from a3c.errors import RunError
+from a3c.store.reports import Reporter
 from a3c.types import Report, Rollout, Snapshot
 
-_REPORT_INTERVAL = 0.02  # seconds; sending every update would cost more than it tells
+_REPORT_INTERVAL = 0.02  # seconds
 _STEPS, _UPDATES, _EPISODES = range(3)  # columns of the counters
 _LINE = 64  # bytes of a cache line: no two writers share one
 
@@ -147,10 +147,9 @@ class SharedStore:
         send: Callable[[Report], None],
     ) -> None:
         """Make this copy the store of `worker`, which updates with `update` and reports by `send`."""
-        self._worker, self._update, self._place, self._send = worker, update, place, send
+        self._update, self._place = update, place
         self._own = self._counters[worker]
-        self._pending: list[tuple[Rollout, Mapping[str, float], int]] = []
-        self._last_report = time.monotonic()
+        self._reporter = Reporter(worker, send, _REPORT_INTERVAL)
         weights, state = self._read()
         update(weights, state, np.zeros_like(weights))  # compile now, off the training clock
 
@@ -174,16 +173,11 @@ class SharedStore:
             self._own[_UPDATES] += 1
         self._own[_STEPS] += rollout.steps
         self._own[_EPISODES] += len(rollout.episodes)
-        self._pending.append((rollout, losses, lag))
-        if time.monotonic() - self._last_report > _REPORT_INTERVAL:
-            self.flush()
+        self._reporter.add(rollout, losses, lag)
 
     def flush(self) -> None:
         """Report what has not been reported yet."""
-        if self._pending:
-            self._send(_merge(self._worker, self._pending))
-            self._pending = []
-        self._last_report = time.monotonic()
+        self._reporter.flush()
 
     def _apply(self, gradients: np.ndarray) -> None:
         weights, state = self._read()
@@ -244,21 +238,3 @@ class SharedStore:
 
 def _aligned(nbytes: int) -> int:
     return -(-nbytes // _LINE) * _LINE
-
-
-def _merge(worker: int, pending: list[tuple[Rollout, Mapping[str, float], int]]) -> Report:
-    """One report of several updates."""
-    updates = len(pending)
-    names = pending[0][1]
-    taken = list(itertools.accumulate(rollout.steps for rollout, _, _ in pending))
-    return Report(
-        worker=worker,
-        updates=updates,
-        steps=taken[-1],
-        episodes=[episode for rollout, _, _ in pending for episode in rollout.episodes],
-        episode_steps=[
-            steps for steps, (rollout, _, _) in zip(taken, pending, strict=True) for _ in rollout.episodes
-        ],
-        losses={name: sum(losses[name] for _, losses, _ in pending) / updates for name in names},
-        lag=sum(lag for _, _, lag in pending) / updates,
-    )

@@ -1,0 +1,152 @@
+"""Functional environments as ordinary Gymnasium ones: B copies at once, or a single one that can be drawn.
+
+For whatever does not run inside the worker's program: TensorFlow, `a3c play`, `gym.make_vec`.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium.experimental.functional import FuncEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from a3c.envs.compiled import load
+from a3c.envs.compiled.stepping import Copies, make_key, reset, step
+
+
+class FunctionalVectorEnv(VectorEnv):
+    """B copies of a functional environment, stepped by one compiled call, with next-step autoreset.
+
+    Args:
+        num_envs: B.
+        reference: Which environment; see `a3c.envs.compiled.load`.
+        max_episode_steps: Steps after which an episode is truncated; None: never.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": []}  # noqa: RUF012 - Gymnasium's
+
+    def __init__(self, num_envs: int, reference: str, max_episode_steps: int | None = None):
+        env = load(reference)
+        self.num_envs = num_envs
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        self.observation_space = batch_space(env.observation_space, num_envs)
+        self.action_space = batch_space(env.action_space, num_envs)
+        self._copies: Copies | None = None
+        self._key: Any = None
+
+        def stepped(copies: Copies, action: jax.Array, key: jax.Array):
+            key, now = jax.random.split(key)
+            copies, outcome = step(env, max_episode_steps, copies, action, now)
+            return copies, key, (outcome.reward, outcome.terminated, outcome.truncated)
+
+        self._step = jax.jit(stepped)
+        self._reset = jax.jit(lambda key: reset(env, num_envs, key))
+
+    def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
+        """Start every copy anew; returns observations [B, *O] and no information."""
+        first = seed[0] if isinstance(seed, list) else seed
+        if first is not None or self._key is None:
+            drawn = int(np.random.default_rng().integers(2**31)) if first is None else first
+            self._key = make_key(drawn)
+        self._key, starting = jax.random.split(self._key)
+        self._copies = self._reset(starting)
+        return np.array(self._copies.observation), {}
+
+    def step(self, actions: Any):
+        """One step of every copy; those that ended in the last one are reset instead."""
+        if self._copies is None:
+            raise gym.error.ResetNeeded("Call reset before step.")
+        self._copies, self._key, outcome = self._step(self._copies, jnp.asarray(actions), self._key)
+        reward, terminated, truncated = map(np.array, outcome)
+        return np.array(self._copies.observation), reward, terminated, truncated, {}
+
+
+class FunctionalEnv(gym.Env):
+    """One copy, drawn by the environment's own `render_image` where it has one. Never truncates."""
+
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 50}  # noqa: RUF012 - Gymnasium's
+
+    def __init__(self, reference: str, render_mode: str | None = None):
+        self._env = load(reference)
+        self.observation_space, self.action_space = self._env.observation_space, self._env.action_space
+        if type(self._env).render_image is FuncEnv.render_image:
+            self.metadata = {"render_modes": []}
+            render_mode = None
+        self.render_mode = render_mode
+        self._drawing = self._env.render_init() if render_mode else None
+        self._transition = jax.jit(self._env.transition)
+        self._state: Any = None
+        self._window: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Start anew."""
+        super().reset(seed=seed)
+        self._key = make_key(int(self.np_random.integers(2**31)))
+        self._state = jax.jit(self._env.initial)(self._next_key())
+        self._show()
+        return self._observe(), {}
+
+    def step(self, action: Any):
+        """One step, as in any Gymnasium environment."""
+        before = self._state
+        self._state = self._transition(before, action, self._next_key())
+        reward = self._env.reward(before, action, self._state, self._next_key())
+        terminated = self._env.terminal(self._state, self._next_key())
+        self._show()
+        return self._observe(), float(reward), bool(terminated), False, {}
+
+    def render(self) -> np.ndarray | None:
+        """The present state as a picture [H, W, 3] uint8."""
+        if self.render_mode != "rgb_array":
+            return None
+        return self._picture()
+
+    def close(self) -> None:
+        """Close the window."""
+        if self.render_mode:
+            self._env.render_close(self._drawing)
+        if self._window is not None:
+            self._window.close()
+
+    def _picture(self) -> np.ndarray:
+        self._drawing, picture = self._env.render_image(self._state, self._drawing)
+        return picture
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            self._window = self._window or _Window(self.metadata["render_fps"])
+            self._window.show(self._picture())
+
+    def _observe(self) -> np.ndarray:
+        return np.asarray(self._env.observation(self._state, self._next_key()), np.float32)
+
+    def _next_key(self) -> jax.Array:
+        self._key, now = jax.random.split(self._key)
+        return now
+
+
+class _Window:
+    """A window that shows pictures at a steady pace."""
+
+    def __init__(self, fps: int):
+        import pygame
+
+        pygame.display.init()
+        self._pygame, self._fps, self._clock, self._screen = pygame, fps, pygame.time.Clock(), None
+
+    def show(self, picture: np.ndarray) -> None:
+        """Show `picture` [H, W, 3] and wait until its time is over."""
+        size = picture.shape[1], picture.shape[0]
+        self._screen = self._screen or self._pygame.display.set_mode(size)
+        surface = self._pygame.surfarray.make_surface(picture.transpose(1, 0, 2))
+        self._screen.blit(surface, (0, 0))
+        self._pygame.event.pump()
+        self._pygame.display.flip()
+        self._clock.tick(self._fps)
+
+    def close(self) -> None:
+        """Close it."""
+        self._pygame.display.quit()
