@@ -80,6 +80,7 @@ class Config:
     seed: int | None = setting(None, "Seed of everything; default: drawn and recorded.", at_least=0)
     save_dir: str = setting("runs", "Where run directories are made.")
     eager: bool = setting(False, "Run uncompiled, to step through the code in a debugger.")
+    cache: bool = setting(True, "Keep compiled programs in your cache directory for the next run.")
     locking: bool = setting(True, "Update the shared parameters under a lock; off: lock-free (Hogwild).")
 
     def __post_init__(self):
@@ -184,7 +185,8 @@ def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
         The preset's name (`none` where there is none) and its settings.
     """
     if preset == "auto":
-        preset = env_id if env_id in preset_names() else "none"
+        own = (env_id or "").replace("/", "-")  # a file name holds no slash
+        preset = own if own in preset_names() else "none"
     if preset == "none":
         return "none", {}
     if preset in preset_names():

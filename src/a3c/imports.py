@@ -1,21 +1,88 @@
-"""Importing Keras without what training does not use."""
+"""Importing Keras without what training does not use.
+
+Of the second that `import keras` takes on JAX, half goes into modules that Keras names at its top but that
+no training here touches. They are put off until something touches them, or hidden where Keras can do
+without.
+"""
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
-_PLOTTING = ("matplotlib", "matplotlib.pyplot", "pandas")
+# Keras tries to import these and goes on without them: for plots, summaries of data, loading images.
+_OPTIONAL = ("matplotlib", "matplotlib.pyplot", "pandas")
+
+# Keras needs these only when files are read or written, when attention runs on a TPU, or for sparse arrays.
+_SPLASH = "jax.experimental.pallas.ops.tpu.splash_attention"
+_SPARSE = "jax.experimental.sparse"
+_DEFERRED = ("h5py", _SPARSE, _SPLASH)
 
 
 def import_keras(plotting: bool = True) -> None:
-    """Import Keras, and with `plotting=False` without the half second for matplotlib and pandas.
+    """Import Keras; with `plotting=False` in half the time, for processes that only train.
 
-    Keras imports them only for its own visualisation tools. They can still be imported afterwards.
+    What was left out can still be imported afterwards.
     """
     quiet = _silenced() if os.environ.get("KERAS_BACKEND") == "tensorflow" else contextlib.nullcontext()
-    with quiet, contextlib.nullcontext() if plotting else _hidden(_PLOTTING):
-        import keras  # noqa: F401
+    with quiet:
+        if plotting or "keras" in sys.modules:
+            import keras  # noqa: F401
+        elif os.environ.get("KERAS_BACKEND") == "jax":
+            with _hidden(_OPTIONAL), _deferred(_DEFERRED):
+                import keras  # noqa: F401
+        else:
+            with _hidden(_OPTIONAL):
+                import keras  # noqa: F401
+
+
+class Deferred(ModuleType):
+    """Stands for a module until one of its attributes is used for more than its type."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        real = sys.modules.get(self.__name__)
+        if real is None or real is self:
+            if name in _PLACEHOLDERS:
+                return _PLACEHOLDERS[name]
+            if name.startswith("splash_attention"):
+                return Deferred(f"{self.__name__}.{name}")
+            sys.modules.pop(self.__name__, None)
+            real = importlib.import_module(self.__name__)
+        return getattr(real, name)
+
+
+class _NoInstance:
+    """A class that nothing is an instance of, as nothing can be of a class that was never imported."""
+
+
+def _sparsify(function: Any) -> Any:
+    """Keras wraps a few functions with this as it is imported; wrapped when they are called."""
+    return lambda *args, **kwargs: importlib.import_module(_SPARSE).sparsify(function)(*args, **kwargs)
+
+
+# Keras asks of every array whether it is one of these classes.
+_PLACEHOLDERS = {"JAXSparse": _NoInstance, "BCOO": _NoInstance, "sparsify": _sparsify}
+
+
+@contextlib.contextmanager
+def _deferred(names: tuple[str, ...]) -> Iterator[None]:
+    """Have imports of these modules yield `Deferred` ones meanwhile, unless they are imported already."""
+    put = {name: Deferred(name) for name in names if name not in sys.modules}
+    sys.modules.update(put)
+    try:
+        yield
+    finally:
+        for name, module in put.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+            parent, _, child = name.rpartition(".")
+            if parent in sys.modules and getattr(sys.modules[parent], child, None) is module:
+                delattr(sys.modules[parent], child)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a3c import backend, engines, runs
+from a3c.backend import cache
 from a3c.config import Config
 
 from a3c.display import Display, Silent
@@ -68,13 +69,16 @@ def train(
     if environment is None:
         config, environment = settle(config)
     engines.prepare(config)
-    framework = backend.load(engines.compute_threads(config))
+    display = display or Silent()
+    kept = cache.directory() if config.cache else None
+    if config.cache and kept is None:
+        display.note("Compiled programs are not kept: the cache directory cannot be written to (--no-cache).")
+    framework = backend.load(engines.compute_threads(config), kept)
     from a3c.engines.job import Job
 
     network = make_model(config, environment, model)
     job = Job.of(config, environment, network, make_optimizer(config) if optimizer is None else optimizer)
     directory = runs.create(config, sys.argv)
-    display = display or Silent()
     try:
         return _Run(job, framework, network, directory, display, started).execute()
     finally:

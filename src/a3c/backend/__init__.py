@@ -9,7 +9,7 @@
     compile_update(model, optimizer, eager)
         -> f(weights, state, gradients) -> (weights, state), and the first state
     place(array)    -> the array where the framework computes
-    configure()     -> settings that must precede the first computation
+    configure(cache_directory) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files
 
 Weights and gradients are flat vectors [P] float32; an optimizer's state is one flat vector per dtype.
@@ -22,6 +22,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 from a3c.errors import UsageError
@@ -99,15 +100,16 @@ def compute_threads(count: int) -> Iterator[None]:
             del os.environ["PJRT_NPROC"]
 
 
-def load(threads: int | None = None) -> ModuleType:
+def load(threads: int | None = None, cache_directory: Path | None = None) -> ModuleType:
     """The module of the selected backend, configured. Imports Keras and the framework.
 
     Args:
         threads: Compute threads of the runtime, if this call is what starts it; None: its own default.
+        cache_directory: Where to keep compiled programs; None: nowhere new.
     """
     import keras
 
     module = importlib.import_module(f"a3c.backend.{keras.backend.backend()}")
     with contextlib.nullcontext() if threads is None else compute_threads(threads):
-        module.configure()
+        module.configure(cache_directory)
     return module

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from a3c.backend import cache
 from a3c.flat import Layout, Network, apply_network, build_optimizer
 from a3c.types import Transitions
 
@@ -20,9 +22,18 @@ State = dict[str, Any]
 """An optimizer's state: one flat vector per dtype."""
 
 
-def configure() -> None:
-    """Start the runtime. Small programs return when done: three times faster than handing them over."""
+def configure(cache_directory: Path | None) -> None:
+    """Start the runtime.
+
+    Small programs return when done: three times faster than handing them over. Compiled programs are kept
+    in `cache_directory`, unless the user has told JAX of another.
+    """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if cache_directory is not None and jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory))
+        jax.config.update("jax_compilation_cache_max_size", cache.MAX_SIZE)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.devices()
 
 

@@ -5,6 +5,7 @@ Keras declares this backend not thread-safe: workers are processes, never thread
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,8 +22,8 @@ State = dict[str, Any]
 """An optimizer's state: one flat vector per dtype."""
 
 
-def configure() -> None:
-    """Nothing: thread limits come by environment variables, before TensorFlow starts."""
+def configure(cache_directory: Path | None) -> None:
+    """Nothing: thread limits come by environment variables, before TensorFlow starts, and it keeps no cache."""
 
 
 def place(array: np.ndarray) -> Any:

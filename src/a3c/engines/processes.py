@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from a3c import backend
+from a3c.backend import cache
 from a3c.errors import RunError
 from a3c.types import Report
 
@@ -78,10 +79,11 @@ class ProcessEngine:
         self._listening: dict[Connection, int] = {}
         self._begun: set[int] = set()
         context: Any = multiprocessing.get_context(_METHOD)
+        self._compiled = compiled = context.Event()  # kept: workers attach to it by name as they start
         with _environment(backend.SINGLE_THREADED):
             for worker in range(config.workers):
                 ours, theirs = context.Pipe(duplex=False)
-                arguments = (job, self.store, theirs, worker)
+                arguments = (job, self.store, theirs, worker, compiled)
                 process = context.Process(
                     target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True
                 )
@@ -148,19 +150,23 @@ class ProcessEngine:
 # -- in the worker process --------------------------------------------------------------------------------
 
 
-def _main(job: Any, store: Any, link: Connection, worker: int) -> None:
-    """The life of a worker process."""
+def _main(job: Any, store: Any, link: Connection, worker: int, compiled: Any) -> None:
+    """The life of a worker process. `compiled` is set when the first worker has compiled everything."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
     threading.Thread(target=_leave_with_the_master, daemon=True).start()
     try:
         from a3c.worker import work
 
-        framework = backend.load()
+        kept = cache.directory() if job.config.cache else None
+        framework = backend.load(cache_directory=kept)
         network = job.make_network()
+        if worker > 0 and framework.FUSES and kept is not None:
+            compiled.wait()  # then everything is in the cache: compiled once, not per worker
         update, _ = job.make_update(framework, network)
         weights = framework.place(store.weights())
         [(sampler, learn)] = job.make_workers(framework, network, weights, [worker])
         store.attach(worker, update, framework.place, lambda report: link.send(("report", report)))
+        compiled.set()
         link.send(("ready", None))
         work(store, sampler, learn)
         store.flush()
