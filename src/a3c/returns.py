@@ -9,6 +9,8 @@ from typing import Any
 
 from keras import ops
 
+_UNROLLED = 20  # steps per turn of the loop
+
 
 def lambda_returns(rewards: Any, discounts: Any, continues: Any, values: Any, gae_lambda: float = 1.0) -> Any:
     """Mixtures of n-step returns, by one backward recursion.
@@ -43,7 +45,9 @@ def lambda_returns(rewards: Any, discounts: Any, continues: Any, values: Any, ga
         target = known_t + carried_t * following
         return target, target
 
-    _, targets = ops.scan(step, values[-1], (known, carried), reverse=True)
+    # Short rollouts without a loop: several times faster, and no slower to compile.
+    unroll = min(rewards.shape[0], _UNROLLED)
+    _, targets = ops.scan(step, values[-1], (known, carried), reverse=True, unroll=unroll)
     return targets
 
 

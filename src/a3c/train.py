@@ -115,7 +115,7 @@ class _Run:
 
     def execute(self) -> Result:
         """Train, then judge and save."""
-        self._engine = engines.start(self._job, self._first_weights)
+        self._engine = engines.start(self._job, self._network, self._first_weights)
         interrupted, failure = False, None
         try:
             self._prepare_judgement()
@@ -194,9 +194,10 @@ class _Run:
     def _on_report(self, report: Report) -> None:
         statistics = self._statistics
         statistics.add(report, self._seconds())
-        if self._judge.due(statistics.steps, statistics.mean_return_100):
-            # Training waits for a verdict that may end it.
-            self._engine.store.hold(self._judge.reached(statistics.mean_return_100))
+        due = self._judge.due(statistics.steps, statistics.mean_return_100)
+        if (due or self._judge.pending) and self._judge.reached(statistics.mean_return_100):
+            self._engine.store.hold(True)  # training waits for a verdict that may end it
+        if due:
             self._submit(self._engine.store.weights())
             self._take_verdict()
 

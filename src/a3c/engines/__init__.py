@@ -19,6 +19,7 @@ from a3c.types import Report
 
 if TYPE_CHECKING:
     from a3c.engines.job import Job
+    from a3c.flat import Network
 
 
 class Engine(Protocol):
@@ -116,11 +117,12 @@ def prepare(config: Config) -> None:
         processes.prepare()
 
 
-def start(job: "Job", weights: np.ndarray) -> Engine:
+def start(job: "Job", network: "Network", weights: np.ndarray) -> Engine:
     """Start the workers of the engine that `job.config` names.
 
     Args:
         job: What the workers do.
+        network: The master's, which workers in this process use as well.
         weights: [P] float32, the first global parameters.
     """
     if job.config.engine == "serial":
@@ -129,4 +131,4 @@ def start(job: "Job", weights: np.ndarray) -> Engine:
         from a3c.engines.threads import ThreadEngine as Chosen
     else:
         from a3c.engines.processes import ProcessEngine as Chosen
-    return Chosen(job, weights)
+    return Chosen(job, network, weights)

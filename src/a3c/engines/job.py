@@ -92,7 +92,7 @@ class Job:
     def make_workers(
         self, framework: ModuleType, network: Network, weights: Any, workers: Iterable[int]
     ) -> list[tuple[Sampler, Learn]]:
-        """The sampler and the gradient of each worker, compiled once, before the training clock starts."""
+        """The sampler and the gradient of each worker, compiled once, or being compiled: see `Sampler.wait`."""
         loss = algorithms.make_loss(self.config)
         if self.environment.compiled and framework.FUSES and not self.config.eager:
             return self._compiled_workers(framework, network, loss, weights, workers)
@@ -132,8 +132,7 @@ class Job:
             t_max=self.config.t_max,
             policy=framework.policy_function(network),
             differentiate=framework.gradient_function(network, loss, self.config.global_clipnorm),
+            weights=weights,
         )
         seeds = (seeding.integer_seed(self.seed, "environments", worker) for worker in workers)
-        samplers = [CompiledSampler(program, seed) for seed in seeds]
-        samplers[0].warm_up(weights)
-        return [(sampler, hand_over) for sampler in samplers]
+        return [(CompiledSampler(program, seed), hand_over) for seed in seeds]

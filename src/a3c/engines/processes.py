@@ -64,13 +64,13 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 class ProcessEngine:
     """Starts worker processes and listens to them; see `engines.Engine`."""
 
-    def __init__(self, job: Any, weights: np.ndarray):
+    def __init__(self, job: Any, network: Any, weights: np.ndarray):
         from a3c.store.shared import SharedStore
 
         prepare()
         config = job.config
         framework = backend.load()
-        _, state = job.make_update(framework, job.make_network())
+        _, state = job.make_update(framework, network)
         self.store = SharedStore(
             weights, state, config.workers, config.max_steps, config.max_episodes, config.locking
         )
@@ -166,6 +166,7 @@ def _main(job: Any, store: Any, link: Connection, worker: int, compiled: Any) ->
         weights = framework.place(store.weights())
         [(sampler, learn)] = job.make_workers(framework, network, weights, [worker])
         store.attach(worker, update, framework.place, lambda report: link.send(("report", report)))
+        sampler.wait()
         compiled.set()
         link.send(("ready", None))
         work(store, sampler, learn)

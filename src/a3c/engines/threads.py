@@ -17,6 +17,7 @@ import numpy as np
 from a3c import backend
 from a3c.engines.job import Job
 from a3c.errors import RunError
+from a3c.flat import Network
 from a3c.types import Report
 from a3c.worker import work
 
@@ -28,13 +29,13 @@ _PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is left 
 class ThreadEngine:
     """Starts worker threads and listens to them; see `engines.Engine`."""
 
-    def __init__(self, job: Job, weights: np.ndarray):
+    def __init__(self, job: Job, network: Network, weights: np.ndarray):
         framework = backend.load()
-        network = job.make_network()
-        self.store = job.make_local_store(framework, network, weights)
         assert job.config.workers is not None
         numbers = range(job.config.workers)
+        # The workers' program first: it takes longest, and compiles while the rest is made.
         self._workers = job.make_workers(framework, network, framework.place(weights), numbers)
+        self.store = job.make_local_store(framework, network, weights)
         self._messages: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
         self._threads = [
             threading.Thread(target=self._main, args=(worker,), name=f"a3c-worker-{worker}", daemon=True)
@@ -45,6 +46,8 @@ class ThreadEngine:
 
     def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
         """Listen until every worker has left."""
+        for sampler, _ in self._workers:
+            sampler.wait()
         self.training_started = time.monotonic()
         for thread in self._threads:
             thread.start()

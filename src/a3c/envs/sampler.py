@@ -18,6 +18,10 @@ class Sampler(Protocol):
         """Act for T steps with the policy of `weights`, going on where the last rollout ended."""
         ...
 
+    def wait(self) -> None:
+        """Return when all that it needs is compiled."""
+        ...
+
     def close(self) -> None:
         """Close the environments."""
         ...
@@ -69,17 +73,22 @@ class VectorSampler:
         """Act for T steps; see `Sampler.collect`. The arrays are overwritten by the next call."""
         observations, actions, rewards, terminated, truncated, valid = self._transitions
         step, policy, start = self._env.step, self._policy, self._action_start
+        sample = sampling.sample
         noise = sampling.gumbel_noise(self._generator, (*actions.shape, self._num_actions))
         observations[0] = observations[-1]
         for t in range(self._t_max):
-            actions[t] = action = sampling.sample(policy(weights, observations[t]), noise[t])
-            observations[t + 1], rewards[t], terminated[t], truncated[t], _ = step(action + start)
+            actions[t] = action = sample(policy(weights, observations[t]), noise[t])
+            sent = action + start if start else action
+            observations[t + 1], rewards[t], terminated[t], truncated[t], _ = step(sent)
 
         ends = terminated | truncated
         valid[0], valid[1:] = ~self._ended, ~ends[:-1]  # after an end, the next step only resets
         self._ended = ends[-1].copy()
         rewards *= valid
         return Rollout(self._transitions, self._episodes.extend(rewards, ends, valid), int(valid.sum()))
+
+    def wait(self) -> None:
+        """Everything is compiled before it is made."""
 
     def close(self) -> None:
         """Close the environments."""
@@ -95,12 +104,15 @@ class EpisodeLog:
 
     def extend(self, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> list[Episode]:
         """Add T steps, all arrays [T, B], and return the episodes that ended in them, in order of time."""
-        returns = self._returns + np.cumsum(rewards, axis=0, dtype=np.float64)
-        lengths = self._lengths + np.cumsum(valid, axis=0)
+        before = np.zeros(self._returns.shape, np.int64)  # where the episode under way began
         episodes = []
-        for t, b in zip(*np.nonzero(ends & valid), strict=True):
-            episodes.append(Episode(float(returns[t, b]), int(lengths[t, b])))
-            returns[t:, b] -= returns[t, b]
-            lengths[t:, b] -= lengths[t, b]
-        self._returns, self._lengths = returns[-1], lengths[-1]
+        for t, b in np.argwhere(ends):
+            span = slice(before[b], t + 1)
+            total = self._returns[b] + rewards[span, b].sum(dtype=np.float64)
+            episodes.append(Episode(float(total), int(self._lengths[b] + valid[span, b].sum())))
+            self._returns[b], self._lengths[b], before[b] = 0.0, 0, t + 1
+        if episodes:
+            rewards, valid = (np.where(np.arange(len(x))[:, None] >= before, x, 0) for x in (rewards, valid))
+        self._returns = self._returns + rewards.sum(axis=0, dtype=np.float64)
+        self._lengths = self._lengths + valid.sum(axis=0)
         return episodes

@@ -4,18 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from a3c import seeding
+from a3c import sampling, seeding
 from a3c.envs import Environment
 from a3c.envs.compiled import load
-from a3c.envs.compiled.stepping import Copies, make_key, reset, rollout
+from a3c.envs.compiled.compilation import Compilation
+from a3c.envs.compiled.stepping import Copies, blank, draw_key, key_data, rollout
 
 _STEPS = 100  # per call
-
-# How much the policy and the noise count in the choice of an action, by mode.
-_MIXTURES = {"greedy": (1.0, 0.0), "sampled": (1.0, 1.0), "random": (0.0, 1.0)}
 
 
 class CompiledPlayer:
@@ -31,11 +28,10 @@ class CompiledPlayer:
         self.copies = copies
         spec = environment.spec
         env = load(spec.kwargs["reference"])
-        shape = _STEPS, copies, environment.num_actions
+        self._shape = _STEPS, copies, environment.num_actions
 
-        def run(weights: Any, copies: Copies, key: jax.Array, policy_weight: float, noise_weight: float):
-            key, drawing, stepping = jax.random.split(key, 3)
-            noise = noise_weight * jax.random.gumbel(drawing, shape)
+        def run(weights: Any, copies: Copies, stream: Any, policy_weight: Any, noise: Any):
+            stream, key = draw_key(stream)
             copies, _, finished = rollout(
                 env,
                 spec.max_episode_steps,
@@ -43,29 +39,41 @@ class CompiledPlayer:
                 lambda seen: policy_weight * policy(weights, seen),
                 noise,
                 copies,
-                stepping,
+                key,
             )
-            return copies, key, finished
+            return copies, stream, finished
 
-        def start(key: jax.Array):
-            key, first = jax.random.split(key)
-            return reset(env, copies, first), key
-
-        self._run, self._start = jax.jit(run), jax.jit(start)
+        self._function = run
+        self._run: Compilation | None = None
+        self._first_copies = blank(env, copies)
 
     def warm_up(self, weights: Any) -> None:
         """Compile the program."""
-        self.reset("greedy", 0)
-        self.advance(weights)
+        stream, noise = key_data(0), np.zeros(self._shape, np.float32)
+        self._run = Compilation(
+            self._function, weights, self._first_copies, stream, np.float32(1.0), noise
+        )
+        self._run.wait()
 
     def reset(self, mode: str, seed: int) -> None:
         """Start anew in every copy."""
-        self._mixture = tuple(map(jnp.float32, _MIXTURES[mode]))
-        self._copies, self._key = self._start(make_key(seeding.integer_seed(seed, "evaluation")))
+        self._mode, self._generator = mode, seeding.generator(seed, "evaluation")
+        self._copies = self._first_copies
+        self._stream = key_data(seeding.integer_seed(seed, "evaluation"))
 
     def advance(self, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The next steps of every copy."""
-        self._copies, self._key, finished = self._run(weights, self._copies, self._key, *self._mixture)
+        if self._run is None:
+            self.warm_up(weights)
+        assert self._run is not None
+        if self._mode == "greedy":
+            noise = np.zeros(self._shape, np.float32)
+        else:  # drawn here, since inside it would take longer to compile than it ever saves
+            noise = sampling.gumbel_noise(self._generator, self._shape)
+        policy_weight = np.float32(self._mode != "random")
+        self._copies, self._stream, finished = self._run(
+            weights, self._copies, self._stream, policy_weight, noise
+        )
         return np.asarray(finished.ended), np.asarray(finished.total), np.asarray(finished.length)
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3c.envs.compiled.stepping import Copies, Finished, make_key, reset, rollout
+from a3c.envs.compiled.compilation import Compilation
+from a3c.envs.compiled.stepping import Copies, Finished, blank, draw_key, key_data, rollout
 from a3c.types import Episode, Learned, Rollout, Transitions
 
 Policy = Callable[[Any, jax.Array], jax.Array]
@@ -32,6 +33,7 @@ class Program:
         t_max: T.
         policy: How to act.
         differentiate: How to learn.
+        weights: [P], to trace with.
     """
 
     def __init__(
@@ -44,11 +46,14 @@ class Program:
         t_max: int,
         policy: Policy,
         differentiate: Differentiate,
+        weights: Any,
     ):
         self.loss_names: list[str] = []
+        self.first_copies = blank(env, batch)
 
-        def run(weights: Any, copies: Copies, key: jax.Array):
-            key, drawing, stepping = jax.random.split(key, 3)
+        def run(weights: Any, copies: Copies, stream: Any):
+            stream, key = draw_key(stream)
+            drawing, stepping = jax.random.split(key)
             noise = jax.random.gumbel(drawing, (t_max, batch, num_actions))
             copies, transitions, finished = rollout(
                 env, limit, action_start, lambda seen: policy(weights, seen), noise, copies, stepping
@@ -56,10 +61,9 @@ class Program:
             gradients, losses = differentiate(weights, transitions)
             self.loss_names[:] = losses
             figures = jnp.stack([*losses.values(), jnp.sum(transitions.valid).astype(jnp.float32)])
-            return copies, key, gradients, figures, finished
+            return copies, stream, gradients, figures, finished
 
-        self.run = jax.jit(run)
-        self.reset = jax.jit(lambda key: reset(env, batch, key))
+        self.run = Compilation(run, weights, self.first_copies, key_data(0))
 
 
 class CompiledSampler:
@@ -72,17 +76,18 @@ class CompiledSampler:
 
     def __init__(self, program: Program, seed: int):
         self._program = program
-        self._key, first = jax.random.split(make_key(seed))
-        self._copies = program.reset(first)
+        self._copies, self._stream = program.first_copies, key_data(seed)
 
-    def warm_up(self, weights: Any) -> None:
-        """Compile, leaving this sampler as it was."""
-        jax.block_until_ready(self._program.run(weights, self._copies, self._key))
+    def wait(self) -> None:
+        """Return when the program is compiled."""
+        self._program.run.wait()
 
     def collect(self, weights: Any) -> Rollout:
         """Act for T steps and learn from them; see `Sampler.collect`."""
         program = self._program
-        self._copies, self._key, gradients, figures, finished = program.run(weights, self._copies, self._key)
+        self._copies, self._stream, gradients, figures, finished = program.run(
+            weights, self._copies, self._stream
+        )
         *losses, steps = np.asarray(figures).tolist()
         named = dict(zip(program.loss_names, losses, strict=True))
         return Rollout(Learned(gradients, named), episodes_of(finished), int(steps))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from a3c.types import Transitions
 
@@ -17,13 +18,13 @@ class Copies(NamedTuple):
 
     state: Any
     """The environment's own state, each array with a leading axis B."""
-    observation: jax.Array
+    observation: Any
     """[B, *O] float32."""
-    ended: jax.Array
+    ended: Any
     """[B] bool: the episode has ended, and the next step resets."""
-    length: jax.Array
+    length: Any
     """[B] int32: steps of the episode so far."""
-    total: jax.Array
+    total: Any
     """[B] float32: sum of its rewards so far."""
 
 
@@ -44,21 +45,33 @@ class Finished(NamedTuple):
     length: jax.Array
 
 
-def make_key(seed: int) -> jax.Array:
-    """A key of the random stream that acting and the environments draw from.
-
-    The generator compiles in half the time of JAX's default one, and draws faster.
-    """
-    return jax.random.key(seed % 2**32, impl="unsafe_rbg")
+# This generator compiles in half the time of JAX's default one, and draws faster.
+_GENERATOR = "unsafe_rbg"
 
 
-def reset(env: Any, batch: int, key: jax.Array) -> Copies:
-    """B copies at the start of their first episodes."""
-    initial, seeing = jax.random.split(key)
-    state = jax.vmap(env.initial)(jax.random.split(initial, batch))
-    zeros = jnp.zeros(batch, jnp.int32)
+def key_data(seed: int) -> np.ndarray:
+    """The start of a random stream as plain numbers [4] uint32, so that no program has to make it."""
+    return np.random.SeedSequence(seed).generate_state(4, np.uint32)
+
+
+def draw_key(data: Any) -> tuple[Any, jax.Array]:
+    """The stream's next state and a key, from its present state. To be called inside a program."""
+    following, key = jax.random.split(jax.random.wrap_key_data(data, impl=_GENERATOR))
+    return jax.random.key_data(following), key
+
+
+def blank(env: Any, batch: int) -> Copies:
+    """B copies that are about to be reset by their first step, which counts for nothing."""
+    key = jax.eval_shape(lambda data: draw_key(data)[1], key_data(0))
+    state = jax.eval_shape(env.initial, key)
+    seen = jax.eval_shape(env.observation, state, key)
+    zeros = jax.tree.map(lambda leaf: np.zeros((batch, *leaf.shape), leaf.dtype), state)
     return Copies(
-        state, _observe(env, state, seeing), zeros.astype(bool), zeros, zeros.astype(jnp.float32)
+        state=zeros,
+        observation=np.zeros((batch, *seen.shape), np.float32),
+        ended=np.ones(batch, bool),
+        length=np.zeros(batch, np.int32),
+        total=np.zeros(batch, np.float32),
     )
 
 

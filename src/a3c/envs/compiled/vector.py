@@ -7,14 +7,13 @@ from typing import Any
 
 import gymnasium as gym
 import jax
-import jax.numpy as jnp
 import numpy as np
 from gymnasium.experimental.functional import FuncEnv
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from a3c.envs.compiled import load
-from a3c.envs.compiled.stepping import Copies, make_key, reset, step
+from a3c.envs.compiled.stepping import Copies, blank, draw_key, key_data, step
 
 
 class FunctionalVectorEnv(VectorEnv):
@@ -34,32 +33,33 @@ class FunctionalVectorEnv(VectorEnv):
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         self.observation_space = batch_space(env.observation_space, num_envs)
         self.action_space = batch_space(env.action_space, num_envs)
+        self._blank = blank(env, num_envs)
         self._copies: Copies | None = None
-        self._key: Any = None
+        self._stream: Any = None
 
-        def stepped(copies: Copies, action: jax.Array, key: jax.Array):
-            key, now = jax.random.split(key)
-            copies, outcome = step(env, max_episode_steps, copies, action, now)
-            return copies, key, (outcome.reward, outcome.terminated, outcome.truncated)
+        @jax.jit
+        def stepped(copies: Copies, action: jax.Array, stream: Any):
+            stream, key = draw_key(stream)
+            copies, outcome = step(env, max_episode_steps, copies, action, key)
+            return copies, stream, (outcome.reward, outcome.terminated, outcome.truncated)
 
-        self._step = jax.jit(stepped)
-        self._reset = jax.jit(lambda key: reset(env, num_envs, key))
+        self._step = stepped
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         """Start every copy anew; returns observations [B, *O] and no information."""
         first = seed[0] if isinstance(seed, list) else seed
-        if first is not None or self._key is None:
-            drawn = int(np.random.default_rng().integers(2**31)) if first is None else first
-            self._key = make_key(drawn)
-        self._key, starting = jax.random.split(self._key)
-        self._copies = self._reset(starting)
+        if first is not None or self._stream is None:
+            self._stream = key_data(int(np.random.default_rng().integers(2**31)) if first is None else first)
+        nothing = np.full(self.num_envs, getattr(self.single_action_space, "start", 0), np.int32)
+        self._copies, self._stream, _ = self._step(self._blank, nothing, self._stream)
         return np.array(self._copies.observation), {}
 
     def step(self, actions: Any):
         """One step of every copy; those that ended in the last one are reset instead."""
         if self._copies is None:
             raise gym.error.ResetNeeded("Call reset before step.")
-        self._copies, self._key, outcome = self._step(self._copies, jnp.asarray(actions), self._key)
+        actions = np.asarray(actions, np.int32)
+        self._copies, self._stream, outcome = self._step(self._copies, actions, self._stream)
         reward, terminated, truncated = map(np.array, outcome)
         return np.array(self._copies.observation), reward, terminated, truncated, {}
 
@@ -84,7 +84,7 @@ class FunctionalEnv(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start anew."""
         super().reset(seed=seed)
-        self._key = make_key(int(self.np_random.integers(2**31)))
+        self._stream = key_data(int(self.np_random.integers(2**31)))
         self._state = jax.jit(self._env.initial)(self._next_key())
         self._show()
         return self._observe(), {}
@@ -124,8 +124,8 @@ class FunctionalEnv(gym.Env):
         return np.asarray(self._env.observation(self._state, self._next_key()), np.float32)
 
     def _next_key(self) -> jax.Array:
-        self._key, now = jax.random.split(self._key)
-        return now
+        self._stream, key = draw_key(self._stream)
+        return key
 
 
 class _Window:
