@@ -23,7 +23,7 @@ from a3c.errors import SettingError, UsageError
         (dict(learning_rate=float("nan")), "learning_rate=nan: expected a number"),
         (dict(gamma=1.5), "gamma=1.5: expected a number of at least 0 and at most 1"),
         (dict(gae_lambda="x"), "gae_lambda='x': expected a number"),
-        (dict(engine="ray"), "engine='ray': expected one of auto, serial, processes"),
+        (dict(engine="ray"), "engine='ray': expected one of auto, serial, threads, processes"),
         (dict(hidden_units=(64, -1)), r"hidden_units=\(64, -1\): expected integers of at least 1"),
         (dict(preset="nope"), "preset='nope': expected auto, none, a TOML file or one of"),
         (dict(locking=1), "locking=1: expected true or false"),

@@ -16,33 +16,52 @@ from a3c import engines, envs, models
 from a3c.config import Config
 from a3c.engines.job import Job
 from a3c.errors import RunError, SettingError
-from a3c.flat import parameters_of
+from a3c.flat import Network, parameters_of
 from a3c.metrics import Statistics
 
 pytestmark = pytest.mark.both_backends
 
+COMPILED = "jax/CartPole-v1"
 ENGINES = {
     "serial": dict(engine="serial", workers=1),
+    "serial, compiled": dict(engine="serial", workers=1, env_id=COMPILED),
+    "threads, locking": dict(engine="threads", workers=2, locking=True),
+    "threads, lock-free": dict(engine="threads", workers=2, locking=False),
+    "threads, compiled": dict(engine="threads", workers=2, env_id=COMPILED),
     "processes, locking": dict(engine="processes", workers=2, locking=True),
     "processes, lock-free": dict(engine="processes", workers=2, locking=False),
+    "processes, compiled": dict(engine="processes", workers=2, env_id=COMPILED),
 }
 
 
 @pytest.fixture(params=ENGINES)
 def engine_settings(request):
-    return ENGINES[request.param]
+    settings = ENGINES[request.param]
+    if settings["engine"] == "threads" and keras.backend.backend() != "jax":
+        pytest.skip("threads are for JAX")
+    if "env_id" in settings and keras.backend.backend() != "jax":
+        pytest.skip("stepped from outside, like any other environment")
+    return settings
+
+
+def resolve(config, compiled=False):
+    return engines.resolve_engine(engines.resolve_workers(config), compiled)
 
 
 def start(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     defaults = dict(preset="none", envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
-    config = engines.resolve(Config(env_id=env_id, **{**defaults, **settings}))
+    backend = keras.backend.backend()
+    if env_id == "CartPole-v1":
+        env_id = settings.get("env_id", env_id)
     environment = envs.find(env_id)
+    config = Config(**{**defaults, **settings, "env_id": env_id, "backend": backend})
+    config = resolve(config, environment.compiled)
     model = model or models.ActorCritic(environment.num_actions, (16,), seed=1)
     models.build(model, environment.observation_shape)
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights = parameters_of(model)
-    return engines.start(job, weights), weights
+    return engines.start(job, Network(model, []), weights), weights
 
 
 def run(engine, on_report=None):
@@ -125,7 +144,7 @@ def test_the_environments_own_traceback_reaches_the_master(engine_settings):
 
 
 def test_a_killed_worker_is_named_and_nothing_is_left(engine_settings):
-    if engine_settings["workers"] == 1:
+    if engine_settings["engine"] != "processes":
         pytest.skip("there is no other process to kill")
     engine, _ = start({**engine_settings, "max_steps": None})
     victim = engine._processes[1]
@@ -152,41 +171,79 @@ def test_first_local_parameters_are_the_global_ones(engine_settings):
 
 
 @pytest.mark.parametrize("make", [keras.optimizers.Adafactor, keras.optimizers.Lamb])
-def test_optimizers_that_look_at_single_weights(make, engine_settings):
-    engine, first = start(engine_settings, optimizer=make(1e-3))
+@pytest.mark.parametrize("name", ["serial", "threads, compiled", "processes, locking"])
+def test_optimizers_that_look_at_single_weights(make, name):
+    if "threads" in name and keras.backend.backend() != "jax":
+        pytest.skip("threads are for JAX")
+    engine, first = start(ENGINES[name], optimizer=make(1e-3))
     run(engine)
     assert not np.array_equal(engine.store.weights(), first)
     assert np.isfinite(engine.store.weights()).all()
 
 
-def test_serial_runs_are_identical_bit_for_bit():
+@pytest.mark.parametrize("name", ["serial", "serial, compiled"])
+def test_serial_runs_are_identical_bit_for_bit(name):
+    if "compiled" in name and keras.backend.backend() != "jax":
+        pytest.skip("fused on JAX only")
     results = []
     for _ in range(2):
-        engine, _ = start(ENGINES["serial"], seed=7)
+        engine, _ = start(ENGINES[name], seed=7)
         statistics, _ = run(engine)
         results.append((engine.store.weights(), [row[4:6] for row in statistics.rows]))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
-    other, _ = start(ENGINES["serial"], seed=8)
+    other, _ = start(ENGINES[name], seed=8)
     assert [row[4:6] for row in run(other)[0].rows] != results[0][1]
 
 
-def test_workers_act_differently():
-    engine, _ = start({**ENGINES["processes, locking"], "max_steps": 60_000})
+@pytest.mark.parametrize("name", ["threads, compiled", "processes, locking", "processes, compiled"])
+def test_workers_act_differently(name):
+    if "compiled" in name and keras.backend.backend() != "jax":
+        pytest.skip("fused on JAX only")
+    engine, _ = start({**ENGINES[name], "max_steps": 60_000})
     _, reports = run(engine)
     first = {w: [e for r in reports if r.worker == w for e in r.episodes][:10] for w in (0, 1)}
     assert first[0] != first[1]
 
 
 def test_serial_refuses_more_than_one_worker():
-    with pytest.raises(SettingError, match="processes"):
-        engines.resolve(Config(engine="serial", workers=2))
+    with pytest.raises(SettingError, match="1 with the serial engine"):
+        resolve(Config(engine="serial", workers=2))
 
 
 def test_auto_takes_one_worker_per_core_and_the_fitting_engine():
-    assert engines.resolve(Config()).workers == engines.usable_cores()
-    assert engines.resolve(Config(workers=1)).engine == "serial"
-    assert engines.resolve(Config(workers=3)).engine == "processes"
+    assert resolve(Config()).workers == engines.usable_cores()
+    assert resolve(Config(workers=1, backend="jax"), compiled=True).engine == "serial"
+    assert resolve(Config(workers=3, backend="jax")).engine == "processes"
+    assert resolve(Config(workers=3, backend="jax"), compiled=True).engine == "threads"
+    assert resolve(Config(workers=3, backend="jax", eager=True), compiled=True).engine == "processes"
+    assert resolve(Config(workers=3, backend="tensorflow"), compiled=True).engine == "processes"
+
+
+@pytest.mark.parametrize("settings", [dict(backend="tensorflow"), dict(backend="jax", eager=True)])
+def test_threads_are_refused_where_they_cannot_be(settings):
+    with pytest.raises(SettingError, match="--engine processes"):
+        resolve(Config(engine="threads", workers=2, **settings))
+
+
+def test_a_held_store_makes_workers_wait(engine_settings):
+    engine, _ = start({**engine_settings, "max_steps": None})
+    seen = []
+
+    def on_report(report):
+        if len(seen) == 2:
+            engine.store.stop()
+        elif len(seen) == 1:
+            engine.store.hold(True)
+            time.sleep(0.1)  # what was under way is pushed
+            before = engine.store.updates
+            time.sleep(0.1)
+            assert engine.store.updates == before
+            engine.store.hold(False)
+        seen.append(report)
+
+    run(engine, on_report)
+    assert len(seen) >= 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from a3c import envs
-from a3c.evaluate import Evaluation, Evaluator, random_evaluation
+from a3c.evaluate import Evaluation, Evaluator, VectorPlayer, random_evaluation
 
 
 class Coin(gym.Env):
@@ -51,7 +51,7 @@ def test_seeds_decide():
 
 def test_evaluations_are_independent_of_those_before():
     environment = envs.find("CartPole-v1")
-    evaluator = Evaluator(environment, None, 20)
+    evaluator = Evaluator(VectorPlayer(environment, None, 20), 20)
     first = evaluator.evaluate(None, "random", 5).returns
     evaluator.evaluate(None, "random", 6)
     np.testing.assert_array_equal(first, evaluator.evaluate(None, "random", 5).returns)
@@ -69,7 +69,7 @@ def test_greedy_and_sampled_follow_the_policy():
             return super().step(action)
 
     gym.register("test/Spy-v0", entry_point=lambda **_: Spy(Coin()))
-    evaluator = Evaluator(envs.find("test/Spy-v0"), policy, 400)
+    evaluator = Evaluator(VectorPlayer(envs.find("test/Spy-v0"), policy, 16), 400)
     evaluator.evaluate(None, "greedy", 0)
     assert set(seen) == {4}
     seen.clear()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from a3c import envs
 from a3c.errors import RunError
 from a3c.evaluate import Evaluation
 from a3c.judge import Candidate, Judge
@@ -27,10 +26,7 @@ class Scripted:
 
 
 def make_judge(means, threshold=475.0):
-    environment = envs.find("CartPole-v1")
-    policy = lambda w, o: np.zeros((len(o), 2), np.float32)  # noqa: E731
-    judge = Judge(environment, policy, lambda w: w, 10, threshold, seed=0, concurrent=False)
-    judge._evaluator = Scripted(means)  # type: ignore[assignment]
+    judge = Judge(Scripted(means), lambda w: w, threshold, seed=0, concurrent=False)  # type: ignore[arg-type]
     return judge
 
 

@@ -30,10 +30,10 @@ def import_keras(plotting: bool = True) -> None:
     quiet = _silenced() if os.environ.get("KERAS_BACKEND") == "tensorflow" else contextlib.nullcontext()
     with quiet:
         if plotting or "keras" in sys.modules:
-            import keras  # noqa: F401
+            import keras
         elif os.environ.get("KERAS_BACKEND") == "jax":
             with _hidden(_OPTIONAL), _deferred(_DEFERRED):
-                import keras  # noqa: F401
+                import keras
         else:
             with _hidden(_OPTIONAL):
                 import keras  # noqa: F401

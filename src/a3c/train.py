@@ -17,7 +17,6 @@ import numpy as np
 from a3c import backend, engines, runs
 from a3c.backend import cache
 from a3c.config import Config
-
 from a3c.display import Display, Silent
 from a3c.envs import Environment
 from a3c.errors import RunError

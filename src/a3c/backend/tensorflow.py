@@ -23,7 +23,7 @@ State = dict[str, Any]
 
 
 def configure(cache_directory: Path | None) -> None:
-    """Nothing: thread limits come by environment variables, before TensorFlow starts, and it keeps no cache."""
+    """Nothing: thread limits come by environment variables before the start, and no programs are kept."""
 
 
 def place(array: np.ndarray) -> Any:

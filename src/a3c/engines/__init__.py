@@ -99,7 +99,9 @@ def resolve_engine(config: Config, compiled: bool) -> Config:
     if engine == "threads" and (config.backend != "jax" or config.eager):
         what = "eager code" if config.eager else f"the {config.backend} backend"
         fix = "Choose --engine processes."
-        raise SettingError("engine", engine, f"one that {what} can run in: it is not for several threads", fix)
+        raise SettingError(
+            "engine", engine, f"one that {what} can run in: it is not for several threads", fix
+        )
     return dataclasses.replace(config, engine=engine)
 
 

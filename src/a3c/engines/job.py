@@ -92,7 +92,7 @@ class Job:
     def make_workers(
         self, framework: ModuleType, network: Network, weights: Any, workers: Iterable[int]
     ) -> list[tuple[Sampler, Learn]]:
-        """The sampler and the gradient of each worker, compiled once, or being compiled: see `Sampler.wait`."""
+        """The sampler and gradient function of each worker, compiled once; `Sampler.wait` tells when."""
         loss = algorithms.make_loss(self.config)
         if self.environment.compiled and framework.FUSES and not self.config.eager:
             return self._compiled_workers(framework, network, loss, weights, workers)

@@ -13,7 +13,6 @@ from a3c.flat import Network
 from a3c.types import Report
 from a3c.worker import work
 
-
 _TICK = 0.05  # seconds
 
 

@@ -81,6 +81,10 @@ def _find_spec(env_id: str) -> EnvSpec:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that module:EnvId finds a file of yours
     if (functional := compiled.find_spec(env_id)) is not None:
         return functional
+    if env_id.startswith("envpool/"):
+        from a3c.envs import envpool
+
+        return envpool.find_spec(env_id.removeprefix("envpool/"))
     module, _, name = env_id.rpartition(":")
     try:
         with _no_version_advice():

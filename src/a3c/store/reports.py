@@ -1,4 +1,4 @@
-"""What a worker tells the master, gathered over several updates: telling each would cost more than it says."""
+"""What a worker tells the master, gathered over several updates, since telling each would cost more."""
 
 import itertools
 import time

@@ -49,9 +49,7 @@ class Gymnax(FuncEnv):
 
     def transition(self, state: State, action: Any, rng: Any, params: Any = None) -> State:
         """The state after `action`; time limits are not gymnax' affair here."""
-        observation, inner, reward, terminated, _ = self._env.step_env(
-            rng, state.inner, action, self._params
-        )
+        observation, inner, reward, terminated, _ = self._env.step_env(rng, state.inner, action, self._params)
         inner = jax.tree.map(lambda new, old: jnp.asarray(new).astype(old.dtype), inner, state.inner)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
         return State(inner, self._flat(observation), reward, jnp.asarray(terminated, bool).reshape(()))
@@ -117,18 +115,20 @@ def make(name: str) -> Gymnax:
 
 
 def _box(space: Any) -> gym.spaces.Space:
-    """gymnax' space as Gymnasium's, flattened."""
-    if type(space).__name__ == "Discrete":
+    """gymnax' space of observations as Gymnasium's, flattened; `envs` refuses by name what it is not for."""
+    kind = type(space).__name__
+    if kind == "Discrete":
         return gym.spaces.Discrete(int(space.n))
-    if type(space).__name__ != "Box":
-        return gym.spaces.Dict({})  # refused by name by `envs`
-    size = int(np.prod(space.shape))
-    low, high = (np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in (space.low, space.high))
-    return gym.spaces.Box(low.reshape(size), high.reshape(size), (size,), np.float32)
+    return gym.spaces.flatten_space(_bounded(space)) if kind == "Box" else gym.spaces.Dict({})
 
 
 def _actions(space: Any) -> gym.spaces.Space:
     if type(space).__name__ == "Discrete":
         return gym.spaces.Discrete(int(space.n))
-    low, high = (np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in (space.low, space.high))
+    return _bounded(space)
+
+
+def _bounded(space: Any) -> gym.spaces.Box:
+    bounds = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
+    low, high = (np.broadcast_to(bound, space.shape) for bound in bounds)
     return gym.spaces.Box(low, high, space.shape, np.float32)

@@ -77,7 +77,7 @@ class FunctionalEnv(gym.Env):
             render_mode = None
         self.render_mode = render_mode
         self._drawing = self._env.render_init() if render_mode else None
-        self._transition = jax.jit(self._env.transition)
+        self._start, self._advance = jax.jit(self._first), jax.jit(self._next)
         self._state: Any = None
         self._window: Any = None
 
@@ -85,18 +85,17 @@ class FunctionalEnv(gym.Env):
         """Start anew."""
         super().reset(seed=seed)
         self._stream = key_data(int(self.np_random.integers(2**31)))
-        self._state = jax.jit(self._env.initial)(self._next_key())
+        self._state, self._stream, observation = self._start(self._stream)
         self._show()
-        return self._observe(), {}
+        return np.asarray(observation, np.float32), {}
 
     def step(self, action: Any):
         """One step, as in any Gymnasium environment."""
-        before = self._state
-        self._state = self._transition(before, action, self._next_key())
-        reward = self._env.reward(before, action, self._state, self._next_key())
-        terminated = self._env.terminal(self._state, self._next_key())
+        self._state, self._stream, observation, reward, terminated = self._advance(
+            self._state, np.int32(action), self._stream
+        )
         self._show()
-        return self._observe(), float(reward), bool(terminated), False, {}
+        return np.asarray(observation, np.float32), float(reward), bool(terminated), False, {}
 
     def render(self) -> np.ndarray | None:
         """The present state as a picture [H, W, 3] uint8."""
@@ -120,12 +119,19 @@ class FunctionalEnv(gym.Env):
             self._window = self._window or _Window(self.metadata["render_fps"])
             self._window.show(self._picture())
 
-    def _observe(self) -> np.ndarray:
-        return np.asarray(self._env.observation(self._state, self._next_key()), np.float32)
+    def _first(self, stream: Any):
+        stream, key = draw_key(stream)
+        starting, seeing = jax.random.split(key)
+        state = self._env.initial(starting)
+        return state, stream, self._env.observation(state, seeing)
 
-    def _next_key(self) -> jax.Array:
-        self._stream, key = draw_key(self._stream)
-        return key
+    def _next(self, before: Any, action: Any, stream: Any):
+        stream, key = draw_key(stream)
+        moving, rewarding, ending, seeing = jax.random.split(key, 4)
+        state = self._env.transition(before, action, moving)
+        reward = self._env.reward(before, action, state, rewarding)
+        observation = self._env.observation(state, seeing)
+        return state, stream, observation, reward, self._env.terminal(state, ending)
 
 
 class _Window:

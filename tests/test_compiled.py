@@ -1,0 +1,264 @@
+"""Compiled environments: twins agree with originals, rollouts say what happened, gradients are right."""
+
+import gymnasium as gym
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from a3c import algorithms, backend, envs, models
+from a3c.config import Config
+from a3c.envs import compiled
+from a3c.envs.compiled.compilation import Compilation
+from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
+from a3c.envs.compiled.stepping import blank, draw_key, key_data, rollout
+from a3c.errors import UsageError
+from a3c.evaluate import Evaluator, VectorPlayer
+from a3c.flat import Network, parameters_of
+from a3c.types import Transitions
+from functional_environments import Counter, Target
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="fused on JAX only")
+
+
+# -- twins --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("twin", "original"), [("jax/CartPole-v1", "CartPole-v1"), ("jax/CartPole-v0", "CartPole-v0")]
+)
+def test_twins_agree_with_their_originals(twin, original):
+    """Ten thousand steps from the same states; most episodes are random, some are cut by the time limit."""
+    spec = compiled.find_spec(twin)
+    assert (spec.max_episode_steps, spec.reward_threshold) == (
+        gym.spec(original).max_episode_steps,
+        gym.spec(original).reward_threshold,
+    )
+    ours, theirs = gym.make(spec), gym.make(original)
+    rng, episodes, cut = np.random.default_rng(0), 0, 0
+    ended = True
+    for _ in range(10_000):
+        if ended:
+            theirs.reset(seed=episodes)
+            ours.reset(seed=episodes)
+            keep_up = episodes % 4 == 0  # random play never reaches the limit
+            observation = np.asarray(theirs.unwrapped.state)
+        if ended or keep_up:  # over hundreds of steps float32 and float64 drift apart
+            ours.unwrapped._state = jnp.asarray(theirs.unwrapped.state, jnp.float32)
+        push = int(observation @ [0.1, 0.5, 3.0, 1.5] > 0) if keep_up else int(rng.integers(2))
+        seen, earned, *ends = ours.step(push)
+        observation, reward, terminated, truncated, _ = theirs.step(push)
+        np.testing.assert_allclose(seen, observation, atol=1e-4)
+        assert (earned, *ends[:2]) == (reward, terminated, truncated)
+        ended = terminated or truncated
+        episodes, cut = episodes + ended, cut + truncated
+    assert episodes > 50
+    assert cut > 5
+
+
+def test_first_states_are_drawn_as_the_originals():
+    env = gym.make_vec(compiled.find_spec("jax/CartPole-v1"), num_envs=4000)
+    first, _ = env.reset(seed=1)
+    assert np.abs(first).max() <= 0.05
+    np.testing.assert_allclose(first.mean(0), 0, atol=3e-3)
+    np.testing.assert_allclose(first.std(0), 0.1 / 12**0.5, rtol=0.05)
+    assert len(np.unique(first[:, 0])) > 3900, "every copy draws its own"
+    again, _ = env.reset(seed=1)
+    np.testing.assert_array_equal(first, again)
+    other, _ = env.reset(seed=2)
+    assert not np.array_equal(first, other)
+
+
+# -- rollouts -----------------------------------------------------------------------------------------------
+
+
+def test_steps_around_an_end_are_told_apart():
+    """The same story as `test_sampler` tells of the vector sampler, one reset later."""
+    env = Counter()
+    run = jax.jit(
+        lambda copies, key: rollout(
+            env, None, 5, lambda seen: jnp.zeros((2, 3)), jnp.zeros((8, 2, 3)), copies, key
+        )
+    )
+    copies, transitions, finished = run(blank(env, 2), draw_key(key_data(0))[1])
+    observations, actions, rewards, terminated, truncated, valid = map(np.asarray, transitions)
+    # t:                                        0(reset)  1  2  3  4(reset)  5  6  7
+    np.testing.assert_array_equal(observations[1:, 0, 0], [0, 1, 2, 3, 0, 1, 2, 3])
+    np.testing.assert_array_equal(rewards[:, 0], [0, 1, 2, 3, 0, 1, 2, 3])
+    np.testing.assert_array_equal(terminated[:, 0], [0, 0, 0, 1, 0, 0, 0, 1])
+    np.testing.assert_array_equal(valid[:, 0], [0, 1, 1, 1, 0, 1, 1, 1])
+    assert not truncated.any()
+    assert not actions.any(), "counted from 0, whatever the space's own start"
+    np.testing.assert_array_equal(np.asarray(finished.ended), terminated)
+    np.testing.assert_array_equal(np.asarray(finished.total)[3], [6, 6])
+    np.testing.assert_array_equal(np.asarray(finished.length)[3], [3, 3])
+    assert np.asarray(copies.ended).all()
+
+
+def test_a_time_limit_truncates_and_keeps_the_last_observation():
+    env = Counter()
+    run = jax.jit(
+        lambda copies, key: rollout(
+            env, 2, 5, lambda seen: jnp.zeros((1, 3)), jnp.zeros((7, 1, 3)), copies, key
+        )
+    )
+    _, transitions, finished = run(blank(env, 1), draw_key(key_data(0))[1])
+    np.testing.assert_array_equal(np.asarray(transitions.truncated)[:, 0], [0, 0, 1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(np.asarray(transitions.observations)[1:, 0, 0], [0, 1, 2, 0, 1, 2, 0])
+    assert not np.asarray(transitions.terminated).any()
+    np.testing.assert_array_equal(np.asarray(finished.length)[2], [2])
+
+
+def test_an_end_at_the_limit_is_both_as_in_gymnasium():
+    env = Counter()
+    run = jax.jit(
+        lambda copies, key: rollout(
+            env, 3, 5, lambda seen: jnp.zeros((1, 3)), jnp.zeros((4, 1, 3)), copies, key
+        )
+    )
+    _, transitions, _ = run(blank(env, 1), draw_key(key_data(0))[1])
+    assert bool(transitions.terminated[3, 0])
+    assert bool(transitions.truncated[3, 0])
+
+
+def make_program(env, batch=3, t_max=7, limit=None, differentiate=None, seed=1):
+    space = env.action_space
+    model = models.ActorCritic(int(space.n), (8,), seed=seed)
+    models.build(model, env.observation_space.shape)
+    network, weights = Network(model, []), parameters_of(model)
+    framework = backend.load()
+    loss = algorithms.make_loss(Config(gamma=0.9, gae_lambda=0.7))
+    program = Program(
+        env,
+        limit,
+        int(space.n),
+        int(space.start),
+        batch,
+        t_max,
+        framework.policy_function(network),
+        differentiate or framework.gradient_function(network, loss, 0.5),
+        weights,
+    )
+    return program, network, weights, loss
+
+
+def test_episodes_are_counted_across_rollouts():
+    program, _, weights, _ = make_program(Counter(), t_max=5)
+    sampler = CompiledSampler(program, 0)
+    rollouts = [sampler.collect(weights) for _ in range(8)]  # 40 steps: resets and three steps in turn
+    episodes = [episode for rollout in rollouts for episode in rollout.episodes]
+    assert episodes == [(6.0, 3)] * 30
+    assert [rollout.steps for rollout in rollouts[:4]] == [9, 12, 12, 12]
+    assert sum(rollout.steps for rollout in rollouts) == 90
+
+
+def test_the_fused_gradient_is_the_gradient_of_the_transitions():
+    """One program for all, against the separate gradient function on the same transitions."""
+    seen = []
+
+    def spy(weights, transitions):
+        jax.debug.callback(lambda *arrays: seen.append(arrays), *transitions, ordered=True)
+        return gradient(weights, transitions)
+
+    framework = backend.load()
+    env = Target()
+    _, network, weights, loss = make_program(env, limit=9)
+    gradient = framework.gradient_function(network, loss, 0.5)
+    program, *_ = make_program(env, limit=9, differentiate=spy)
+    sampler = CompiledSampler(program, 4)
+    separate = framework.compile_gradients(network, loss, 0.5)
+    for turn in range(4):
+        rollout = sampler.collect(weights)
+        got, losses = hand_over(weights, rollout.transitions)
+        jax.effects_barrier()
+
+        transitions = Transitions(*map(np.asarray, seen[turn]))
+        expected, expected_losses = separate(weights, transitions)
+        np.testing.assert_allclose(np.asarray(got), expected, atol=1e-5)
+        assert losses == pytest.approx(expected_losses, abs=1e-5)
+        assert rollout.steps == transitions.valid.sum()
+
+
+def test_actions_follow_the_policy():
+    """A policy of known odds: as many of each action as it says."""
+    env = Target()
+    logits = jnp.log(jnp.array([0.2, 0.8]))
+    noise = jax.random.gumbel(draw_key(key_data(3))[1], (400, 50, 2))
+    run = jax.jit(
+        lambda copies, key: rollout(env, 9, 0, lambda seen: jnp.tile(logits, (50, 1)), noise, copies, key)
+    )
+    _, transitions, _ = run(blank(env, 50), draw_key(key_data(0))[1])
+    assert np.asarray(transitions.actions).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_compilation_passes_errors_on():
+    def bad(x):
+        raise ValueError("while tracing")
+
+    with pytest.raises(ValueError, match="while tracing"):
+        Compilation(bad, np.zeros(2))
+    double = Compilation(lambda x: 2 * x, np.ones(2, np.float32))
+    np.testing.assert_array_equal(np.asarray(double(np.full(2, 3, np.float32))), [6, 6])
+
+
+# -- judging ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["greedy", "sampled", "random"])
+def test_both_players_measure_the_same(mode):
+    from a3c.envs.compiled.player import CompiledPlayer
+
+    environment = envs.find("jax/CartPole-v1")
+    model = models.ActorCritic(2, (8,), seed=5)
+    models.build(model, (4,))
+    network, weights = Network(model, []), parameters_of(model)
+    framework = backend.load()
+    fused = Evaluator(CompiledPlayer(environment, framework.policy_function(network), 100), 1000)
+    stepped = Evaluator(VectorPlayer(environment, framework.compile_policy(network), 100), 1000)
+    a, b = (e.evaluate(weights, mode, 7) for e in (fused, stepped))
+    assert len(a.returns) == len(b.returns) == 1000
+    np.testing.assert_array_equal(a.returns, a.lengths)
+    error = np.hypot(a.returns.std(), b.returns.std()) / 1000**0.5
+    assert abs(a.mean - b.mean) < 4 * error
+    np.testing.assert_array_equal(a.returns, fused.evaluate(weights, mode, 7).returns)
+    assert not np.array_equal(a.returns, fused.evaluate(weights, mode, 8).returns)
+
+
+# -- finding ------------------------------------------------------------------------------------------------
+
+
+def test_an_environment_of_ones_own_is_found_and_described():
+    environment = envs.find("functional_environments:Counter")
+    assert environment.compiled
+    assert (environment.num_actions, environment.action_start, environment.observation_shape) == (3, 5, (1,))
+    limited = envs.find("functional_environments:Target")
+    assert limited.spec.max_episode_steps == 30
+    assert limited.reward_threshold == 25.0
+
+
+@pytest.mark.parametrize(
+    ("env_id", "text"),
+    [
+        ("jax/CartPol-v1", "one of jax/CartPole-v1"),
+        ("functional_environments:Broken", "no luck"),
+        ("functional_environments:Nothing", "no module|registered|Nothing"),
+        ("nowhere_at_all:Thing", "nowhere_at_all"),
+    ],
+)
+def test_what_cannot_be_had_is_said(env_id, text):
+    with pytest.raises(UsageError, match=text):
+        envs.find(env_id)
+
+
+def test_the_step_is_stateless():
+    """Two copies with one state and one key do the same; the sampler never changes what it was given."""
+    program, _, weights, _ = make_program(Target(), limit=9)
+    first = jax.tree.map(np.array, program.first_copies)
+    a, b = CompiledSampler(program, 1), CompiledSampler(program, 1)
+    for _ in range(5):
+        np.testing.assert_array_equal(
+            np.asarray(a.collect(weights).transitions.gradients),
+            np.asarray(b.collect(weights).transitions.gradients),
+        )
+    jax.tree.map(np.testing.assert_array_equal, first, program.first_copies)
