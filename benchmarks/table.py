@@ -1,4 +1,4 @@
-"""Make the README's table of figures from the records in `benchmarks/results/`.
+"""Make the README's tables from the records in `benchmarks/results/`.
 
 python benchmarks/table.py            # rewrites what stands between the marks in README.md
 """
@@ -8,6 +8,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MARKS = "<!-- figures: made by benchmarks/table.py -->", "<!-- end of figures -->"
+PEER_MARKS = "<!-- peers: made by benchmarks/table.py -->", "<!-- end of peers -->"
+COLUMNS = {  # a median's name: the column's title, its format, whether more is better
+    "solved_seconds": ("process start to solved", "{:,.1f} s", False),
+    "train_seconds": ("training", "{:,.1f} s", False),
+    "steps": ("steps", "{:,.0f}", False),
+    "steps_per_second": ("steps/s", "{:,.0f}", True),
+    "peak_memory_mib": ("peak memory", "{:,.0f} MiB", False),
+}
 ROWS = {
     "cartpole": "CartPole-v1",
     "cartpole-tensorflow": "CartPole-v1, TensorFlow",
@@ -35,11 +43,10 @@ def row(name: str, title: str) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def main() -> None:
-    """Rewrite the table."""
+def figures() -> list[str]:
+    """The table of our own figures."""
     machine = json.loads((HERE / "results" / "cartpole.json").read_text())["machine"]
-    lines = [
-        MARKS[0],
+    return [
         f"Medians over fresh seeds on {machine['cores']} shared cores ({machine['cpu']}), recorded in "
         "[benchmarks/results](benchmarks/results) by `python benchmarks/solve.py`:",
         "",
@@ -50,11 +57,80 @@ def main() -> None:
         "*Solved* is the environment's own criterion, confirmed (475 on CartPole-v1, 195 on v0, −100 on "
         "Acrobot). *Re-judged*: lowest and highest mean return of `best.keras` over 100 more episodes, by "
         "`a3c evaluate`.",
-        MARKS[1],
     ]
+
+
+def best(sides: list[dict], key: str) -> float | None:
+    """The best median of a column among sides that learn."""
+    values = [side["medians"][key] for side in sides if side["learns"] and key in side["medians"]]
+    return (max if COLUMNS[key][2] else min)(values, default=None)
+
+
+def peer_row(side: dict, bests: dict[str, float | None]) -> str:
+    """One line of the comparison; the best of each column is bold."""
+    cells = [side["title"], side["solved"] or "–"]
+    for key, (_, form, _) in COLUMNS.items():
+        value = side["medians"].get(key)
+        cell = "–" if value is None else form.format(value)
+        cells.append(f"**{cell}**" if side["learns"] and value is not None and value == bests[key] else cell)
+    return "| " + " | ".join(cells) + " |"
+
+
+def losses(sides: dict[str, dict]) -> str:
+    """Which peers are ahead of all that is ours, column by column."""
+    ours = [side for name, side in sides.items() if name.startswith("ours")]
+    peers = [side for name, side in sides.items() if not name.startswith("ours") and side["learns"]]
+    told = []
+    for key, (title, _, more) in COLUMNS.items():
+        mark = best(ours, key)
+        if mark is None:
+            continue
+        ahead = [
+            side["title"]
+            for side in peers
+            if key in side["medians"]
+            and (side["medians"][key] > mark) == more
+            and side["medians"][key] != mark
+        ]
+        if ahead:
+            told.append(f"{title}: {', '.join(ahead)}")
+    return "Ahead of every run of ours: " + ("; ".join(told) if told else "no peer in any column") + "."
+
+
+def comparison() -> list[str]:
+    """The table beside other projects."""
+    record = json.loads((HERE / "results" / "compare.json").read_text())
+    sides, machine = record["sides"], record["machine"]
+    bests = {key: best(list(sides.values()), key) for key in COLUMNS}
+    titles = [title for title, _, _ in COLUMNS.values()]
+    return [
+        f"CartPole-v1, medians over seeds {record['seeds']} on {machine['cores']} shared cores "
+        f"({machine['cpu']}), all in turn by `python benchmarks/compare.py`; every run and version stands in "
+        "[compare.json](benchmarks/results/compare.json):",
+        "",
+        "| | solved | " + " | ".join(titles) + " |",
+        "|---|---" + "|---" * len(titles) + "|",
+        *(peer_row(side, bests) for side in sides.values()),
+        "",
+        f"*Solved*: the mean of the last 100 training episodes reached {record['goal']:g}; ours is confirmed by "
+        "evaluations as well, rejax is judged by evaluations instead. Times and steps are medians of the runs "
+        "that solved it, **bold** the best of a column among those that learn. " + losses(sides),
+    ]
+
+
+def rewrite(text: str, marks: tuple[str, str], lines: list[str]) -> str:
+    """A text with other lines between its marks."""
+    before, rest = text.split(marks[0])
+    return before + "\n".join([marks[0], *lines, marks[1]]) + rest.split(marks[1])[1]
+
+
+def main() -> None:
+    """Rewrite the tables."""
     readme = HERE.parent / "README.md"
-    before, rest = readme.read_text().split(MARKS[0])
-    readme.write_text(before + "\n".join(lines) + rest.split(MARKS[1])[1])
+    text = rewrite(readme.read_text(), MARKS, figures())
+    if PEER_MARKS[0] in text and (HERE / "results" / "compare.json").exists():
+        text = rewrite(text, PEER_MARKS, comparison())
+    readme.write_text(text)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,7 @@ def learning_curve(
     if baseline is not None:
         axes.axhline(baseline, color="0.6", linestyle=":", linewidth=1.2, label=f"random ({baseline:.1f})")
     axes.set(title=title, xlabel="environment steps", ylabel="episode return")
-    axes.xaxis.set_major_formatter(
-        lambda x, _: f"{x / 1e6:g}M" if x >= 1e6 else f"{x / 1e3:g}k" if x else "0"
-    )
+    axes.xaxis.set_major_formatter(_thousands)
     axes.grid(alpha=0.25)
     columns = 5 if len(curves) == 1 else 2  # labels of single runs are long
     figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
@@ -74,3 +72,72 @@ def _draw_one(axes, curve: Curve) -> None:
 
 def _columns(curve: Curve, *names: str) -> list[np.ndarray]:
     return [np.asarray(curve.episodes[name], float) for name in names]
+
+
+def scaling_curves(
+    speeds: Mapping[int, Sequence[float]],
+    steps: Mapping[int, Sequence[float]],
+    path: Path,
+    title: str,
+    threshold: float | None,
+    cores: int,
+) -> None:
+    """Draw speed and steps to the threshold over the number of workers: medians as lines, runs as dots.
+
+    Args:
+        speeds: Steps per second of each run, by number of workers; the first is where the ideal line starts.
+        steps: Steps to the threshold of each run that reached it.
+        path: Where the picture is written.
+        title: Its headline.
+        threshold: The return that counts as solved, if there is one.
+        cores: More workers than these share them, which is shaded.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    first = next(iter(speeds))
+    ends = np.array([min(speeds), max(speeds)])
+    ideal = ends / first * np.median(speeds[first])
+    left.plot(ends, ideal, color="0.4", linestyle="--", linewidth=1, label="ideal")
+    _draw_points(left, speeds)
+    left.set(title="speed", ylabel="environment steps per second")
+    _draw_points(right, steps)
+    goal = "the threshold" if threshold is None else f"a mean return of {threshold:g}"
+    right.set(title="data efficiency", ylabel=f"environment steps to {goal}")
+    if not any(steps.values()):
+        why = "no threshold" if threshold is None else "no run reached it"
+        right.text(0.5, 0.5, why, transform=right.transAxes, ha="center", color="0.4")
+    for axes in (left, right):
+        _dress_for_workers(axes, sorted(speeds), cores)
+    left.legend(frameon=False, fontsize="small", loc="upper left")
+    figure.savefig(path)
+
+
+def _draw_points(axes, values: Mapping[int, Sequence[float]]) -> None:
+    """Every run a dot, the medians a line."""
+    runs = [(workers, value) for workers in sorted(values) for value in values[workers]]
+    if runs:
+        medians = {workers: float(np.median(values[workers])) for workers, _ in runs}
+        axes.plot(medians.keys(), medians.values(), "o-", color="tab:blue", markersize=5, label="median")
+        axes.plot(*zip(*runs, strict=True), "o", color="tab:orange", markersize=4, alpha=0.7, label="one run")
+
+
+def _dress_for_workers(axes, workers: Sequence[int], cores: int) -> None:
+    margin = 0.08 * (workers[-1] - workers[0]) or 0.5
+    axes.set(xlabel="workers", xlim=(workers[0] - margin, workers[-1] + margin), xticks=workers)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(_thousands)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if workers[-1] > cores:
+        start = max(cores, axes.get_xlim()[0])
+        axes.axvspan(start, axes.get_xlim()[1], color="0.93", zorder=0, label=f"more than {cores} cores")
+
+
+def _thousands(value: float, _: object = None) -> str:
+    """4000 as 4k, 2500000 as 2.5M."""
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"

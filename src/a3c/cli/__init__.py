@@ -1,4 +1,4 @@
-"""The command line: `a3c train | random | play | evaluate | plot`.
+"""The command line: `a3c train | random | play | evaluate | plot | scaling`.
 
 This file says the first word, dispatches, and turns errors into sentences and exit codes; one file beside
 it per command. Exit codes: 0 done, 1 a fault in the run, 2 unusable arguments, 130 stopped by Ctrl-C.
@@ -18,6 +18,7 @@ COMMANDS = {
     "play": "Watch the best agent of a run play one episode.",
     "evaluate": "Judge an agent on whole episodes of its own.",
     "plot": "Draw the learning curves of one or several runs.",
+    "scaling": "Measure how much faster more workers are, on this machine.",
 }
 
 

@@ -36,6 +36,10 @@ def find_spec(env_id: str) -> EnvSpec | None:
         return None
     try:
         env = load(env_id)
+        if ":" in env_id:
+            from a3c.envs.compiled.check import check
+
+            check(env, env_id)
     except UsageError:
         raise
     except Exception as error:
