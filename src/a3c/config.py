@@ -34,7 +34,9 @@ def setting(
 class Config:
     """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`."""
 
-    env_id: str = setting("CartPole-v1", "Gymnasium environment, also as module:EnvId.")
+    env_id: str = setting(
+        "CartPole-v1", "Gymnasium id, module:EnvId, jax/…, gymnax/…, envpool/… or module:Class of a FuncEnv."
+    )
     preset: str = setting(
         "auto", "auto (the environment's own, if there is one), none, a name, or a TOML file."
     )

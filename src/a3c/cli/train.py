@@ -15,7 +15,10 @@ from a3c.config import Config, make_config
 Arguments = dataclasses.make_dataclass(
     "Arguments",
     [
-        parsing.positional("env_id", "Gymnasium environment, also as module:EnvId (default: CartPole-v1)."),
+        parsing.positional(
+            "env_id",
+            "Gymnasium id, module:EnvId, jax/…, gymnax/…, envpool/… or module:Class (default: CartPole-v1).",
+        ),
         *parsing.setting_arguments(skip=("env_id",)),
         parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
         parsing.switch("quiet", "Show no progress."),
