@@ -26,7 +26,7 @@ from pathlib import Path
 from solve import machine
 
 try:
-    import psutil
+    import psutil  # pyright: ignore[reportMissingModuleSource, reportMissingImports]  (not among our requirements)
 except ImportError:
     raise SystemExit("The comparison measures memory with psutil: pip install psutil") from None
 

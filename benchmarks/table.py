@@ -76,25 +76,25 @@ def peer_row(side: dict, bests: dict[str, float | None]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def losses(sides: dict[str, dict]) -> str:
-    """Which peers are ahead of all that is ours, column by column."""
-    ours = [side for name, side in sides.items() if name.startswith("ours")]
-    peers = [side for name, side in sides.items() if not name.startswith("ours") and side["learns"]]
-    told = []
-    for key, (title, _, more) in COLUMNS.items():
-        mark = best(ours, key)
-        if mark is None:
+def losses(sides: dict[str, dict]) -> list[str]:
+    """For each run of ours the peers that are ahead of it, column by column."""
+    lines = []
+    for name, own in sides.items():
+        if not (name.startswith("ours") and own["learns"]):
             continue
-        ahead = [
-            side["title"]
-            for side in peers
-            if key in side["medians"]
-            and (side["medians"][key] > mark) == more
-            and side["medians"][key] != mark
-        ]
-        if ahead:
-            told.append(f"{title}: {', '.join(ahead)}")
-    return "Ahead of every run of ours: " + ("; ".join(told) if told else "no peer in any column") + "."
+        told = []
+        for key, (title, _, _) in COLUMNS.items():
+            ahead = [
+                peer["title"]
+                for other, peer in sides.items()
+                if not other.startswith("ours")
+                and peer["learns"]
+                and {key} <= own["medians"].keys() & peer["medians"].keys()
+                and best([own, peer], key) != own["medians"][key]
+            ]
+            told += [f"{title}: {', '.join(ahead)}"] if ahead else []
+        lines.append(f"- Ahead of *{own['title']}* in {'; in '.join(told) or 'nothing: no peer'}.")
+    return lines
 
 
 def comparison() -> list[str]:
@@ -112,9 +112,11 @@ def comparison() -> list[str]:
         "|---|---" + "|---" * len(titles) + "|",
         *(peer_row(side, bests) for side in sides.values()),
         "",
-        f"*Solved*: the mean of the last 100 training episodes reached {record['goal']:g}; ours is confirmed by "
-        "evaluations as well, rejax is judged by evaluations instead. Times and steps are medians of the runs "
-        "that solved it, **bold** the best of a column among those that learn. " + losses(sides),
+        f"*Solved*: the mean of the last 100 training episodes reached {record['goal']:g}; ours is confirmed "
+        "by evaluations as well, rejax is judged by evaluations instead. Times and steps are medians of the "
+        "runs that solved it, **bold** the best of a column among those that learn.",
+        "",
+        *losses(sides),
     ]
 
 

@@ -5,6 +5,9 @@ environments. The judge sees every training episode. One thread, as for Stable-B
 are steps through the time of the loop; nothing is compiled.
 """
 
+# The packages are those of another environment.
+# pyright: reportMissingImports=false
+
 import time
 
 import process_clock

@@ -6,6 +6,9 @@ favours it, for its user waits for the end. Steps per second are without compili
 needs only the names, for wrappers that CartPole does not use.
 """
 
+# The packages are those of another environment.
+# pyright: reportMissingImports=false
+
 import argparse
 import sys
 import time

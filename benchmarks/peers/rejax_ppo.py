@@ -8,6 +8,9 @@ compilation of the evaluation less. Steps per second are those of training alone
 compiling, measured afterwards.
 """
 
+# The packages are those of another environment.
+# pyright: reportMissingImports=false
+
 import time
 
 import process_clock

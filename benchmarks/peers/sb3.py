@@ -5,6 +5,9 @@ goal. One thread: torch's own choice of threads was slower on two cores, much sl
 too. Steps per second are steps through the time of `learn`; nothing is compiled.
 """
 
+# The packages are those of another environment.
+# pyright: reportMissingImports=false
+
 import time
 
 import process_clock

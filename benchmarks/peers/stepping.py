@@ -4,6 +4,9 @@ Gymnasium's one-by-one vector (`sync`) and its vectorised CartPole (`vector`), o
 its own choice, whichever is faster. No learning, so there is nothing to solve.
 """
 
+# The packages are those of another environment.
+# pyright: reportMissingImports=false
+
 import argparse
 import time
 

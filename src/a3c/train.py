@@ -4,6 +4,7 @@ Called by the command line and by `Agent.fit`.
 """
 
 import dataclasses
+import gc
 import json
 import sys
 import time
@@ -118,6 +119,7 @@ class _Run:
         interrupted, failure = False, None
         try:
             self._prepare_judgement()
+            gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
             try:
                 self._engine.run(self._on_report, self._on_tick)
             except KeyboardInterrupt:
@@ -127,6 +129,7 @@ class _Run:
             failure = error
         finally:
             self._train_seconds = self._seconds()
+            gc.unfreeze()
             self._engine.close()
         return self._finish(interrupted, failure)
 

@@ -5,6 +5,7 @@ are spawned. They end by themselves when the master is gone, however it ended.
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -168,6 +169,7 @@ def _main(job: Any, store: Any, link: Connection, worker: int, compiled: Any) ->
         store.attach(worker, update, framework.place, lambda report: link.send(("report", report)))
         sampler.wait()
         compiled.set()
+        gc.freeze()  # else collections walk all of Keras again and again
         link.send(("ready", None))
         work(store, sampler, learn)
         store.flush()
