@@ -3,7 +3,8 @@
     python benchmarks/solve.py cartpole --seeds 101-110 -- CartPole-v1
 
 writes `benchmarks/results/cartpole.json`: each run's `--json` summary, an evaluation of its `best.keras`
-by `a3c evaluate` with seeds of its own, medians, machine and versions. Runs go one after the other.
+by `a3c evaluate` with seeds of its own, medians, machine and versions. Runs go one after the other, from
+compiled bytecode; with `--cold` each begins with an empty cache of compiled programs.
 """
 
 import argparse
@@ -21,18 +22,22 @@ RESULTS = Path(__file__).parent / "results"
 MEDIANS = ("steps", "train_seconds", "solved_seconds", "wall_seconds", "steps_per_second", "episodes")
 
 
-def command(*arguments: str) -> dict:
+def command(*arguments: str, **variables: str) -> dict:
     """Run `a3c ARGUMENTS --json` and return what it printed last."""
     line = [sys.executable, "-m", "a3c", *arguments, "--json"]
-    done = subprocess.run(line, capture_output=True, text=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(line, capture_output=True, text=True, env={**environment, **variables})
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(line)} ended with {done.returncode}:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def one_run(seed: int, arguments: list[str], save_dir: str) -> dict:
+def one_run(seed: int, arguments: list[str], save_dir: str, cold: bool) -> dict:
     """Train once and judge the best agent again."""
-    summary = command("train", *arguments, "--seed", str(seed), "--save-dir", save_dir, "--quiet")
+    variables = {"XDG_CACHE_HOME": f"{save_dir}/cache-{seed}"} if cold else {}
+    summary = command(
+        "train", *arguments, "--seed", str(seed), "--save-dir", save_dir, "--quiet", **variables
+    )
     judged = command("evaluate", f"{summary['run_dir']}/best.keras", "--backend", summary["backend"])
     fresh = {k: judged[k] for k in ("seed", "evaluation", "sampled", "threshold", "solved")}
     del summary["run_dir"]
@@ -60,12 +65,13 @@ def main() -> None:
     )
     parser.add_argument("name", help="name of the record")
     parser.add_argument("--seeds", default="101-110", help="first-last")
+    parser.add_argument("--cold", action="store_true", help="compile everything anew in each run")
     own, _, rest = " ".join(sys.argv[1:]).partition(" -- ")
     given = parser.parse_args(own.split())
     given.arguments = rest.split()
     first, last = map(int, given.seeds.split("-"))
     with tempfile.TemporaryDirectory() as save_dir:
-        runs = [one_run(seed, given.arguments, save_dir) for seed in range(first, last + 1)]
+        runs = [one_run(seed, given.arguments, save_dir, given.cold) for seed in range(first, last + 1)]
     from a3c.runs import versions
 
     medians = {
@@ -75,6 +81,7 @@ def main() -> None:
     }
     record = {
         "command": "a3c train " + " ".join(given.arguments),
+        "cold": given.cold,
         "seeds": given.seeds,
         "solved": f"{sum(run['solved'] for run in runs)} of {len(runs)}",
         "fresh_evaluation_solved": f"{sum(bool(run['fresh']['solved']) for run in runs)} of {len(runs)}",

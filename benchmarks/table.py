@@ -18,8 +18,11 @@ COLUMNS = {  # a median's name: the column's title, its format, whether more is 
 }
 ROWS = {
     "cartpole": "CartPole-v1",
+    "jax-cartpole-warm": "CartPole-v1, compiled",
+    "jax-cartpole-cold": "the same, first run ever",
     "cartpole-tensorflow": "CartPole-v1, TensorFlow",
     "acrobot": "Acrobot-v1",
+    "gymnax-acrobot": "Acrobot-v1 of gymnax, compiled",
     "tutorial": "CartPole-v0, the tutorial's settings",
 }
 

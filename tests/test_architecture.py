@@ -16,7 +16,7 @@ LAYERS = [
     ["backend"],
     ["envs"],
     ["store"],
-    ["algorithms", "evaluate", "metrics", "plotting", "runs"],
+    ["algorithms", "evaluate", "metrics", "plotting", "runs", "scaling"],
     ["worker", "judge", "checkpoint", "display", "play"],
     ["engines"],
     ["setup"],
@@ -36,6 +36,7 @@ WITHOUT_KERAS = [
     "runs",
     "metrics",
     "plotting",
+    "scaling",
     "evaluate",
     "cli",
 ]

@@ -187,7 +187,7 @@ def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
         The preset's name (`none` where there is none) and its settings.
     """
     if preset == "auto":
-        own = (env_id or "").replace("/", "-")  # a file name holds no slash
+        own = str(env_id).replace("/", "-")  # a file name holds no slash
         preset = own if own in preset_names() else "none"
     if preset == "none":
         return "none", {}
