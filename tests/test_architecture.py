@@ -13,7 +13,7 @@ LAYERS = [
     ["config"],
     ["returns", "sampling"],
     ["losses", "distributions", "models", "flat"],
-    ["backend"],
+    ["backend", "dense"],
     ["envs"],
     ["store"],
     ["algorithms", "evaluate", "metrics", "plotting", "runs", "scaling"],

@@ -38,8 +38,8 @@ def test_policy_equals_the_model(eager):
     observations = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(network.model(observations)[0])
     policy = framework.compile_policy(network, eager)
-    weights = framework.place(parameters_of(network.model))
-    np.testing.assert_allclose(policy(weights, observations), expected, rtol=1e-5, atol=1e-6)
+    weights = parameters_of(network.model)
+    np.testing.assert_allclose(policy(weights)(observations), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -49,18 +49,18 @@ def test_gradients_equal_finite_differences(eager):
     loss = algorithms.make_loss(Config(gamma=0.0, entropy_coefficient=0.1))
     compute = framework.compile_gradients(network, loss, None, eager)
     weights = parameters_of(network.model)
-    gradient, losses = compute(framework.place(weights), transitions)
+    gradient, losses = compute(weights, transitions)
     assert gradient.shape == weights.shape
     assert losses["gradient_norm"] == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
 
     def total(direction, size):
         moved = (weights + size * direction).astype(np.float32)
-        terms = compute(framework.place(moved), transitions)[1]
+        terms = compute(moved, transitions)[1]
         return 0.5 * terms["value_loss"] - 0.1 * terms["entropy"]
 
     # The policy term holds the advantage constant, which differences cannot; the other terms can be checked.
     value_only = framework.compile_gradients(network, lambda *a: _without_policy(loss, *a), None, eager)(
-        framework.place(weights), transitions
+        weights, transitions
     )[0]
     rng = np.random.default_rng(1)
     for _ in range(3):
@@ -111,7 +111,7 @@ def test_policy_gradient_credits_each_step_with_its_own_advantage():
 def test_clipping_keeps_the_direction_and_bounds_the_norm():
     network, framework, transitions = make_network(), backend.load(), make_transitions()
     loss = algorithms.make_loss(Config())
-    weights = framework.place(parameters_of(network.model))
+    weights = parameters_of(network.model)
     free, losses = framework.compile_gradients(network, loss, None)(weights, transitions)
     clipped, same = framework.compile_gradients(network, loss, 1e-3)(weights, transitions)
     assert np.linalg.norm(clipped) == pytest.approx(1e-3, rel=1e-4)

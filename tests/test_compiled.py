@@ -9,6 +9,7 @@ import pytest
 
 from a3c import algorithms, backend, envs, models
 from a3c.config import Config
+from a3c.dense import make_policy
 from a3c.envs import compiled
 from a3c.envs.compiled.compilation import Compilation
 from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
@@ -215,7 +216,7 @@ def test_both_players_measure_the_same(mode):
     network, weights = Network(model, []), parameters_of(model)
     framework = backend.load()
     fused = Evaluator(CompiledPlayer(environment, framework.policy_function(network), 100), 1000)
-    stepped = Evaluator(VectorPlayer(environment, framework.compile_policy(network), 100), 1000)
+    stepped = Evaluator(VectorPlayer(environment, make_policy(framework, network), 100), 1000)
     a, b = (e.evaluate(weights, mode, 7) for e in (fused, stepped))
     assert len(a.returns) == len(b.returns) == 1000
     np.testing.assert_array_equal(a.returns, a.lengths)

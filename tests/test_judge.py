@@ -26,7 +26,7 @@ class Scripted:
 
 
 def make_judge(means, threshold=475.0):
-    judge = Judge(Scripted(means), lambda w: w, threshold, seed=0, concurrent=False)  # type: ignore[arg-type]
+    judge = Judge(Scripted(means), threshold, seed=0, concurrent=False)  # type: ignore[arg-type]
     return judge
 
 
@@ -67,8 +67,8 @@ def test_no_evaluation_before_a_hundred_episodes_nor_too_often():
     assert not judge.due(10_000, None)
     assert judge.due(10_000, 20.0)
     judged(judge, 10_000)
-    assert not judge.due(12_000, 20.0)
-    assert judge.due(15_000, 20.0)
+    assert not judge.due(29_999, 20.0), "an evaluation of 1,000 steps is a twentieth of those until the next"
+    assert judge.due(30_000, 20.0)
     assert judge.due(12_000, 480.0), "a threshold that is reached calls sooner"
     judged(judge, 12_000, reached=True)
     assert not judge.due(12_100, 480.0)

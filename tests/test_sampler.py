@@ -38,7 +38,7 @@ gym.register("test/CounterFromFive-v0", entry_point=Counter, kwargs={"start": 5}
 
 
 def uniform_policy(actions):
-    return lambda weights, observations: np.zeros((len(observations), actions), np.float32)
+    return lambda weights: lambda observations: np.zeros((len(observations), actions), np.float32)
 
 
 def make_sampler(env_id, batch=2, t_max=7, actions=3):
@@ -135,9 +135,12 @@ def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
     """The tutorial's `.unwrapped` dropped the limit: an episode of 46,032 steps."""
     environment = envs.find(env_id)
 
-    def balance(weights, observations):
-        push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-        return np.stack([~push, push], 1) * np.float32(1e3)
+    def balance(weights):
+        def act(observations):
+            push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
+            return np.stack([~push, push], 1) * np.float32(1e3)
+
+        return act
 
     sampler = VectorSampler(
         envs.make_vector(environment.spec, 4, environment.vectorized),

@@ -21,7 +21,7 @@ def make_store(locking=True, max_steps=None, max_episodes=None):
         new = {"int32": state["int32"] + 1, "float32": state["float32"] + gradients}
         return weights - gradients, new
 
-    store.attach(1, update, np.asarray, reports.append)
+    store.attach(1, update, reports.append)
     return store, reports
 
 

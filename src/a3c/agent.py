@@ -12,7 +12,7 @@ from a3c.config import Config, make_config
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
 from a3c.evaluate import Evaluation, Mode, make_evaluator, random_evaluation
-from a3c.types import Episode
+from a3c.types import Act, Episode, Policy
 
 if TYPE_CHECKING:
     import keras
@@ -77,7 +77,7 @@ class Agent:
         self.model: keras.Model = make_model(self.config, self.environment, model)
         self._optimizer = optimizer
         self._summary: dict[str, Any] = {}
-        self._compiled: tuple[Any, Any] | None = None
+        self._compiled: tuple[Any, Policy] | None = None
 
     def fit(self, verbose: int = 1, **settings: Any) -> History:
         """Train from the present weights until the environment is solved or a limit is reached.
@@ -120,7 +120,7 @@ class Agent:
 
         network = Network(self.model, fixed_of(self.model))
         evaluator = make_evaluator(self.environment, network, episodes, self.config.eager)
-        weights = backend.load().place(parameters_of(self.model))
+        weights = parameters_of(self.model)
         try:
             return evaluator.evaluate(weights, mode, seeding.fresh_seed() if seed is None else seed)
         finally:
@@ -143,11 +143,9 @@ class Agent:
         """
         from a3c import play
 
-        policy, weights = self._policy()
         return play.play_episode(
             self.environment,
-            policy,
-            weights,
+            self._act(),
             sampled=mode == "sampled",
             seed=seeding.fresh_seed() if seed is None else seed,
             window=video is None and play.has_display(),
@@ -168,8 +166,7 @@ class Agent:
         if not single and observations.shape[1:] != shape:
             received = f"observation of shape {observations.shape}"
             raise UsageError(received, f"{shape}, or a batch of them, {('N', *shape)}")
-        policy, weights = self._policy()
-        actions = policy(weights, observations[None] if single else observations).argmax(-1)
+        actions = self._act()(observations[None] if single else observations).argmax(-1)
         actions = actions + self.environment.action_start
         return int(actions[0]) if single else actions
 
@@ -230,15 +227,16 @@ class Agent:
         """What is known of how good the agent is: `steps`, `evaluation`, `random_baseline`, where known."""
         return dict(self._summary)
 
-    def _policy(self) -> tuple[Any, Any]:
-        """The compiled policy, and the present weights."""
+    def _act(self) -> Act:
+        """The policy with the present weights."""
+        from a3c.dense import make_policy
         from a3c.flat import Network, fixed_of, parameters_of
 
         framework = backend.load()
         if self._compiled is None or self._compiled[0] is not self.model:
             network = Network(self.model, fixed_of(self.model))
-            self._compiled = (self.model, framework.compile_policy(network, self.config.eager))
-        return self._compiled[1], framework.place(parameters_of(self.model))
+            self._compiled = (self.model, make_policy(framework, network, self.config.eager))
+        return self._compiled[1](parameters_of(self.model))
 
 
 def random_baseline(env_id: str = "CartPole-v1", episodes: int = 100, seed: int | None = None) -> Evaluation:

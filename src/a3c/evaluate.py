@@ -1,14 +1,13 @@
 """Judging: whole episodes in environments of their own, with seeds of their own."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from a3c import backend, envs, sampling, seeding
-from a3c.types import Episode
+from a3c.types import Episode, Policy
 
 Mode = Literal["greedy", "sampled", "random"]
 
@@ -61,11 +60,11 @@ class Player(Protocol):
         """Compile what will be needed."""
         ...
 
-    def reset(self, mode: Mode, seed: int) -> None:
-        """Start anew in every copy."""
+    def reset(self, weights: Any, mode: Mode, seed: int) -> None:
+        """Start anew in every copy, with the policy of `weights`."""
         ...
 
-    def advance(self, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Some steps more: where episodes ended, their returns and lengths there; all [T, B]."""
         ...
 
@@ -79,30 +78,32 @@ class VectorPlayer:
 
     Args:
         environment: What to play.
-        policy: `f(weights, observations [B, *O]) -> logits [B, A]`; None: only random actions.
+        policy: Maps weights to a function from observations [B, *O] to logits [B, A]; None: only random
+            actions.
         copies: B.
     """
 
-    def __init__(self, environment: envs.Environment, policy: Callable | None, copies: int):
+    def __init__(self, environment: envs.Environment, policy: Policy | None, copies: int):
         self.copies, self._environment, self._policy = copies, environment, policy
         self._env = envs.make_vector(environment.spec, copies, environment.vectorized)
 
     def warm_up(self, weights: Any) -> None:
         """Compile the policy for the number of copies at hand."""
         if self._policy is not None:
-            self._policy(weights, np.zeros((self.copies, *self._environment.observation_shape), np.float32))
+            self._policy(weights)(np.zeros((self.copies, *self._environment.observation_shape), np.float32))
 
-    def reset(self, mode: Mode, seed: int) -> None:
-        """Start anew in every copy."""
+    def reset(self, weights: Any, mode: Mode, seed: int) -> None:
+        """Start anew in every copy, with the policy of `weights`."""
         self._mode: Mode = mode
+        self._act = None if self._policy is None else self._policy(weights)
         self._generator = seeding.generator(seed, "evaluation")
         self._observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
         self._returns, self._lengths = np.zeros(self.copies), np.zeros(self.copies, int)
         self._ended = np.zeros(self.copies, bool)
 
-    def advance(self, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step in every copy."""
-        action = self._choose(weights) + self._environment.action_start
+        action = self._choose() + self._environment.action_start
         self._observation, reward, terminated, truncated, _ = self._env.step(action)
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
@@ -110,13 +111,13 @@ class VectorPlayer:
         self._ended = terminated | truncated
         return self._ended[None], self._returns[None], self._lengths[None]
 
-    def _choose(self, weights: Any) -> np.ndarray:
+    def _choose(self) -> np.ndarray:
         """[B] actions counted from 0."""
         shape = self.copies, self._environment.num_actions
         if self._mode == "random":
             return self._generator.integers(shape[1], size=shape[0])
-        assert self._policy is not None
-        logits = self._policy(weights, np.asarray(self._observation, np.float32))
+        assert self._act is not None
+        logits = self._act(np.asarray(self._observation, np.float32))
         if self._mode == "greedy":
             return sampling.greedy(logits)
         return sampling.sample(logits, sampling.gumbel_noise(self._generator, shape))
@@ -152,11 +153,11 @@ class Evaluator:
         left = np.full(player.copies, episodes // player.copies)
         left[: episodes % player.copies] += 1
         finished: list[list[Episode]] = [[] for _ in left]
-        player.reset(mode, seed)
+        player.reset(weights, mode, seed)
         while left.any():
             if self.abandoned.is_set():
                 raise Abandoned
-            ended, returns, lengths = player.advance(weights)
+            ended, returns, lengths = player.advance()
             for t, copy in zip(*np.nonzero(ended & (left > 0)), strict=True):
                 if left[copy]:
                     finished[copy].append(Episode(float(returns[t, copy]), int(lengths[t, copy])))
@@ -183,7 +184,9 @@ def make_evaluator(
         return Evaluator(CompiledPlayer(environment, policy, min(episodes, 100)), episodes)
     # Copies in one NumPy program cost next to nothing; single ones cost memory and time each.
     copies = min(episodes, 100 if environment.vectorized else 16)
-    policy = framework.compile_policy(network, eager)
+    from a3c.dense import make_policy
+
+    policy = make_policy(framework, network, eager)
     return Evaluator(VectorPlayer(environment, policy, copies), episodes)
 
 

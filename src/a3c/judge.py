@@ -54,7 +54,6 @@ class Judge:
 
     Args:
         evaluator: Plays in copies of the environment of its own.
-        place: Puts weights where the backend computes.
         threshold: The mean return that counts as solved; None: nothing does.
         seed: The run's seed.
         concurrent: Evaluate on a thread of its own, while training goes on.
@@ -63,12 +62,11 @@ class Judge:
     def __init__(
         self,
         evaluator: Evaluator,
-        place: Callable[[np.ndarray], Any],
         threshold: float | None,
         seed: int,
         concurrent: bool,
     ):
-        self._evaluator, self._place, self._seed, self._threshold = evaluator, place, seed, threshold
+        self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
         self._executor = ThreadPoolExecutor(1, "a3c-judge") if concurrent else None
         self._pending: Future[Verdict] | None = None
         self._evaluations = 0
@@ -78,19 +76,18 @@ class Judge:
 
     def warm_up(self, weights: np.ndarray) -> None:
         """Compile the policy. To be called on the main thread, where Keras was set up."""
-        self._evaluator.warm_up(self._place(weights))
+        self._evaluator.warm_up(weights)
 
     def baseline(self, weights: np.ndarray) -> "Future[Evaluation]":
         """Random play, whatever the weights: 100 episodes, or 20 where they are long."""
 
         def play() -> Evaluation:
             seeds = (integer_seed(self._seed, "baseline", i) for i in range(2))
-            first = self._evaluator.evaluate(placed, "random", next(seeds), 20)
+            first = self._evaluator.evaluate(weights, "random", next(seeds), 20)
             if first.lengths.sum() > _MANY_STEPS:
                 return first
-            return self._evaluator.evaluate(placed, "random", next(seeds), 100)
+            return self._evaluator.evaluate(weights, "random", next(seeds), 100)
 
-        placed = self._place(weights)
         return self._submit(play)
 
     def reached(self, mean_return_100: float | None) -> bool:
@@ -118,9 +115,9 @@ class Judge:
             return None
         verdict, self._pending = self._pending.result(), None
         steps, cost = verdict.candidate.steps, int(verdict.evaluation.lengths.sum())
-        # Periodic evaluations cost at most a third of all steps; retries of a threshold nearly reached come
-        # sooner, since training is about to end.
-        self._next_steps = max(int(1.5 * steps), steps + 2 * cost)
+        # Periodic evaluations share the cores with training: in the long run they take one step in twenty.
+        # Retries of a threshold nearly reached come sooner, since training is about to end.
+        self._next_steps = steps + max(steps // 4, 20 * cost)
         self._next_reached = steps + max(steps // 20, cost // 4)
         if self._is_better(verdict):
             self.best = verdict
@@ -137,7 +134,7 @@ class Judge:
 
     def final(self, weights: np.ndarray) -> Evaluation:
         """An evaluation with seeds that chose nothing: the number to report."""
-        return self._evaluator.evaluate(self._place(weights), "greedy", integer_seed(self._seed, "final"))
+        return self._evaluator.evaluate(weights, "greedy", integer_seed(self._seed, "final"))
 
     def close(self) -> None:
         """Abandon what is under way, and close the environments."""
@@ -152,7 +149,7 @@ class Judge:
         return verdict.mean >= self.best.mean and not self.solves(self.best)
 
     def _judge(self, candidate: Candidate) -> Verdict:
-        weights = self._place(candidate.weights)
+        weights = candidate.weights
         self._evaluations += 1
         seeds = (integer_seed(self._seed, "evaluation", 2 * self._evaluations + i) for i in range(2))
         evaluation = self._evaluator.evaluate(weights, "greedy", next(seeds))

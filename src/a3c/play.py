@@ -4,13 +4,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from a3c import envs, sampling, seeding
 from a3c.errors import UsageError
-from a3c.types import Episode
+from a3c.types import Act, Episode
 
 OnStep = Callable[[int, float, int], None]
 """Called with the number of the step from 1, its reward and its action."""
@@ -18,8 +17,7 @@ OnStep = Callable[[int, float, int], None]
 
 def play_episode(
     environment: envs.Environment,
-    policy: Callable[[Any, np.ndarray], np.ndarray],
-    weights: Any,
+    act: Act,
     *,
     sampled: bool = False,
     seed: int = 0,
@@ -31,8 +29,7 @@ def play_episode(
 
     Args:
         environment: What to play.
-        policy: `f(weights, observations [1, *O]) -> logits [1, A]`.
-        weights: The parameters, placed where the backend computes.
+        act: Maps observations [1, *O] to policy logits [1, A].
         sampled: Draw actions from the policy; else take the most probable ones.
         seed: Seed of the environment and of the draws.
         window: Show it on the screen while it is played.
@@ -52,7 +49,7 @@ def play_episode(
             f"{environment.id} to be shown as {render_mode}", "an environment that can draw itself"
         )
     try:
-        episode, frames = _run(env, policy, weights, sampled, seed, video is not None, on_step)
+        episode, frames = _run(env, act, sampled, seed, video is not None, on_step)
     finally:
         env.close()
     if video is not None:
@@ -60,14 +57,14 @@ def play_episode(
     return episode
 
 
-def _run(env, policy, weights, sampled, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
+def _run(env, act, sampled, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
     generator = seeding.generator(seed, "play")
     start = int(env.action_space.start)
     observation, _ = env.reset(seed=seeding.integer_seed(seed, "play"))
     frames = [env.render()] if record else []
     total, length, done = 0.0, 0, False
     while not done:
-        logits = policy(weights, np.asarray(observation, np.float32)[None])
+        logits = act(np.asarray(observation, np.float32)[None])
         if sampled:
             logits = logits + sampling.gumbel_noise(generator, logits.shape)
         action = int(sampling.greedy(logits)[0]) + start

@@ -85,6 +85,10 @@ def train(
         display.close()
 
 
+_FIRST_PLOT = 30.0
+"""Seconds of training before the first picture: it imports Matplotlib, which takes a second."""
+
+
 class _Run:
     """One run under way: the master's state."""
 
@@ -109,7 +113,7 @@ class _Run:
         self._reached_seconds: float | None = None
         self._solved = False
         self._next_write = 0.0
-        self._next_plot = 5.0
+        self._next_plot = _FIRST_PLOT
 
     # -- the course of a run --------------------------------------------------------------------------------
 
@@ -144,7 +148,6 @@ class _Run:
             evaluator=make_evaluator(
                 self._environment, self._network, config.evaluation_episodes, config.eager
             ),
-            place=self._framework.place,
             threshold=config.stop_return,
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
@@ -228,8 +231,7 @@ class _Run:
         if seconds >= self._next_plot:
             before = time.monotonic()
             self._plot()
-            # A redraw costs a fifth of a second: at most a hundredth of the time goes into it.
-            self._next_plot = seconds + max(5.0, 100 * (time.monotonic() - before))
+            self._next_plot = seconds + 100 * (time.monotonic() - before)  # a hundredth of the time
 
     def _take_verdict(self) -> None:
         verdict = self._judge.verdict()

@@ -10,11 +10,17 @@ Arrays are time-major, `[T, B, ...]`. In step `t`, `actions[t]` was taken on see
 led to `rewards[t]`, `terminated[t]`, `truncated[t]` and `observations[t + 1]`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+Act = Callable[[np.ndarray], np.ndarray]
+"""Maps observations [N, *O] float32 to policy logits [N, A]."""
+
+Policy = Callable[[Any], Act]
+"""Maps weights [P] to the policy that has them; what is to be done once for many steps is done here."""
 
 
 class Transitions(NamedTuple):
@@ -69,7 +75,7 @@ class Snapshot:
     """The global parameters as one worker fetched them."""
 
     weights: Any
-    """[P] float32, placed where the backend computes."""
+    """[P] float32."""
     version: int
     """Updates applied to the global parameters before this snapshot was taken."""
 

@@ -3,12 +3,11 @@
 `jax.py` and `tensorflow.py` beside this file are the only ones that import a framework. Each offers:
 
     compile_policy(network, eager)
-        -> f(weights, observations [N, *O]) -> policy parameters [N, A]
+        -> f(weights) -> g(observations [N, *O]) -> policy parameters [N, A]
     compile_gradients(network, loss, global_clipnorm, eager)
         -> f(weights, transitions) -> (gradients [P], losses)
     compile_update(model, optimizer, eager)
         -> f(weights, state, gradients) -> (weights, state), and the first state
-    place(array)    -> the array where the framework computes
     configure(cache_directory) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files
 

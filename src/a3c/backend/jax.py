@@ -13,7 +13,7 @@ import numpy as np
 
 from a3c.backend import cache
 from a3c.flat import Layout, Network, apply_network, build_optimizer
-from a3c.types import Transitions
+from a3c.types import Act, Policy, Transitions
 
 FUSES = True
 """Acting, environment and learning can be one program: see `policy_function`, `gradient_function`."""
@@ -37,21 +37,21 @@ def configure(cache_directory: Path | None) -> None:
     jax.devices()
 
 
-def place(array: np.ndarray) -> jax.Array:
-    """Put `array` on the device once, so that many calls can share it. It must not change afterwards."""
-    return jnp.asarray(array)
-
-
 def policy_function(network: Network) -> Callable[[Any, jax.Array], jax.Array]:
     """The policy head; the compiler drops the value head, since acting needs none. Not yet compiled."""
     return lambda weights, observations: apply_network(network, weights, observations)[0]
 
 
-def compile_policy(network: Network, eager: bool = False) -> Callable[[Any, np.ndarray], np.ndarray]:
+def compile_policy(network: Network, eager: bool = False) -> Policy:
     """Compile `policy_function`."""
-    policy = policy_function(network)
-    compiled = policy if eager else jax.jit(policy)
-    return lambda weights, observations: np.asarray(compiled(weights, observations))
+    function = policy_function(network)
+    compiled = function if eager else jax.jit(function)
+
+    def policy(weights: Any) -> Act:
+        placed = jnp.asarray(weights)  # on the device once for many calls
+        return lambda observations: np.asarray(compiled(placed, observations))
+
+    return policy
 
 
 def gradient_function(

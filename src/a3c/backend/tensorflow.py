@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from a3c.flat import Layout, Network, apply_network, build_optimizer
-from a3c.types import Transitions
+from a3c.types import Act, Policy, Transitions
 
 FUSES = False
 """Compiled environments are stepped from outside, like any other."""
@@ -26,19 +26,19 @@ def configure(cache_directory: Path | None) -> None:
     """Nothing: thread limits come by environment variables before the start, and no programs are kept."""
 
 
-def place(array: np.ndarray) -> Any:
-    """Make `array` a tensor once, so that many calls can share it. It must not change afterwards."""
-    return tf.constant(array)
-
-
-def compile_policy(network: Network, eager: bool = False) -> Callable[[Any, np.ndarray], np.ndarray]:
+def compile_policy(network: Network, eager: bool = False) -> Policy:
     """Compile the policy head."""
 
     def policy_parameters(weights, observations):
         return apply_network(network, weights, observations)[0]
 
     compiled = policy_parameters if eager else tf.function(policy_parameters, autograph=False)
-    return lambda weights, observations: compiled(weights, tf.constant(observations)).numpy()
+
+    def policy(weights: Any) -> Act:
+        tensor = tf.convert_to_tensor(weights)  # once for many calls
+        return lambda observations: compiled(tensor, tf.constant(observations)).numpy()
+
+    return policy
 
 
 def compile_gradients(

@@ -11,9 +11,11 @@ import numpy as np
 
 from a3c import algorithms, backend, checkpoint, envs, models, seeding
 from a3c.config import Config
+from a3c.dense import make_policy
 from a3c.envs.sampler import Sampler, VectorSampler
 from a3c.flat import Network, fixed_of, is_elementwise
 from a3c.store.local import LocalStore
+from a3c.types import Policy
 from a3c.worker import Learn
 
 
@@ -83,9 +85,7 @@ class Job:
         """A store for workers in this process, its update compiled."""
         update, state = self.make_update(framework, network)
         config = self.config
-        store = LocalStore(
-            weights, state, update, framework.place, config.max_steps, config.max_episodes, config.locking
-        )
+        store = LocalStore(weights, state, update, config.max_steps, config.max_episodes, config.locking)
         store.warm_up()
         return store
 
@@ -97,15 +97,15 @@ class Job:
         if self.environment.compiled and framework.FUSES and not self.config.eager:
             return self._compiled_workers(framework, network, loss, weights, workers)
         config = self.config
-        policy = framework.compile_policy(network, config.eager)
+        policy = make_policy(framework, network, config.eager)
         learn = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
         samplers = [self._vector_sampler(policy, worker) for worker in workers]
         blank = samplers[0].blank_transitions()
-        policy(weights, blank.observations[0])
+        policy(weights)(blank.observations[0])
         learn(weights, blank)
         return [(sampler, learn) for sampler in samplers]
 
-    def _vector_sampler(self, policy: Callable, worker: int) -> VectorSampler:
+    def _vector_sampler(self, policy: Policy, worker: int) -> VectorSampler:
         config, environment = self.config, self.environment
         return VectorSampler(
             env=envs.make_vector(environment.spec, config.envs_per_worker, environment.vectorized),

@@ -164,9 +164,8 @@ def _main(job: Any, store: Any, link: Connection, worker: int, compiled: Any) ->
         if worker > 0 and framework.FUSES and kept is not None:
             compiled.wait()  # then everything is in the cache: compiled once, not per worker
         update, _ = job.make_update(framework, network)
-        weights = framework.place(store.weights())
-        [(sampler, learn)] = job.make_workers(framework, network, weights, [worker])
-        store.attach(worker, update, framework.place, lambda report: link.send(("report", report)))
+        [(sampler, learn)] = job.make_workers(framework, network, store.weights(), [worker])
+        store.attach(worker, update, lambda report: link.send(("report", report)))
         sampler.wait()
         compiled.set()
         gc.freeze()  # else collections walk all of Keras again and again

@@ -22,7 +22,7 @@ class SerialEngine:
     def __init__(self, job: Job, network: Network, weights: np.ndarray):
         framework = backend.load()
         # The worker's program first: it takes longest, and compiles while the rest is made.
-        [(self._sampler, self._learn)] = job.make_workers(framework, network, framework.place(weights), [0])
+        [(self._sampler, self._learn)] = job.make_workers(framework, network, weights, [0])
         self.store = job.make_local_store(framework, network, weights)
         self.training_started: float | None = None
 

@@ -34,7 +34,7 @@ class ThreadEngine:
         assert job.config.workers is not None
         numbers = range(job.config.workers)
         # The workers' program first: it takes longest, and compiles while the rest is made.
-        self._workers = job.make_workers(framework, network, framework.place(weights), numbers)
+        self._workers = job.make_workers(framework, network, weights, numbers)
         self.store = job.make_local_store(framework, network, weights)
         self._messages: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
         self._threads = [

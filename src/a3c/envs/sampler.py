@@ -1,6 +1,5 @@
 """Samplers act: they turn parameters into rollouts. This one steps any Gymnasium vector environment."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -8,7 +7,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from a3c import sampling
-from a3c.types import Episode, Rollout, Transitions
+from a3c.types import Episode, Policy, Rollout, Transitions
 
 
 class Sampler(Protocol):
@@ -32,7 +31,7 @@ class VectorSampler:
 
     Args:
         env: B copies with discrete actions. It must use next-step autoreset.
-        policy: `f(weights, observations [B, *O]) -> logits [B, A]`.
+        policy: Maps weights to a function from observations [B, *O] to logits [B, A].
         t_max: T.
         generator: Source of the action noise.
         seed: Seed of the environments' first reset.
@@ -41,7 +40,7 @@ class VectorSampler:
     def __init__(
         self,
         env: VectorEnv,
-        policy: Callable[[Any, np.ndarray], np.ndarray],
+        policy: Policy,
         t_max: int,
         generator: np.random.Generator,
         seed: int,
@@ -72,12 +71,12 @@ class VectorSampler:
     def collect(self, weights: Any) -> Rollout:
         """Act for T steps; see `Sampler.collect`. The arrays are overwritten by the next call."""
         observations, actions, rewards, terminated, truncated, valid = self._transitions
-        step, policy, start = self._env.step, self._policy, self._action_start
+        step, act, start = self._env.step, self._policy(weights), self._action_start
         sample = sampling.sample
         noise = sampling.gumbel_noise(self._generator, (*actions.shape, self._num_actions))
         observations[0] = observations[-1]
         for t in range(self._t_max):
-            actions[t] = action = sample(policy(weights, observations[t]), noise[t])
+            actions[t] = action = sample(act(observations[t]), noise[t])
             sent = action + start if start else action
             observations[t + 1], rewards[t], terminated[t], truncated[t], _ = step(sent)
 

@@ -23,7 +23,6 @@ class LocalStore:
         weights: [P] float32, the first parameters.
         state: The optimizer's first state.
         update: `f(weights, state, gradients) -> (weights, state)`.
-        place: Puts the parameters where the backend computes.
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
@@ -34,12 +33,11 @@ class LocalStore:
         weights: np.ndarray,
         state: dict[str, np.ndarray],
         update: Callable[..., tuple[Any, dict]],
-        place: Callable[[Any], Any],
         max_steps: int | None,
         max_episodes: int | None,
         locking: bool,
     ):
-        self._parameters = (place(weights), {name: place(vector) for name, vector in state.items()})
+        self._parameters: tuple[Any, dict[str, Any]] = (weights, state)
         self._update = update
         self._max_steps = math.inf if max_steps is None else max_steps
         self._max_episodes = math.inf if max_episodes is None else max_episodes

@@ -143,11 +143,10 @@ class SharedStore:
         self,
         worker: int,
         update: Callable[..., tuple[Any, dict]],
-        place: Callable[[Any], Any],
         send: Callable[[Report], None],
     ) -> None:
         """Make this copy the store of `worker`, which updates with `update` and reports by `send`."""
-        self._update, self._place = update, place
+        self._update = update
         self._own = self._counters[worker]
         self._reporter = Reporter(worker, send, _REPORT_INTERVAL)
         weights, state = self._read()
@@ -161,7 +160,7 @@ class SharedStore:
             return None
         with self._guard():
             weights, version = self._bank()["weights"].copy(), self.updates
-        return Snapshot(self._place(weights), version)
+        return Snapshot(weights, version)
 
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]

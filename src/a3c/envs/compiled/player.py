@@ -53,16 +53,17 @@ class CompiledPlayer:
         self._run = Compilation(self._function, weights, self._first_copies, stream, np.float32(1.0), noise)
         self._run.wait()
 
-    def reset(self, mode: str, seed: int) -> None:
-        """Start anew in every copy."""
+    def reset(self, weights: Any, mode: str, seed: int) -> None:
+        """Start anew in every copy, with the policy of `weights`."""
+        if self._run is None:
+            self.warm_up(weights)
+        self._weights = weights
         self._mode, self._generator = mode, seeding.generator(seed, "evaluation")
         self._copies = self._first_copies
         self._stream = key_data(seeding.integer_seed(seed, "evaluation"))
 
-    def advance(self, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The next steps of every copy."""
-        if self._run is None:
-            self.warm_up(weights)
         assert self._run is not None
         if self._mode == "greedy":
             noise = np.zeros(self._shape, np.float32)
@@ -70,7 +71,7 @@ class CompiledPlayer:
             noise = sampling.gumbel_noise(self._generator, self._shape)
         policy_weight = np.float32(self._mode != "random")
         self._copies, self._stream, finished = self._run(
-            weights, self._copies, self._stream, policy_weight, noise
+            self._weights, self._copies, self._stream, policy_weight, noise
         )
         return np.asarray(finished.ended), np.asarray(finished.total), np.asarray(finished.length)
 
