@@ -7,8 +7,8 @@ from keras import ops
 
 def log_prob(logits: Any, actions: Any) -> Any:
     """log π(a|s). `logits`: [..., A]; `actions`: [...] integers. Returns [...]."""
-    chosen = ops.take_along_axis(ops.log_softmax(logits), ops.expand_dims(actions, -1), axis=-1)
-    return ops.squeeze(chosen, -1)
+    chosen = ops.one_hot(actions, logits.shape[-1], dtype=logits.dtype)  # faster than indexing, also its gradient
+    return ops.sum(chosen * ops.log_softmax(logits), axis=-1)
 
 
 def entropy(logits: Any) -> Any:
