@@ -7,7 +7,9 @@ from keras import ops
 
 def log_prob(logits: Any, actions: Any) -> Any:
     """log π(a|s). `logits`: [..., A]; `actions`: [...] integers. Returns [...]."""
-    chosen = ops.one_hot(actions, logits.shape[-1], dtype=logits.dtype)  # faster than indexing, also its gradient
+    chosen = ops.one_hot(
+        actions, logits.shape[-1], dtype=logits.dtype
+    )  # faster than indexing, also its gradient
     return ops.sum(chosen * ops.log_softmax(logits), axis=-1)
 
 

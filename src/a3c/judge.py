@@ -4,6 +4,7 @@ Training returns are those of a policy that explores and changes; the number to 
 evaluations with fixed parameters, in environments of their own. Called by the master.
 """
 
+import functools
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,7 +40,7 @@ class Verdict:
     confirmation: Evaluation | None
     """A second evaluation with other seeds, made where the first reached the threshold."""
 
-    @property
+    @functools.cached_property
     def mean(self) -> float:
         """Mean return by which candidates are compared."""
         return self.evaluation.mean

@@ -2,11 +2,15 @@
 
 import numpy as np
 
+_TINY = np.finfo(np.float32).tiny
+
 
 def gumbel_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Standard Gumbel noise, float32: argmax(logits + noise) is a sample of softmax(logits)."""
-    uniform = generator.standard_exponential(shape, dtype=np.float32)
-    return -np.log(np.maximum(uniform, np.finfo(np.float32).tiny))
+    noise = generator.standard_exponential(shape, dtype=np.float32)
+    np.maximum(noise, _TINY, out=noise)
+    np.log(noise, out=noise)
+    return np.negative(noise, out=noise)
 
 
 def sample(logits: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -85,6 +85,8 @@ def train(
         display.close()
 
 
+_STATUS_INTERVAL = 0.05  # seconds
+_WRITE_INTERVAL = 0.5
 _FIRST_PLOT = 30.0
 """Seconds of training before the first picture: it imports Matplotlib, which takes a second."""
 
@@ -112,7 +114,7 @@ class _Run:
         self._baseline: float | None = None
         self._reached_seconds: float | None = None
         self._solved = False
-        self._next_write = 0.0
+        self._next_status = self._next_write = 0.0
         self._next_plot = _FIRST_PLOT
 
     # -- the course of a run --------------------------------------------------------------------------------
@@ -223,11 +225,13 @@ class _Run:
         self._take_verdict()
         self._take_baseline(wait=False)
         seconds = self._seconds()
-        status = self._status(seconds)
-        self._display.show(status)
+        if seconds < self._next_status:
+            return
+        self._next_status = seconds + _STATUS_INTERVAL
+        self._display.show(self._status(seconds))
         if seconds >= self._next_write:
             self._write()
-            self._next_write = seconds + max(0.25, 0.02 * seconds)
+            self._next_write = seconds + max(_WRITE_INTERVAL, 0.02 * seconds)
         if seconds >= self._next_plot:
             before = time.monotonic()
             self._plot()

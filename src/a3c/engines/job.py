@@ -108,7 +108,9 @@ class Job:
     def _vector_sampler(self, policy: Policy, worker: int) -> VectorSampler:
         config, environment = self.config, self.environment
         return VectorSampler(
-            env=envs.make_vector(environment.spec, config.envs_per_worker, environment.vectorized),
+            env=envs.make_vector(
+                environment.spec, config.envs_per_worker, environment.vectorized, checked=False
+            ),
             policy=policy,
             t_max=config.t_max,
             generator=seeding.generator(self.seed, "actions", worker),

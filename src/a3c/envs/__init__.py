@@ -4,6 +4,7 @@ All are Gymnasium's or look like it; those of `compiled/` can run inside a worke
 here imports Keras.
 """
 
+import dataclasses
 import difflib
 import os
 import sys
@@ -131,8 +132,18 @@ def _no_version_advice() -> warnings.catch_warnings:
     return warnings.catch_warnings(action="ignore", category=UserWarning)
 
 
-def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool) -> VectorEnv:
-    """`num_envs` copies with next-step autoreset, by the environment's own vector code if it has any."""
+def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool, checked: bool = True) -> VectorEnv:
+    """`num_envs` copies with next-step autoreset, by the environment's own vector code if it has any.
+
+    Args:
+        spec: What to make.
+        num_envs: How many copies.
+        vectorized: Whether to use the environment's own vector code.
+        checked: Let Gymnasium look at what single copies return, and warn: once is enough, and not where
+            speed counts.
+    """
+    if not checked:
+        spec = dataclasses.replace(spec, disable_env_checker=True)
     with _no_version_advice():
         if vectorized:
             return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point")

@@ -103,15 +103,14 @@ class EpisodeLog:
 
     def extend(self, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> list[Episode]:
         """Add T steps, all arrays [T, B], and return the episodes that ended in them, in order of time."""
-        before = np.zeros(self._returns.shape, np.int64)  # where the episode under way began
+        returns, lengths = rewards.cumsum(axis=0, dtype=np.float64), valid.cumsum(axis=0)
+        returns += self._returns
+        lengths += self._lengths
         episodes = []
-        for t, b in np.argwhere(ends):
-            span = slice(before[b], t + 1)
-            total = self._returns[b] + rewards[span, b].sum(dtype=np.float64)
-            episodes.append(Episode(float(total), int(self._lengths[b] + valid[span, b].sum())))
-            self._returns[b], self._lengths[b], before[b] = 0.0, 0, t + 1
-        if episodes:
-            rewards, valid = (np.where(np.arange(len(x))[:, None] >= before, x, 0) for x in (rewards, valid))
-        self._returns = self._returns + rewards.sum(axis=0, dtype=np.float64)
-        self._lengths = self._lengths + valid.sum(axis=0)
+        began = np.zeros(self._returns.shape), np.zeros(self._lengths.shape, np.int64)  # sums where it began
+        for t, b in zip(*(where.tolist() for where in ends.nonzero()), strict=True):
+            total, length = returns[t, b], lengths[t, b]
+            episodes.append(Episode(float(total - began[0][b]), int(length - began[1][b])))
+            began[0][b], began[1][b] = total, length
+        self._returns, self._lengths = returns[-1] - began[0], lengths[-1] - began[1]
         return episodes
