@@ -29,7 +29,7 @@ def configure(cache_directory: Path | None) -> None:
     in `cache_directory`, unless the user has told JAX of another.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if cache_directory is not None and jax.config.jax_compilation_cache_dir is None:
+    if cache_directory is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache_directory))
         jax.config.update("jax_compilation_cache_max_size", cache.MAX_SIZE)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -37,7 +37,7 @@ def configure(cache_directory: Path | None) -> None:
     jax.devices()
 
 
-def policy_function(network: Network) -> Callable[[Any, jax.Array], jax.Array]:
+def policy_function(network: Network) -> Callable[[Any, Any], jax.Array]:
     """The policy head; the compiler drops the value head, since acting needs none. Not yet compiled."""
     return lambda weights, observations: apply_network(network, weights, observations)[0]
 

@@ -23,7 +23,7 @@ def find_spec(name: str) -> EnvSpec:
         UsageError: if EnvPool is not installed or has no such environment.
     """
     try:
-        import envpool
+        import envpool  # type: ignore[import-not-found] - an extra
     except ImportError as error:
         fix = f"Install it with: pip install 'a3c[envpool]' ({error})."
         raise UsageError(f"environment envpool/{name}", "EnvPool to be installed", fix) from error
@@ -95,6 +95,6 @@ class EnvPoolVectorEnv(VectorEnv):
         self._pool.close()
 
     def _make(self, seed: int) -> Any:
-        import envpool
+        import envpool  # type: ignore[import-not-found] - an extra
 
         return envpool.make_gymnasium(self._name, seed=seed % 2**31, **self._options)

@@ -101,7 +101,7 @@ def make(name: str) -> Gymnax:
         UsageError: if gymnax is not installed, has no such environment, or it differs from its original.
     """
     try:
-        import gymnax
+        import gymnax  # type: ignore[import-not-found] - an extra
     except ImportError as error:
         fix = f"Install it with: pip install 'a3c[gymnax]' ({error})."
         raise UsageError(f"environment gymnax/{name}", "gymnax to be installed", fix) from error

@@ -96,8 +96,9 @@ class CompiledSampler:
         """Nothing is held."""
 
 
-def hand_over(weights: Any, learned: Learned) -> tuple[Any, Any]:
+def hand_over(weights: Any, learned: Transitions | Learned) -> tuple[Any, Any]:
     """Steps 3 and 4 of the worker cycle, which the sampler's program has done already."""
+    assert isinstance(learned, Learned)
     return learned.gradients, learned.losses
 
 

@@ -143,7 +143,7 @@ def rollout(
 
     keys = jax.random.split(key, noise.shape[0])
     after, (observations, actions, outcomes, total, length) = jax.lax.scan(one, copies, (noise, keys))
-    transitions = Transitions(
+    seen: dict[str, Any] = dict(
         observations=jnp.concatenate([observations, after.observation[None]]),
         actions=actions,
         rewards=outcomes.reward,
@@ -151,7 +151,7 @@ def rollout(
         truncated=outcomes.truncated,
         valid=outcomes.valid,
     )
-    return after, transitions, Finished(outcomes.terminated | outcomes.truncated, total, length)
+    return after, Transitions(**seen), Finished(outcomes.terminated | outcomes.truncated, total, length)
 
 
 def _observe(env: Any, state: Any, key: jax.Array) -> jax.Array:

@@ -52,7 +52,7 @@ class FunctionalVectorEnv(VectorEnv):
             self._stream = key_data(int(np.random.default_rng().integers(2**31)) if first is None else first)
         nothing = np.full(self.num_envs, getattr(self.single_action_space, "start", 0), np.int32)
         self._copies, self._stream, _ = self._step(self._blank, nothing, self._stream)
-        return np.array(self._copies.observation), {}
+        return self._observation(), {}
 
     def step(self, actions: Any):
         """One step of every copy; those that ended in the last one are reset instead."""
@@ -61,7 +61,12 @@ class FunctionalVectorEnv(VectorEnv):
         actions = np.asarray(actions, np.int32)
         self._copies, self._stream, outcome = self._step(self._copies, actions, self._stream)
         reward, terminated, truncated = map(np.array, outcome)
-        return np.array(self._copies.observation), reward, terminated, truncated, {}
+        return self._observation(), reward, terminated, truncated, {}
+
+    def _observation(self) -> np.ndarray:
+        """A copy of what is seen now: [B, *O]."""
+        assert self._copies is not None
+        return np.array(self._copies.observation)
 
 
 class FunctionalEnv(gym.Env):
