@@ -8,6 +8,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MARKS = "<!-- figures: made by benchmarks/table.py -->", "<!-- end of figures -->"
+GAMES = {
+    "minatar-breakout": "MinAtar's Breakout",
+    "minatar-spaceinvaders": "MinAtar's Space Invaders",
+}
 PEER_MARKS = "<!-- peers: made by benchmarks/table.py -->", "<!-- end of peers -->"
 COLUMNS = {  # a median's name: the column's title, its format, whether more is better
     "solved_seconds": ("process start to solved", "{:,.1f} s", False),
@@ -60,6 +64,10 @@ def figures() -> list[str]:
         "*Solved* is the environment's own criterion, confirmed (475 on CartPole-v1, 195 on v0, −100 on "
         "Acrobot). *Re-judged*: lowest and highest mean return of `best.keras` over 100 more episodes, by "
         "`a3c evaluate`.",
+        "",
+        *scores(),
+        "",
+        *throughput(),
     ]
 
 
@@ -121,6 +129,47 @@ def comparison() -> list[str]:
         "",
         *losses(sides),
     ]
+
+
+def throughput() -> list[str]:
+    """The table of training speed beside stepping at random."""
+    record = json.loads((HERE / "results" / "throughput.json").read_text())
+    cases = {name: case for name, case in record.items() if "floor" in case.get("medians", {})}
+    first, compiled = next(iter(cases.values())), record["compiled"]["medians"]
+    return [
+        f"Training beside processes that only step the environment at random, {first['workers']} workers × "
+        f"{first['envs_per_worker']} environments, steps/s, medians of {len(first['rounds'])} pairs by "
+        "`python benchmarks/throughput.py`:",
+        "",
+        "| CartPole-v1 by | at random | training | ratio |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {case['medians']['floor']:,.0f} | {case['medians']['training']:,.0f} | "
+            f"{case['medians']['ratio']:.2f} |"
+            for name, case in cases.items()
+        ),
+        "",
+        f"Compiled, in the same size: {compiled['1 worker']:,.0f} steps/s of training with one worker, "
+        f"{compiled['2 workers']:,.0f} with two ({compiled['speed_up']:.2f} ×).",
+    ]
+
+
+def scores() -> list[str]:
+    """What the presets of games learn, which no threshold calls solved."""
+    lines = []
+    for name, title in GAMES.items():
+        record = json.loads((HERE / "results" / f"{name}.json").read_text())
+        greedy, sampled = (
+            sorted(run["fresh"][kind]["mean"] for run in record["runs"]) for kind in ("evaluation", "sampled")
+        )
+        minutes = record["medians"]["train_seconds"] / 60
+        lines.append(
+            f"- {title}, `{record['command']}`: over {len(greedy)} seeds, mean returns of 100 episodes from "
+            f"{greedy[0]:.0f} to {greedy[-1]:.0f} with the most probable actions, from {sampled[0]:.0f} to "
+            f"{sampled[-1]:.0f} with drawn ones (random: {record['runs'][0]['random_baseline']:.0f}), after {record['medians']['steps'] / 1e6:.0f} million steps "
+            f"in {minutes:.1f} minutes (medians)."
+        )
+    return lines
 
 
 def rewrite(text: str, marks: tuple[str, str], lines: list[str]) -> str:

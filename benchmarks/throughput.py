@@ -4,8 +4,8 @@
 
 Floor: as many processes as workers step the same environment, in batches of the same size, with random
 actions from `action_space.sample()`, and do nothing else. Training: `a3c train` on the same, with the
-environment's preset. Floor and training take turns, so that a noisy hour hits both; the ratio is that of
-each pair. Compiled environments have no floor outside of their program: for them steps/s and the speed-up
+preset of CartPole-v1 and the `t_max` of the case. Floor and training take turns, so that a noisy hour hits
+both; the ratio is that of each pair. Compiled environments have no floor outside of their program: for them steps/s and the speed-up
 from one worker to two are given. Writes `benchmarks/results/throughput.json`.
 """
 
@@ -22,10 +22,14 @@ from solve import RESULTS, command, machine
 
 FLOOR_SECONDS = 3.0
 NEVER = ("--stop-return", "1e9", "--quiet")
-CASES = {
-    # name: environment, how Gymnasium makes it, training steps
-    "vector entry point": ("CartPole-v1", "vector_entry_point", 2_000_000),
-    "sync": ("sync_cartpole:SyncCartPole-v1", "sync", 600_000),
+VECTOR = ("CartPole-v1", "vector_entry_point", 8_000_000)
+SYNC = ("sync_cartpole:SyncCartPole-v1", "sync", 2_000_000)
+CASES = {  # name: environment, how Gymnasium makes it, training steps, t_max
+    "vector code, t_max 32": (*VECTOR, 32),
+    "vector code, t_max 20": (*VECTOR, 20),
+    "vector code, the preset's t_max 10": (*VECTOR, 10),
+    "single copies in turn, t_max 20": (*SYNC, 20),
+    "single copies in turn, the preset's t_max 10": (*SYNC, 10),
 }
 
 
@@ -70,15 +74,17 @@ def train(env_id: str, workers: int, num_envs: int, max_steps: int, *more: str) 
 
 def gymnasium_case(name: str, num_envs: int, workers: int, rounds: int) -> dict:
     """Floor and training in turn."""
-    env_id, mode, max_steps = CASES[name]
+    env_id, mode, max_steps, t_max = CASES[name]
+    settings = ("--preset", "CartPole-v1", "--t-max", str(t_max))
     pairs = []
     for _ in range(rounds):
         below = floor(env_id, mode, num_envs, workers)
-        ours = train(env_id, workers, num_envs, max_steps, "--preset", "CartPole-v1")
+        ours = train(env_id, workers, num_envs, max_steps, *settings)
         pairs.append({"floor": round(below), "training": round(ours), "ratio": round(ours / below, 3)})
         print(name, json.dumps(pairs[-1]), flush=True)
-    ratio = statistics.median(pair["ratio"] for pair in pairs)
-    return {"env_id": env_id, "envs_per_worker": num_envs, "workers": workers, "ratio": ratio, "pairs": pairs}
+    medians = {key: statistics.median(pair[key] for pair in pairs) for key in pairs[0]}
+    what = {"env_id": env_id, "envs_per_worker": num_envs, "workers": workers, "t_max": t_max}
+    return {**what, "medians": medians, "rounds": pairs}
 
 
 def compiled_case(num_envs: int, rounds: int) -> dict:
@@ -86,7 +92,7 @@ def compiled_case(num_envs: int, rounds: int) -> dict:
     rows = []
     for _ in range(rounds):
         one, two = (
-            train("jax/CartPole-v1", workers, num_envs, workers * 6_000_000, "--engine", "threads")
+            train("jax/CartPole-v1", workers, num_envs, workers * 12_000_000, "--engine", "threads")
             for workers in (1, 2)
         )
         rows.append({"1 worker": round(one), "2 workers": round(two), "speed_up": round(two / one, 3)})
