@@ -162,12 +162,13 @@ def scores() -> list[str]:
         greedy, sampled = (
             sorted(run["fresh"][kind]["mean"] for run in record["runs"]) for kind in ("evaluation", "sampled")
         )
-        minutes = record["medians"]["train_seconds"] / 60
+        minutes, steps = record["medians"]["train_seconds"] / 60, record["medians"]["steps"] / 1e6
+        random = record["runs"][0]["random_baseline"]
         lines.append(
             f"- {title}, `{record['command']}`: over {len(greedy)} seeds, mean returns of 100 episodes from "
             f"{greedy[0]:.0f} to {greedy[-1]:.0f} with the most probable actions, from {sampled[0]:.0f} to "
-            f"{sampled[-1]:.0f} with drawn ones (random: {record['runs'][0]['random_baseline']:.0f}), after {record['medians']['steps'] / 1e6:.0f} million steps "
-            f"in {minutes:.1f} minutes (medians)."
+            f"{sampled[-1]:.0f} with drawn ones (random: {random:.0f}), after {steps:.0f} million steps in "
+            f"{minutes:.1f} minutes (medians)."
         )
     return lines
 

@@ -5,8 +5,8 @@
 Floor: as many processes as workers step the same environment, in batches of the same size, with random
 actions from `action_space.sample()`, and do nothing else. Training: `a3c train` on the same, with the
 preset of CartPole-v1 and the `t_max` of the case. Floor and training take turns, so that a noisy hour hits
-both; the ratio is that of each pair. Compiled environments have no floor outside of their program: for them steps/s and the speed-up
-from one worker to two are given. Writes `benchmarks/results/throughput.json`.
+both; the ratio is that of each pair. Compiled environments have no floor outside of their program: for
+them steps/s and the speed-up from one worker to two are given. Writes `benchmarks/results/throughput.json`.
 """
 
 import argparse

@@ -193,14 +193,22 @@ def test_actions_follow_the_policy():
     assert np.asarray(transitions.actions).mean() == pytest.approx(0.8, abs=0.01)
 
 
-def test_compilation_passes_errors_on():
+@pytest.mark.parametrize("quick", [False, True])
+def test_compilation_passes_errors_on(quick):
     def bad(x):
         raise ValueError("while tracing")
 
     with pytest.raises(ValueError, match="while tracing"):
-        Compilation(bad, np.zeros(2))
-    double = Compilation(lambda x: 2 * x, np.ones(2, np.float32))
+        Compilation(bad, np.zeros(2), quick=quick)
+    double = Compilation(lambda x: 2 * x, np.ones(2, np.float32), quick=quick)
     np.testing.assert_array_equal(np.asarray(double(np.full(2, 3, np.float32))), [6, 6])
+
+
+def test_a_version_without_the_quick_choice_compiles_well(monkeypatch):
+    from a3c.envs.compiled import compilation
+
+    monkeypatch.setattr(compilation, "_QUICK", {"xla_cpu_of_another_version": False})
+    assert float(Compilation(lambda x: 2 * x, np.float32(1), quick=True)(np.float32(3))) == 6
 
 
 # -- judging ------------------------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ class CompiledPlayer:
     def warm_up(self, weights: Any) -> None:
         """Compile the program."""
         stream, noise = key_data(0), np.zeros(self._shape, np.float32)
-        self._run = Compilation(self._function, weights, self._first_copies, stream, np.float32(1.0), noise)
+        examples = weights, self._first_copies, stream, np.float32(1.0), noise
+        self._run = Compilation(self._function, *examples, quick=True)
         self._run.wait()
 
     def reset(self, weights: Any, mode: str, seed: int) -> None:

@@ -15,6 +15,8 @@ from a3c.envs.compiled.compilation import Compilation
 from a3c.envs.compiled.stepping import Copies, Finished, blank, draw_key, key_data, rollout
 from a3c.types import Episode, Learned, Rollout, Transitions
 
+_SMALL = 8  # copies; a program for more is worth compiling well
+
 Policy = Callable[[Any, jax.Array], jax.Array]
 """Maps weights and observations [B, *O] to logits [B, A]."""
 Differentiate = Callable[[Any, Transitions], tuple[jax.Array, dict[str, jax.Array]]]
@@ -63,7 +65,7 @@ class Program:
             figures = jnp.stack([*losses.values(), jnp.sum(transitions.valid).astype(jnp.float32)])
             return copies, stream, gradients, figures, finished
 
-        self.run = Compilation(run, weights, self.first_copies, key_data(0))
+        self.run = Compilation(run, weights, self.first_copies, key_data(0), quick=batch <= _SMALL)
 
 
 class CompiledSampler:
