@@ -45,7 +45,7 @@ def test_seeds_decide():
 
 @pytest.mark.parametrize("engine", ["processes", "threads"])
 def test_it_trains(engine, cli):
-    settings = ("--preset", "CartPole-v1", "--max-steps", "60000", "--engine", engine, "--json")
+    settings = ("--preset", "CartPole-v1", "--max-steps", "120000", "--engine", engine, "--json")
     outcome = cli("train", "envpool/CartPole-v1", *settings)
     assert outcome.code == 0, outcome.err
     assert outcome.json["evaluation"]["mean"] > 100

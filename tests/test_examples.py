@@ -31,7 +31,7 @@ def test_an_environment_of_ones_own(cli, tmp_path):
 
 def test_a_model_of_ones_own_from_the_command_line(cli):
     outcome = cli(
-        "train", "CartPole-v1", "--model", "custom_model:Residual", "--json", "--max-steps", "20000"
+        "train", "CartPole-v1", "--model", "custom_model:Residual", "--json", "--max-steps", "100000"
     )
     assert outcome.code == 0, outcome.err
     outcome = cli("evaluate", "--json", "--episodes", "10")
