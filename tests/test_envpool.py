@@ -17,9 +17,12 @@ def test_it_resets_in_the_step_after_an_end_and_keeps_the_time_limit():
     assert (environment.num_actions, environment.observation_shape) == (2, (4,))
     assert environment.reward_threshold == 475
 
-    def balance(weights, observations):
-        push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-        return np.stack([~push, push], 1) * np.float32(1e3)
+    def balance(weights):
+        def act(observations):
+            push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
+            return np.stack([~push, push], 1) * np.float32(1e3)
+
+        return act
 
     env = envs.make_vector(environment.spec, 4, environment.vectorized)
     sampler = VectorSampler(env, balance, 1003, np.random.default_rng(0), 0)
