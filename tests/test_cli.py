@@ -37,6 +37,8 @@ TRAIN_KEYS = [
     "mean_return_100",
     "evaluation",
     "random_baseline",
+    "ended",
+    "skipped_updates",
 ]
 EVALUATION_KEYS = ["mode", "episodes", "mean", "std", "min", "max", "ci95"]
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "10")

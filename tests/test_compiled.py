@@ -14,6 +14,7 @@ from a3c.envs import compiled
 from a3c.envs.compiled.compilation import Compilation
 from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
 from a3c.envs.compiled.stepping import blank, draw_key, key_data, rollout
+from a3c.envs.fault import Description
 from a3c.errors import UsageError
 from a3c.evaluate import Evaluator, VectorPlayer
 from a3c.flat import Network, parameters_of
@@ -144,9 +145,17 @@ def make_program(env, batch=3, t_max=7, limit=None, differentiate=None, seed=1):
     return program, network, weights, loss
 
 
+def make_compiled_sampler(program, seed):
+    def fail(fault):
+        raise AssertionError(fault.summary)
+
+    describe = Description("functional_environments:Some", 0, 3, True)
+    return CompiledSampler(program, lambda making: seed + 1000 * making, describe, fail)
+
+
 def test_episodes_are_counted_across_rollouts():
     program, _, weights, _ = make_program(Counter(), t_max=5)
-    sampler = CompiledSampler(program, 0)
+    sampler = make_compiled_sampler(program, 0)
     rollouts = [sampler.collect(weights) for _ in range(8)]  # 40 steps: resets and three steps in turn
     episodes = [episode for rollout in rollouts for episode in rollout.episodes]
     assert episodes == [(6.0, 3)] * 30
@@ -167,7 +176,7 @@ def test_the_fused_gradient_is_the_gradient_of_the_transitions():
     _, network, weights, loss = make_program(env, limit=9)
     gradient = framework.gradient_function(network, loss, 0.5)
     program, *_ = make_program(env, limit=9, differentiate=spy)
-    sampler = CompiledSampler(program, 4)
+    sampler = make_compiled_sampler(program, 4)
     separate = framework.compile_gradients(network, loss, 0.5)
     for turn in range(4):
         rollout = sampler.collect(weights)
@@ -264,7 +273,7 @@ def test_the_step_is_stateless():
     """Two copies with one state and one key do the same; the sampler never changes what it was given."""
     program, _, weights, _ = make_program(Target(), limit=9)
     first = jax.tree.map(np.array, program.first_copies)
-    a, b = CompiledSampler(program, 1), CompiledSampler(program, 1)
+    a, b = make_compiled_sampler(program, 1), make_compiled_sampler(program, 1)
     for _ in range(5):
         np.testing.assert_array_equal(
             np.asarray(a.collect(weights).transitions.gradients),

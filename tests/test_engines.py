@@ -6,18 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import gymnasium as gym
 import keras
 import numpy as np
 import pytest
 
+import a3c.backend
 from a3c import engines, envs, models
 from a3c.config import Config
 from a3c.engines.job import Job
+from a3c.engines.supervision import Diverged
 from a3c.errors import RunError, SettingError
 from a3c.flat import Network, parameters_of
 from a3c.metrics import Statistics
+from a3c.store import Contents
 
 pytestmark = pytest.mark.both_backends
 
@@ -60,25 +64,51 @@ def start(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     models.build(model, environment.observation_shape)
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
-    weights = parameters_of(model)
-    return engines.start(job, Network(model, []), weights), weights
+    weights, network = parameters_of(model), Network(model, [])
+    _, state = job.make_update(a3c.backend.load(), network)
+    return engines.start(job, network, Contents(weights, state)), weights
+
+
+class Observer:
+    """A `Watcher` that keeps everything."""
+
+    def __init__(self, on_report=None):
+        self.statistics, self.reports, self.ticks, self.events, self.faults = Statistics(), [], 0, [], []
+        self._then = on_report
+
+    def replaced(self):
+        return any("1/5" in event for event in self.events)
+
+    def on_report(self, report):
+        self.reports.append(report)
+        self.statistics.add(report, 0.0)
+        if self._then:
+            self._then(report)
+
+    def on_tick(self):
+        self.ticks += 1
+
+    def on_event(self, text):
+        self.events.append(text)
+
+    def on_fault(self, worker, fault):
+        self.faults.append((worker, fault))
+        return Path(f"crash-{len(self.faults)}.json")
+
+
+def observe(engine, on_report=None, observer=None):
+    observer = observer or Observer(on_report)
+    try:
+        engine.run(observer)
+    finally:
+        engine.close()
+    return observer
 
 
 def run(engine, on_report=None):
-    statistics, reports, ticks = Statistics(), [], []
-
-    def observe(report):
-        reports.append(report)
-        statistics.add(report, 0.0)
-        if on_report:
-            on_report(report)
-
-    try:
-        engine.run(observe, lambda: ticks.append(1))
-    finally:
-        engine.close()
-    assert len(ticks) >= min(1, len(reports))
-    return statistics, reports
+    observer = observe(engine, on_report)
+    assert observer.ticks >= min(1, len(observer.reports))
+    return observer.statistics, observer.reports
 
 
 def test_reports_account_for_every_step_and_update(engine_settings):
@@ -136,36 +166,152 @@ class Faulty(gym.Env):
 gym.register("test/Faulty-v0", entry_point=Faulty)
 
 
-def test_the_environments_own_traceback_reaches_the_master(engine_settings):
-    engine, _ = start(engine_settings, "test/Faulty-v0")
+def test_past_the_limit_the_environments_own_traceback_ends_the_run(engine_settings):
+    engine, _ = start({**engine_settings, "max_restarts": 2}, "test/Faulty-v0")
+    observer = Observer()
     with pytest.raises(RunError, match="the environment's own fault") as caught:
-        run(engine)
+        observe(engine, observer=observer)
     assert "in step" in str(caught.value)
+    assert "more than --max-restarts 2 allows" in str(caught.value)
+    assert len(observer.faults) == 3
+    assert "rebuilt 1/2" in observer.events[0]
+    assert "a3c reproduce crash-1.json" in observer.events[0]
 
 
-def test_a_killed_worker_is_named_and_nothing_is_left(engine_settings):
+def test_an_environment_that_fails_now_and_then_is_rebuilt(engine_settings):
+    """Each copy fails in its hundredth step, so the limit is reached only if every worker sees two."""
+    engine, _ = start({**engine_settings, "max_restarts": 5, "max_steps": 300}, "test/Faulty-v0")
+    observer = observe(engine)
+    assert observer.statistics.steps == engine.store.steps >= 300
+    assert observer.statistics.updates == engine.store.updates
+
+
+def test_a_killed_worker_is_restarted_and_no_update_is_lost(engine_settings):
     if engine_settings["engine"] != "processes":
         pytest.skip("there is no other process to kill")
     engine, _ = start({**engine_settings, "max_steps": None})
-    victim = engine._processes[1]
-    once = []
+    killed, back = [], []
 
     def kill(report):
-        if not once:
-            once.append(os.kill(victim.pid, signal.SIGKILL))
+        if not killed:
+            killed.append(os.kill(engine._processes[1].pid, signal.SIGKILL))
+        elif report.worker == 1 and 1 in engine._begun:
+            back.append(report)
+            engine.store.stop()
+
+    observer = observe(engine, on_report=kill)
+    assert observer.events == ["worker 1 killed (signal 9); restarted 1/5"]
+    assert back, "the restarted worker did nothing"
+    assert observer.statistics.updates == engine.store.updates
+    assert observer.statistics.steps == engine.store.steps
+    assert not any(process.is_alive() for process in engine._processes.values())
+
+
+def test_past_the_limit_killed_workers_end_the_run(engine_settings):
+    if engine_settings["engine"] != "processes":
+        pytest.skip("there is no other process to kill")
+    engine, _ = start({**engine_settings, "max_steps": None, "max_restarts": 0})
+    killed = []
+
+    def kill(report):
+        if not killed:
+            killed.append(os.kill(engine._processes[1].pid, signal.SIGKILL))
 
     with pytest.raises(RunError, match=r"worker 1 killed \(signal 9\)"):
-        run(engine, on_report=kill)
-    assert not any(process.is_alive() for process in engine._processes)
+        observe(engine, on_report=kill)
+    assert not any(process.is_alive() for process in engine._processes.values())
+
+
+def test_a_stopped_worker_is_found_out_even_if_it_holds_the_lock(engine_settings):
+    """SIGSTOP: it neither dies nor moves, and others may wait for the lock that it holds."""
+    if engine_settings["engine"] != "processes":
+        pytest.skip("there is no other process to stop")
+    engine, _ = start({**engine_settings, "max_steps": None, "hang_seconds": 3.0})
+    stopped = []
+
+    def stop(report):
+        if not stopped and len(engine._begun) == 2:
+            stopped.append(engine._processes[1].pid)
+            os.kill(stopped[0], signal.SIGSTOP)
+        elif stopped and engine._processes[1].pid != stopped[0] and 1 in engine._begun:
+            engine.store.stop()
+
+    observer = observe(engine, on_report=stop)
+    assert any("worker 1 hung for" in event and "restarted 1/5" in event for event in observer.events)
+
+
+class Sleepy(gym.Env):
+    """Falls asleep in its hundredth step, once in a process."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    left = 100
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        Sleepy.left -= 1
+        if Sleepy.left == 0:
+            self.dream()
+        return np.zeros(1, np.float32), 1.0, False, False, {}
+
+    def dream(self):
+        time.sleep(3600)
+
+
+gym.register("test/Sleepy-v0", entry_point=Sleepy)
+
+
+def test_a_hanging_environment_is_named_with_its_seconds(engine_settings):
+    if "env_id" in engine_settings:
+        pytest.skip("nothing can hang in a compiled program")
+    Sleepy.left = 100
+    engine, _ = start({**engine_settings, "hang_seconds": 3.0, "max_steps": None}, "test/Sleepy-v0")
+    observer = Observer(lambda report: observer.replaced() and engine.store.stop())
+    observe(engine, observer=observer)
+    told = " ".join(observer.events)
+    assert "in dream" in told
+    assert "test_engines.py" in told
+    assert " for 3 s" in told
+    assert observer.statistics.steps > 0
+
+
+def test_losses_that_are_no_numbers_never_reach_the_store(engine_settings):
+    """Observations so large that squares overflow, though each is finite."""
+    engine, first = start({**engine_settings, "env_id": "CartPole-v1", "max_skips": 4}, "test/Huge-v0")
+    observer = Observer()
+    with pytest.raises(Diverged, match="learning-rate"):
+        observe(engine, observer=observer)
+    assert sum(report.skipped for report in engine.store.reports()) + observer.statistics.skipped >= 4
+    assert engine.store.updates == 0
+    np.testing.assert_array_equal(engine.store.weights(), first)
+
+
+class Huge(gym.Env):
+    """Rewards at the end of what float32 can hold."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 3e38, False, False, {}
+
+
+gym.register("test/Huge-v0", entry_point=Huge)
 
 
 def test_first_local_parameters_are_the_global_ones(engine_settings):
     """The tutorial's local networks started from weights of their own."""
     engine, first = start({**engine_settings, "max_steps": 1})
     np.testing.assert_array_equal(engine.store.weights(), first)
-    snapshot_of = engine.store.pull if engine_settings["workers"] == 1 else None
-    if snapshot_of:
-        np.testing.assert_array_equal(np.asarray(snapshot_of().weights), first)
+    if engine_settings["workers"] == 1:
+        np.testing.assert_array_equal(np.asarray(engine.store.pull(0).weights), first)
     engine.store.stop()
     run(engine)
 

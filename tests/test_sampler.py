@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from a3c import envs
+from a3c.envs.fault import Description
 from a3c.envs.sampler import EpisodeLog, VectorSampler
 
 SEED = 5
@@ -41,10 +42,24 @@ def uniform_policy(actions):
     return lambda weights: lambda observations: np.zeros((len(observations), actions), np.float32)
 
 
-def make_sampler(env_id, batch=2, t_max=7, actions=3):
+def fail(fault):
+    raise AssertionError(fault.summary)
+
+
+def make_sampler(
+    env_id, batch=2, t_max=7, actions=3, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0
+):
     environment = envs.find(env_id)
-    env = envs.make_vector(environment.spec, batch, environment.vectorized)
-    return VectorSampler(env, uniform_policy(actions), t_max, np.random.default_rng(0), SEED)
+    vectorized = environment.vectorized if vectorized is None else vectorized
+    return VectorSampler(
+        make_env=lambda: envs.make_vector(environment.spec, batch, vectorized),
+        policy=policy or uniform_policy(actions),
+        t_max=t_max,
+        generator=np.random.default_rng(generator),
+        seeds=lambda making: seed + 1000 * making,
+        describe=Description(env_id, 0, batch, vectorized),
+        on_fault=on_fault,
+    )
 
 
 def test_steps_around_an_end_are_told_apart():
@@ -90,10 +105,7 @@ def test_rollouts_agree_with_single_environments(env_id):
     """Replay the recorded actions in plain `gym.make` copies: same observations, rewards and ends."""
     environment = envs.find(env_id)
     batch, t_max = 3, 600
-    env = envs.make_vector(environment.spec, batch, False)
-    sampler = VectorSampler(
-        env, uniform_policy(environment.num_actions), t_max, np.random.default_rng(0), SEED
-    )
+    sampler = make_sampler(env_id, batch, t_max, environment.num_actions, vectorized=False)
     transitions = sampler.collect(None).transitions
     for b in range(batch):
         twin = gym.make(env_id)
@@ -111,11 +123,8 @@ def test_rollouts_agree_with_single_environments(env_id):
 
 def test_the_vector_entry_point_obeys_the_same_contract():
     """CartPole's own vector code: episodes end and restart as single copies would."""
-    environment = envs.find("CartPole-v1")
-    assert environment.vectorized
-    sampler = VectorSampler(
-        envs.make_vector(environment.spec, 4, True), uniform_policy(2), 300, np.random.default_rng(0), SEED
-    )
+    assert envs.find("CartPole-v1").vectorized
+    sampler = make_sampler("CartPole-v1", 4, 300, 2)
     transitions = sampler.collect(None).transitions
     ends = transitions.terminated | transitions.truncated
     assert ends.any()
@@ -133,7 +142,6 @@ def test_the_vector_entry_point_obeys_the_same_contract():
 @pytest.mark.parametrize(("env_id", "limit"), [("CartPole-v0", 200), ("CartPole-v1", 500)])
 def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
     """The tutorial's `.unwrapped` dropped the limit: an episode of 46,032 steps."""
-    environment = envs.find(env_id)
 
     def balance(weights):
         def act(observations):
@@ -142,13 +150,7 @@ def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
 
         return act
 
-    sampler = VectorSampler(
-        envs.make_vector(environment.spec, 4, environment.vectorized),
-        balance,
-        limit,
-        np.random.default_rng(0),
-        0,
-    )
+    sampler = make_sampler(env_id, 4, limit, policy=balance, seed=0)
     rollout = sampler.collect(None)
     assert [e.length for e in rollout.episodes] == [limit] * 4
     assert rollout.transitions.truncated[-1].all()

@@ -1,59 +1,143 @@
 """The shared store: updates are kept whole, reports lose nothing, memory is nameless."""
 
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
 
 from a3c.errors import RunError
-from a3c.store import shared
+from a3c.store import Contents, shared
 from a3c.store.shared import SharedStore
 from a3c.types import Episode, Rollout
 
 
-def make_store(locking=True, max_steps=None, max_episodes=None):
-    weights = np.arange(5, dtype=np.float32)
+def contents(**counts):
     state = {"int32": np.zeros(1, np.int32), "float32": np.zeros(5, np.float32)}
-    store = SharedStore(weights, state, 2, max_steps, max_episodes, locking)
-    reports = []
+    return Contents(np.arange(5, dtype=np.float32), state, **counts)
 
-    def update(weights, state, gradients):
-        new = {"int32": state["int32"] + 1, "float32": state["float32"] + gradients}
-        return weights - gradients, new
 
-    store.attach(1, update, reports.append)
-    return store, reports
+def step(weights, state, gradients):
+    new = {"int32": state["int32"] + 1, "float32": state["float32"] + gradients}
+    return weights - gradients, new
+
+
+def make_store(locking=True, max_steps=None, max_episodes=None, before=None, workers=2, largest=8):
+    store = SharedStore(before or contents(), workers, ["loss"], max_steps, max_episodes, locking, largest)
+    store.attach(1, step)
+    return store
 
 
 def rollout(steps=10, episodes=()):
     return Rollout(None, list(episodes), steps)  # type: ignore[arg-type]
 
 
+def push(store, count=1, loss=2.0, **more):
+    for _ in range(count):
+        store.push(np.ones(5, np.float32), store.pull().version, rollout(**more), {"loss": loss})
+
+
 @pytest.mark.parametrize("locking", [True, False])
 def test_pull_and_push(locking):
-    store, reports = make_store(locking)
+    store = make_store(locking)
     snapshot = store.pull()
     assert snapshot is not None
     assert snapshot.version == 0
     np.testing.assert_array_equal(snapshot.weights, np.arange(5))
     for _ in range(3):
         store.push(
-            np.ones(5, np.float32), snapshot.version, rollout(episodes=[Episode(1.0, 2)]), {"loss": 2.0}
+            np.ones(5, np.float32), snapshot.version, rollout(episodes=[Episode(1.5, 2)]), {"loss": 2.0}
         )
-    store.flush()
     assert (store.updates, store.steps) == (3, 30)
     np.testing.assert_array_equal(store.weights(), np.arange(5) - 3)
     np.testing.assert_array_equal(snapshot.weights, np.arange(5), err_msg="a snapshot changed")
-    assert sum(r.updates for r in reports) == 3
-    assert sum(r.steps for r in reports) == 30
-    assert sum(len(r.episodes) for r in reports) == 3
-    assert reports[0].losses == {"loss": 2.0}
-    assert reports[0].episode_steps[0] == 10
-    assert reports[-1].episode_steps[-1] == reports[-1].steps
+    [report] = store.reports()
+    assert (report.worker, report.updates, report.steps, report.skipped) == (1, 3, 30, 0)
+    assert report.episodes == [Episode(1.5, 2)] * 3
+    assert report.episode_steps == [10, 20, 30]
+    assert report.losses == {"loss": 2.0}
+    assert report.lag == 1.0, "the mean of 0, 1 and 2"
+    assert store.reports() == []
+    push(store, episodes=[Episode(7.0, 3)])
+    [report] = store.reports()
+    assert (report.updates, report.episodes, report.episode_steps) == (1, [Episode(7.0, 3)], [10])
+
+
+@pytest.mark.parametrize("locking", [True, False])
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_skipped_and_counted(locking, loss):
+    store = make_store(locking)
+    push(store)
+    before = store.weights()
+    push(store, 3, loss=loss, episodes=[Episode(1.0, 1)])
+    np.testing.assert_array_equal(store.weights(), before)
+    assert store.streak() == 3
+    [report] = store.reports()
+    assert (report.updates, report.skipped, report.steps) == (1, 3, 40)
+    assert report.losses == {"loss": 2.0}
+    push(store)
+    assert store.streak() == 0
+
+
+def test_a_frozen_copy_and_the_reports_belong_together():
+    store = make_store()
+    push(store, 3, episodes=[Episode(1.0, 1)])
+    reports, frozen = store.freeze()
+    assert sum(r.updates for r in reports) == frozen.updates == 3
+    assert (frozen.steps, frozen.episodes, frozen.skipped) == (30, 3, 0)
+    np.testing.assert_array_equal(frozen.weights, store.weights())
+    np.testing.assert_array_equal(frozen.optimizer["int32"], [3])
+    push(store)
+    np.testing.assert_array_equal(frozen.optimizer["int32"], [3], err_msg="the copy changed")
+
+
+def test_a_store_goes_on_from_what_was_frozen():
+    first = make_store()
+    push(first, 3, episodes=[Episode(1.0, 1)])
+    store = make_store(before=first.freeze()[1], max_steps=45)
+    assert (store.updates, store.steps) == (3, 30)
+    assert store.reports() == [], "what was counted before is not told again"
+    push(store)
+    assert [r.updates for r in store.reports()] == [1]
+    push(store)
+    assert store.pull() is None, "the limit counts what came before"
+    assert store.freeze()[1].updates == 5
+
+
+def test_a_worker_that_takes_anothers_place_goes_on_counting():
+    store = make_store()
+    push(store, 2, episodes=[Episode(1.0, 1)])
+    store.attach(1, step)
+    push(store, 1, episodes=[Episode(2.0, 1)])
+    [report] = store.reports()
+    assert (report.updates, report.steps) == (3, 30)
+    assert [e.episode_return for e in report.episodes] == [1.0, 1.0, 2.0]
+
+
+def test_many_episodes_wrap_around():
+    store = make_store()
+    for i in range(3):
+        episodes = [Episode(float(1000 * i + n), n) for n in range(3000)]
+        push(store, episodes=episodes)
+        assert store.reports()[0].episodes == episodes
+
+
+def test_a_master_that_is_late_makes_workers_wait_and_loses_nothing():
+    store = make_store()
+    episodes = [Episode(float(n), 1) for n in range(3000)]
+    push(store, episodes=episodes)
+    pushing = threading.Thread(target=push, args=(store,), kwargs=dict(episodes=episodes))
+    pushing.start()
+    time.sleep(0.05)
+    assert store.updates == 1, "there was no room yet"
+    assert store.reports()[0].episodes == episodes
+    pushing.join(5)
+    assert store.reports()[0].episodes == episodes
 
 
 def test_lock_free_updates_keep_what_others_wrote_meanwhile():
-    store, _ = make_store(locking=False)
+    store = make_store(locking=False)
     plain = store._update
 
     def slow_update(weights, state, gradients):
@@ -61,41 +145,41 @@ def test_lock_free_updates_keep_what_others_wrote_meanwhile():
         return plain(weights, state, gradients)
 
     store._update = slow_update
-    store.push(np.ones(5, np.float32), 0, rollout(), {})
+    store.push(np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(store.weights(), np.arange(5) - 1 + [0, 0, 100, 0, 0])
 
 
 def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():
-    store, _ = make_store(locking=True)
+    store = make_store(locking=True)
 
     def dying(weights, state, gradients):
         raise KeyboardInterrupt
 
     store._update = dying
     with pytest.raises(KeyboardInterrupt):
-        store.push(np.ones(5, np.float32), 0, rollout(), {})
+        store.push(np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(store.weights(), np.arange(5))
     assert store.updates == 0
 
 
 def test_limits_and_stops_end_pulling():
-    store, _ = make_store(max_steps=10)
+    store = make_store(max_steps=10)
     assert store.pull() is not None
-    store.push(np.ones(5, np.float32), 0, rollout(10), {})
+    store.push(np.ones(5, np.float32), 0, rollout(10), {"loss": 0.0})
     assert store.pull() is None
-    store, _ = make_store(max_episodes=2)
-    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {})
+    store = make_store(max_episodes=2)
+    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
     assert store.pull() is not None
-    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {})
+    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
     assert store.pull() is None
-    store, _ = make_store()
+    store = make_store()
     store.stop()
     assert store.pull() is None
 
 
 def test_nothing_has_a_name_in_shared_memory():
     before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    store, _ = make_store()
+    store = make_store()
     after = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
     assert not {name for name in after - before if name.startswith("a3c")}
     assert store.pull() is not None

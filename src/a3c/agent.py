@@ -172,16 +172,15 @@ class Agent:
 
     def save(self, path: str | Path) -> None:
         """Write the agent to a `.keras` file: an ordinary one, except that it names its environment."""
-        from a3c import checkpoint
-        from a3c.train import agent_card
+        from a3c import model_file
 
         path = Path(path)
         if path.suffix != ".keras":
             raise UsageError(f"path {path}", "one ending in .keras")
         if not path.absolute().parent.is_dir():
             raise UsageError(f"path {path}", "one in an existing directory")
-        card = agent_card(self.config, self.model, None, self._summary.get("steps", 0), None)
-        checkpoint.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
+        card = model_file.describe(self.config, self.model, None, self._summary.get("steps", 0), None)
+        model_file.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
 
     @classmethod
     def load(
@@ -203,14 +202,14 @@ class Agent:
             UsageError: if it cannot be loaded, or does not fit the environment.
         """
         backend.select(backend_name)
-        from a3c import checkpoint
+        from a3c import model_file
 
         file = runs.find(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
-        card = checkpoint.read_card(file)
+        card = model_file.read_card(file)
         env_id = env_id or card.get("env_id")
         if env_id is None:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
-        model = checkpoint.load_model(file, model_class)
+        model = model_file.load_model(file, model_class)
         try:
             agent = cls(env_id, model=model, backend=backend_name, preset="none")
         except UsageError as error:

@@ -1,133 +1,185 @@
-"""Agents on disk: a `.keras` file that also says which environment it is for.
+"""Checkpoints: all that a run needs to go on, in a file that is whole or not there, and without pickle.
 
-The file is an ordinary Keras model file with one more member, `a3c.json`. It is written whole or not at
-all, and read in Keras' safe mode, so that a downloaded agent runs no code.
+A checkpoint is a zip file: `state.json`, the arrays it refers to in NumPy's format, and `manifest.json` with
+the SHA-256 of each. Called by the master.
 """
 
+import hashlib
 import json
 import os
-import tempfile
-import warnings
+import re
+import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from a3c import backend, models
-from a3c.errors import UsageError, first_line
+from a3c import tree
+from a3c.errors import UsageError
 
-CARD = "a3c.json"
 FORMAT = 1
+FOLDER = "checkpoints"
+BEST = "best.zip"
+_NAME = re.compile(r"step-(\d{12})\.zip")
 
 
-def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
-    """Write `model` and its `card` to `path`, replacing what was there in one step."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+class Damaged(Exception):
+    """A checkpoint that cannot be trusted; says why."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The checkpoints of one run.
+
+    Attributes:
+        folder: Where they lie.
+        keep: How many of the newest are kept.
+    """
+
+    folder: Path
+    keep: int
+
+    def write(self, steps: int, state: dict[str, Any], best: bool) -> Path:
+        """Write a checkpoint, then remove the oldest ones.
+
+        Args:
+            steps: Environment steps taken so far; gives it its name and its place.
+            state: A plain tree.
+            best: Whether to keep it as the best as well.
+
+        Raises:
+            OSError: if it cannot be written; the ones before are still there then.
+        """
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"step-{steps:012d}.zip"
+        write(path, state)
+        if best:
+            _link(path, self.folder / BEST)
+        for old in list(self)[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def __iter__(self) -> Iterator[Path]:
+        """The numbered ones, newest first."""
+        found = [path for path in self.folder.glob("step-*.zip") if _NAME.fullmatch(path.name)]
+        return iter(sorted(found, reverse=True))
+
+    def sweep(self) -> None:
+        """Remove what a writer that was killed has left."""
+        for torso in self.folder.glob(".*.tmp"):
+            torso.unlink(missing_ok=True)
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Write `state`, a plain tree, to `path`: a temporary file, to the disk, then renamed.
+
+    Raises:
+        OSError: if that fails; `path` is what it was then.
+    """
+    skeleton, arrays = tree.pack(state)
+    members = {"state.json": json.dumps(skeleton).encode()}
+    members |= {f"arrays/{i}.npy": tree.to_bytes(array) for i, array in enumerate(arrays)}
+    manifest = {
+        "format": FORMAT,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with backend.load().saving():
-            model.save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(CARD, json.dumps({"format": FORMAT, **card}))
+        with open(temporary, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("manifest.json", json.dumps(manifest, indent=1))
+                for name, content in members.items():
+                    archive.writestr(name, content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A model as the bytes of its `.keras` file, to be sent to another process.
-
-    All that Keras can save arrives there, such as the statistics of a normalisation layer; what it cannot
-    save is found out before training and not after it.
-    """
-
-    content: bytes
-    cls: type
-
-    @classmethod
-    def of(cls, model: keras.Model) -> "Archive":
-        """The archive of `model`.
-
-        Raises:
-            UsageError: if Keras cannot save it, or load again in safe mode what it saved.
-        """
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "model.keras"
-            try:
-                with backend.load().saving():
-                    model.save(path)
-                archive = cls(path.read_bytes(), type(model))
-                _check_same_weights(model, archive.build())
-            except Exception as error:
-                name = f"model {type(model).__name__}"
-                fix = f"{first_line(error)} See the guide on saving, at get_config and build."
-                raise UsageError(name, "one that Keras can save and load in safe mode", fix) from error
-        return archive
-
-    def build(self) -> keras.Model:
-        """The model, with the weights it was saved with."""
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "model.keras"
-            path.write_bytes(self.content)
-            with warnings.catch_warnings(action="ignore"):
-                return _load(path, self.cls)
-
-
-def _load(path: Path, own: type | None) -> keras.Model:
-    """Load a `.keras` file in safe mode; `own` is the class of a model of the user's own."""
-    with backend.load().saving():
-        model = keras.models.load_model(
-            path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=True
-        )
-    assert isinstance(model, keras.Model)
-    return model
-
-
-def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
-    """Raise `ValueError` unless `loaded` has the weights of `model`, in the same order."""
-    ours, theirs = model.get_weights(), loaded.get_weights()
-    same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    if not same:
-        raise ValueError(f"Of its {len(ours)} weights, Keras loads {len(theirs)}, or others.")
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of an agent's file; empty for a plain Keras model.
+def read(path: Path) -> dict[str, Any]:
+    """The state in a checkpoint, every byte of it checked.
 
     Raises:
-        UsageError: if the file is missing or no `.keras` file.
+        Damaged: if it is truncated, changed, or of another format.
     """
-    expected = "an agent saved by a3c, or a Keras model in a .keras file"
-    if not path.is_file():
-        raise UsageError(f"model file {path}", "an existing .keras file")
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None or "config.json" not in archive.namelist():
-                raise zipfile.BadZipFile("parts of it are damaged or missing")
-            return json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise UsageError(f"model file {path}", expected, f"It cannot be read: {error}.") from error
+            manifest = json.loads(archive.read("manifest.json"))
+            if manifest["format"] != FORMAT:
+                raise Damaged(f"its format is {manifest['format']}, this a3c reads {FORMAT}")
+            members = {name: archive.read(name) for name in manifest["sha256"]}
+        for name, content in members.items():
+            if hashlib.sha256(content).hexdigest() != manifest["sha256"][name]:
+                raise Damaged(f"the checksum of {name} is wrong")
+        arrays = [tree.from_bytes(members[f"arrays/{i}.npy"]) for i in range(len(members) - 1)]
+        return tree.unpack(json.loads(members["state.json"]), arrays)
+    except Damaged:
+        raise
+    except Exception as error:  # whatever a damaged file leads to in a reader
+        raise Damaged(f"{type(error).__name__}: {error}") from error
 
 
-def load_model(path: Path, model_class: str | None = None) -> keras.Model:
-    """Load a model in safe mode.
-
-    Args:
-        path: A `.keras` file.
-        model_class: `module:Class` of a model of the user's own; default: what the card says.
+def newest(files: Files) -> tuple[Path | None, dict[str, Any], list[str]]:
+    """The newest checkpoint that is whole, its state, and what is to be said of those that are not.
 
     Raises:
-        UsageError: if the file cannot be loaded.
+        UsageError: if there are checkpoints, but every one is damaged.
     """
-    card = read_card(path)
-    reference = model_class or card.get("model")
-    own = models.import_model(reference) if reference else None
+    problems = []
+    best = files.folder / BEST
+    candidates = [*files, *([best] if best.exists() else [])]
+    for path in candidates:
+        try:
+            state = read(path)
+        except Damaged as damage:
+            problems.append(f"checkpoint {path} is damaged ({damage})")
+            continue
+        if problems:
+            problems.append(f"going on from the one before, {path.name}")
+        return path, state, problems
+    if candidates:
+        agents = "best.keras and last.keras, where they are there, are files of their own"
+        fix = f"{problems[0]}, and so is every other one. {agents}: a3c evaluate."
+        raise UsageError(f"run {files.folder.parent}", "one with a whole checkpoint", fix)
+    return None, {}, []
+
+
+def differences(saved: dict[str, Any], present: dict[str, Any]) -> list[str]:
+    """What of two descriptions differs, a line each: `name: saved → present`."""
+    names = [*saved, *(name for name in present if name not in saved)]
+    return [
+        f"{name}: {saved.get(name)} in the checkpoint, {present.get(name)} now"
+        for name in names
+        if _plain(saved.get(name)) != _plain(present.get(name))
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value, default=lambda v: np.asarray(v).tolist()))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make `target` a second name of `source`, or a copy where the file system has no links."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        return _load(path, own)
-    except Exception as error:
-        fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
-        raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error
+        os.link(source, temporary)
+    except OSError:
+        temporary.write_bytes(source.read_bytes())
+    os.replace(temporary, target)
+
+
+def _sync(folder: Path) -> None:
+    """Bring the folder's list of names to the disk."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -81,6 +81,19 @@ class Config:
     evaluation_episodes: int = setting(100, "Episodes of each evaluation.", at_least=1)
     seed: int | None = setting(None, "Seed of everything; default: drawn and recorded.", at_least=0)
     save_dir: str = setting("runs", "Where run directories are made.")
+    checkpoint_seconds: float = setting(10.0, "Seconds of training between checkpoints.", above=0)
+    keep_checkpoints: int = setting(3, "Newest checkpoints to keep, beside the best.", at_least=1)
+    max_restarts: int = setting(
+        5, "Worker restarts and environment rebuilds after faults, before the run stops.", at_least=0
+    )
+    max_skips: int = setting(
+        10, "Updates in a row with a loss or gradient that is not finite, before the run stops.", at_least=1
+    )
+    hang_seconds: float = setting(
+        300.0,
+        "Seconds without a rollout after which a worker counts as hanging; told from a tenth on.",
+        above=0,
+    )
     eager: bool = setting(False, "Run uncompiled, to step through the code in a debugger.")
     cache: bool = setting(True, "Keep compiled programs in your cache directory for the next run.")
     locking: bool = setting(True, "Update the shared parameters under a lock; off: lock-free (Hogwild).")
@@ -98,6 +111,22 @@ class Config:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+
+
+RESUMABLE = (
+    "workers",
+    "max_steps",
+    "max_episodes",
+    "stop_return",
+    "evaluation_episodes",
+    "checkpoint_seconds",
+    "keep_checkpoints",
+    "max_restarts",
+    "max_skips",
+    "hang_seconds",
+    "cache",
+)
+"""Settings that may change when a run is resumed; the others make it what it is."""
 
 
 def check_names(settings: dict[str, Any], what: str) -> None:

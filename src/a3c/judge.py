@@ -70,6 +70,7 @@ class Judge:
         self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
         self._executor = ThreadPoolExecutor(1, "a3c-judge") if concurrent else None
         self._pending: Future[Verdict] | None = None
+        self._candidate: Candidate | None = None
         self._evaluations = 0
         self._next_steps = 0  # evaluate no earlier than this
         self._next_reached = 0  # the same, while the threshold is reached
@@ -103,7 +104,8 @@ class Judge:
 
     def submit(self, candidate: Candidate) -> None:
         """Begin to judge `candidate`; `verdict` tells when it is done."""
-        self._pending = self._submit(lambda: self._judge(candidate))
+        self._candidate, number = candidate, self._evaluations + 1
+        self._pending = self._submit(lambda: self._judge(candidate, number))
 
     @property
     def pending(self) -> bool:
@@ -114,7 +116,11 @@ class Judge:
         """The verdict on the last candidate, once, when it is there; updates `best`."""
         if self._pending is None or not self._pending.done():
             return None
-        verdict, self._pending = self._pending.result(), None
+        pending, self._pending = self._pending, None
+        if isinstance(pending.exception(), Abandoned):
+            return None
+        verdict, self._candidate = pending.result(), None
+        self._evaluations += 1
         steps, cost = verdict.candidate.steps, int(verdict.evaluation.lengths.sum())
         # Periodic evaluations share the cores with training: in the long run they take one step in twenty.
         # Retries of a threshold nearly reached come sooner, since training is about to end.
@@ -137,9 +143,36 @@ class Judge:
         """An evaluation with seeds that chose nothing: the number to report."""
         return self._evaluator.evaluate(weights, "greedy", integer_seed(self._seed, "final"))
 
+    def abandon(self) -> None:
+        """Give up what is under way, and evaluate nothing more. May be called from a signal handler."""
+        self._evaluator.abandoned.set()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nothing is evaluated any more."""
+        return self._evaluator.abandoned.is_set()
+
+    def state(self) -> dict[str, Any]:
+        """The best so far, when to evaluate next, and the candidate under judgement, as a plain tree."""
+        return dict(
+            evaluations=self._evaluations,
+            next_steps=self._next_steps,
+            next_reached=self._next_reached,
+            best=None if self.best is None else _verdict_tree(self.best),
+            candidate=None if self._candidate is None else vars(self._candidate).copy(),
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from such a state; a candidate that was under judgement is judged anew."""
+        self._evaluations = state["evaluations"]
+        self._next_steps, self._next_reached = state["next_steps"], state["next_reached"]
+        self.best = None if state["best"] is None else _verdict_of(state["best"])
+        if state["candidate"] is not None:
+            self.submit(Candidate(**state["candidate"]))
+
     def close(self) -> None:
         """Abandon what is under way, and close the environments."""
-        self._evaluator.abandoned.set()
+        self.abandon()
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
         self._evaluator.close()
@@ -149,10 +182,9 @@ class Judge:
             return True
         return verdict.mean >= self.best.mean and not self.solves(self.best)
 
-    def _judge(self, candidate: Candidate) -> Verdict:
+    def _judge(self, candidate: Candidate, number: int) -> Verdict:
         weights = candidate.weights
-        self._evaluations += 1
-        seeds = (integer_seed(self._seed, "evaluation", 2 * self._evaluations + i) for i in range(2))
+        seeds = (integer_seed(self._seed, "evaluation", 2 * number + i) for i in range(2))
         evaluation = self._evaluator.evaluate(weights, "greedy", next(seeds))
         confirmation = None
         if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
@@ -171,5 +203,22 @@ class Judge:
         if self._executor is not None:
             return self._executor.submit(guarded)
         future: Future = Future()
-        future.set_result(guarded())
+        try:
+            future.set_result(guarded())
+        except Abandoned as error:
+            future.set_exception(error)
         return future
+
+
+def _verdict_tree(verdict: Verdict) -> dict[str, Any]:
+    evaluations = (verdict.evaluation, verdict.confirmation)
+    first, second = (None if e is None else vars(e).copy() for e in evaluations)
+    return dict(candidate=vars(verdict.candidate).copy(), evaluation=first, confirmation=second)
+
+
+def _verdict_of(state: dict[str, Any]) -> Verdict:
+    first, second = (
+        None if e is None else Evaluation(**e) for e in (state["evaluation"], state["confirmation"])
+    )
+    assert first is not None
+    return Verdict(Candidate(**state["candidate"]), first, second)

@@ -25,15 +25,20 @@ def fresh_seed() -> int:
     return secrets.randbelow(2**31)
 
 
-def _sequence(seed: int, role: Role, index: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed, spawn_key=(_KEYS[role], index))
+def _sequence(seed: int, role: Role, index: int, again: tuple[int, ...]) -> np.random.SeedSequence:
+    while again and again[-1] == 0:
+        again = again[:-1]
+    return np.random.SeedSequence(seed, spawn_key=(_KEYS[role], index, *again))
 
 
-def generator(seed: int, role: Role, index: int = 0) -> np.random.Generator:
-    """A NumPy generator for `role`; `index` tells the worker or the evaluation apart."""
-    return np.random.Generator(np.random.SFC64(_sequence(seed, role, index)))
+def generator(seed: int, role: Role, index: int = 0, again: tuple[int, ...] = ()) -> np.random.Generator:
+    """A NumPy generator for `role`; `index` tells the worker or the evaluation apart.
+
+    `again` counts what began anew, such as a worker that was restarted: zeros at first.
+    """
+    return np.random.Generator(np.random.SFC64(_sequence(seed, role, index, again)))
 
 
-def integer_seed(seed: int, role: Role, index: int = 0) -> int:
+def integer_seed(seed: int, role: Role, index: int = 0, again: tuple[int, ...] = ()) -> int:
     """A seed below 2**31 for code that only takes an integer, such as `Env.reset(seed=...)`."""
-    return int(_sequence(seed, role, index).generate_state(1)[0] >> 1)
+    return int(_sequence(seed, role, index, again).generate_state(1)[0] >> 1)

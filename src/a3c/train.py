@@ -1,32 +1,40 @@
-"""The master: sets a run up, watches the workers, judges, decides when to stop, and writes everything down.
+"""The master: sets a run up or picks one up, watches the workers, judges, and decides when to stop.
 
 Called by the command line and by `Agent.fit`.
 """
 
+import contextlib
 import dataclasses
 import gc
-import json
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from a3c import backend, engines, runs
+from a3c import backend, checkpoint, engines, resumption, runs
 from a3c.backend import cache
 from a3c.config import Config
 from a3c.display import Display, Silent
+from a3c.engines.supervision import Diverged
 from a3c.envs import Environment
-from a3c.errors import RunError
-from a3c.metrics import Statistics, Status, Writer
+from a3c.envs.fault import Fault
+from a3c.errors import RunError, UsageError
+from a3c.evaluate import Abandoned
+from a3c.interrupts import Interrupts
+from a3c.metrics import Statistics, Status
+from a3c.recorder import Recorder
+from a3c.resumption import Resumed
 from a3c.setup import make_model, make_optimizer, settle
 from a3c.types import Report
 
 if TYPE_CHECKING:
     from a3c.engines.job import Job
+
+Ending = Literal["solved", "limit", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ def train(
     optimizer: Any = None,
     display: Display | None = None,
     process_started: float | None = None,
+    resume: Path | None = None,
 ) -> Result:
     """Train as `config` says until the environment is solved or a limit is reached.
 
@@ -60,10 +69,11 @@ def train(
         display: Shows the progress; default: nothing.
         process_started: `time.monotonic()` from which `solved_seconds` and `wall_seconds` count;
             default: now.
+        resume: The directory of a run to go on with; default: make a new one.
 
     Raises:
         UsageError: for settings that cannot be carried out; nothing has been started then.
-        RunError: when a worker failed; what was learned until then is saved.
+        RunError: after more faults than the settings allow; what was learned until then is saved.
     """
     started = time.monotonic() if process_started is None else process_started
     if environment is None:
@@ -76,23 +86,35 @@ def train(
     framework = backend.load(engines.compute_threads(config), kept)
     from a3c.engines.job import Job
 
+    if resume is not None and model is None:
+        model = resumption.load_model(resume, config)
     network = make_model(config, environment, model)
+    if resume is not None and optimizer is None:
+        optimizer = resumption.load_optimizer(resume)
     job = Job.of(config, environment, network, make_optimizer(config) if optimizer is None else optimizer)
-    directory = runs.create(config, sys.argv)
-    try:
-        return _Run(job, framework, network, directory, display, started).execute()
-    finally:
-        display.close()
+    directory = runs.create(config, sys.argv) if resume is None else resume
+    with contextlib.ExitStack() as stack:
+        stack.callback(display.close)
+        stack.enter_context(runs.locked(directory))
+        start = resumption.begin if resume is None else resumption.load
+        resumed = start(directory, job, network, optimizer)
+        job = dataclasses.replace(job, resumed=resumed.count)
+        run = _Run(job, framework, network, directory, display, started, resumed)
+        stack.enter_context(run.interrupts)
+        return run.execute()
 
 
 _STATUS_INTERVAL = 0.05  # seconds
 _WRITE_INTERVAL = 0.5
 _FIRST_PLOT = 30.0
 """Seconds of training before the first picture: it imports Matplotlib, which takes a second."""
+_BEST_INTERVAL = 1.0
+_CHECKPOINT_SHARE = 0.01
+"""How much of the time copying the state for checkpoints may take: where it is much, they come less often."""
 
 
 class _Run:
-    """One run under way: the master's state."""
+    """One run under way: the master's state, and the `Watcher` of its engine."""
 
     def __init__(
         self,
@@ -102,50 +124,58 @@ class _Run:
         directory: Path,
         display: Display,
         started: float,
+        resumed: Resumed,
     ):
-        from a3c.flat import Network, fixed_of, parameters_of
+        from a3c.flat import Network, fixed_of
 
         self._job, self._config, self._environment, self._model = job, job.config, job.environment, model
-        self._directory, self._display, self._started = directory, display, started
-        self._framework = framework
-        self._first_weights = parameters_of(model)
+        self._display, self._started, self._framework = display, started, framework
         self._network = Network(model, fixed_of(model))
-        self._statistics = Statistics()
-        self._baseline: float | None = None
-        self._reached_seconds: float | None = None
-        self._solved = False
+        self._resumed = resumed
+        self._statistics = resumed.statistics
+        self._baseline, self._reached_seconds = resumed.baseline, resumed.reached_seconds
+        self._solved = resumed.solved
+        self._recorder = Recorder(directory, job.config, display.note)
+        self._engine: engines.Engine | None = None
+        self._trained: float | None = None
         self._next_status = self._next_write = 0.0
-        self._next_plot = _FIRST_PLOT
+        self._next_plot = resumed.seconds + _FIRST_PLOT
+        self._next_checkpoint = resumed.seconds + job.config.checkpoint_seconds
+        self._best_is_new = self._cannot_save_environment = False
+        self.interrupts = Interrupts(self._end_at_once)
 
     # -- the course of a run --------------------------------------------------------------------------------
 
     def execute(self) -> Result:
         """Train, then judge and save."""
-        self._engine = engines.start(self._job, self._network, self._first_weights)
-        interrupted, failure = False, None
+        for problem in self._resumed.notes:
+            self._recorder.event(problem)
+        failure = None
         try:
-            self._prepare_judgement()
+            engine = self._start()
             gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
             try:
-                self._engine.run(self._on_report, self._on_tick)
-            except KeyboardInterrupt:
-                interrupted = True
-                self._engine.drain(self._on_last_report)
-        except RunError as error:
-            failure = error
+                engine.run(self)
+            except RunError as error:
+                failure = error
         finally:
-            self._train_seconds = self._seconds()
+            self._trained = self._seconds()
             gc.unfreeze()
-            self._engine.close()
-        return self._finish(interrupted, failure)
+            if self._engine is not None:
+                self._engine.close()
+        return self._finish(failure)
 
-    def _prepare_judgement(self) -> None:
-        """Set up, while the workers do the same, what watches them."""
+    def _start(self) -> engines.Engine:
+        """Start the workers; meanwhile set up what watches them."""
         from a3c.evaluate import make_evaluator
         from a3c.judge import Judge
 
-        config = self._config
+        config, resumed = self._config, self._resumed
         assert config.seed is not None
+        weights = resumed.contents.weights
+        self._engine = engines.start(self._job, self._network, resumed.contents, resumed.sampler)
+        if self._solved:
+            self._engine.store.stop()
         self._judge = Judge(
             evaluator=make_evaluator(
                 self._environment, self._network, config.evaluation_episodes, config.eager
@@ -155,52 +185,94 @@ class _Run:
             # Eager code runs Keras itself, which is not for two threads at once.
             concurrent=config.engine != "serial" and not config.eager,
         )
-        self._judge.warm_up(self._first_weights)
-        self._baseline_future = self._judge.baseline(self._first_weights)
-        self._writer = Writer(self._directory)
+        self._recorder.open(resumed.files, self._statistics.episodes)
+        if resumed.files is None:
+            self._checkpoint()  # from the first moment on there is something to go on from
+        self._judge.warm_up(weights)
+        self.interrupts.defer(self._judge.abandon)
+        self._baseline_future = None if self._baseline is not None else self._judge.baseline(weights)
+        if resumed.judge is not None:
+            self._judge.restore(resumed.judge)
+        return self._engine
 
-    def _finish(self, interrupted: bool, failure: RunError | None) -> Result:
-        """Save the last parameters, choose and judge the best ones, and sum the run up."""
+    def _finish(self, failure: RunError | None) -> Result:
+        """Save where the run stands, choose and judge the best parameters, and sum the run up."""
+        assert self._engine is not None
+        for report in self._engine.store.reports():
+            self._statistics.add(report, self._seconds())
         last = self._engine.store.weights()
-        if not (interrupted or failure):
-            self._judge_last(last)
-        best = self._judge.best
-        self._save("last.keras", last, None)
-        weights = last if best is None else best.candidate.weights
-        evaluation = None if interrupted or failure else self._judge.final(weights)
-        self._save("best.keras", weights, evaluation)
-        if not (interrupted or failure):
-            self._take_baseline(wait=True)
+        if isinstance(failure, Diverged):
+            last = self._last_good(last)
+        else:
+            self._checkpoint()
+        evaluation = None if failure else self._judge_at_the_end(last)
         self._judge.close()
-        self._write()
-        self._writer.close()
-        self._plot()
-        summary = self._summary(evaluation)
-        (self._directory / "result.json").write_text(json.dumps(summary, indent=2) + "\n")
-        self._display.show(self._status(self._train_seconds), final=True)
+        best = self._judge.best
+        interrupted = self.interrupts.requested
+        summary = self._summary(evaluation, _ending(self._solved, interrupted, failure))
+        try:
+            self._recorder.finish_checkpoint()
+            self._recorder.write(self._statistics, self._status(self._seconds()))
+            self._recorder.save("last.keras", self._model, last, self._card(None))
+            chosen = last if best is None else best.candidate.weights
+            self._recorder.save("best.keras", self._model, chosen, self._card(evaluation))
+            self._plot()
+            self._recorder.result(summary)
+        except OSError as error:
+            failure = failure or RunError(f"The agent cannot be saved: {error.strerror or error}.")
+        self._recorder.close()
+        self._display.show(self._status(self._seconds()), final=True)
         if failure:
-            raise RunError(
-                f"{failure}\nWhat was learned until then is saved in {self._directory}."
-            ) from failure
+            directory = self._recorder.directory
+            saved = f"What was learned until then is saved in {directory}; go on with: a3c resume {directory}"
+            raise RunError(f"{failure}\n{saved}") from failure
         return Result(summary, self._statistics, self._model, interrupted)
 
-    def _judge_last(self, last: np.ndarray) -> None:
-        """Let the last parameters compete with the best so far, unless the run ended because it solved."""
+    def _judge_at_the_end(self, last: np.ndarray) -> Any:
+        """Let the last parameters compete with the best so far, then evaluate the best with fresh seeds."""
+        if self.interrupts.requested:
+            return None
         self._await_verdict()
         if not self._solved:
             self._submit(last)
             self._await_verdict()
+        best = self._judge.best
+        self._take_baseline(wait=True)
+        with contextlib.suppress(Abandoned):
+            return self._judge.final(last if best is None else best.candidate.weights)
+        return None
 
     def _await_verdict(self) -> None:
         while self._judge.pending:
             self._take_verdict()
             time.sleep(0.001)
 
+    def _last_good(self, last: np.ndarray) -> np.ndarray:
+        """The parameters of the newest checkpoint, where the present ones lead nowhere."""
+        self._recorder.finish_checkpoint()
+        with contextlib.suppress(UsageError):
+            _, state, _ = checkpoint.newest(self._recorder.checkpoints)
+            if state:
+                return state["store"]["weights"]
+        return last
+
+    def _end_at_once(self) -> None:
+        """End the workers without waiting for anything."""
+        from a3c.engines.processes import ProcessEngine
+
+        if isinstance(self._engine, ProcessEngine):
+            self._engine.kill()
+
     # -- while the workers train ----------------------------------------------------------------------------
 
-    def _on_report(self, report: Report) -> None:
+    def on_report(self, report: Report) -> None:
+        """Take in what a worker has done, and have the judge look at the parameters when it is time."""
+        assert self._engine is not None
         statistics = self._statistics
         statistics.add(report, self._seconds())
+        if self.interrupts.requested:
+            self._engine.store.stop()
+            return
         due = self._judge.due(statistics.steps, statistics.mean_return_100)
         if (due or self._judge.pending) and self._judge.reached(statistics.mean_return_100):
             self._engine.store.hold(True)  # training waits for a verdict that may end it
@@ -208,9 +280,36 @@ class _Run:
             self._submit(self._engine.store.weights())
             self._take_verdict()
 
-    def _on_last_report(self, report: Report) -> None:
-        """Take in what workers still had to say when the run was stopped."""
-        self._statistics.add(report, self._seconds())
+    def on_event(self, text: str) -> None:
+        """Tell the user, and the log."""
+        self._recorder.event(text)
+
+    def on_fault(self, worker: int, fault: Fault) -> Path:
+        """Keep the card of an environment's fault."""
+        return self._recorder.card(worker, fault)
+
+    def on_tick(self) -> None:
+        """Do what is due: verdicts, checkpoints, the display, files, the picture."""
+        assert self._engine is not None
+        if self.interrupts.requested:
+            self._engine.store.stop()
+            return
+        self._take_verdict()
+        self._take_baseline(wait=False)
+        seconds = self._seconds()
+        if seconds >= self._next_checkpoint:
+            self._checkpoint()
+        if seconds < self._next_status:
+            return
+        self._next_status = seconds + _STATUS_INTERVAL
+        self._display.show(self._status(seconds))
+        if seconds >= self._next_write:
+            self._recorder.write(self._statistics, self._status(seconds))
+            self._next_write = seconds + max(_WRITE_INTERVAL, 0.02 * seconds)
+        if seconds >= self._next_plot:
+            before = time.monotonic()
+            self._plot()
+            self._next_plot = seconds + 100 * (time.monotonic() - before)  # a hundredth of the time
 
     def _submit(self, weights: np.ndarray) -> None:
         """Have the judge evaluate `weights`."""
@@ -218,44 +317,83 @@ class _Run:
 
         reached = self._judge.reached(self._statistics.mean_return_100)
         if reached:
-            self._reached_seconds = time.monotonic() - self._started
+            self._reached_seconds = self._wall_seconds()
         self._judge.submit(Candidate(weights, self._statistics.steps, reached))
 
-    def _on_tick(self) -> None:
-        self._take_verdict()
-        self._take_baseline(wait=False)
-        seconds = self._seconds()
-        if seconds < self._next_status:
-            return
-        self._next_status = seconds + _STATUS_INTERVAL
-        self._display.show(self._status(seconds))
-        if seconds >= self._next_write:
-            self._write()
-            self._next_write = seconds + max(_WRITE_INTERVAL, 0.02 * seconds)
-        if seconds >= self._next_plot:
-            before = time.monotonic()
-            self._plot()
-            self._next_plot = seconds + 100 * (time.monotonic() - before)  # a hundredth of the time
-
     def _take_verdict(self) -> None:
-        verdict = self._judge.verdict()
-        if verdict is None:
+        assert self._engine is not None
+        if (verdict := self._judge.verdict()) is None:
             return
         if self._judge.solves(verdict):
             self._solved = True
             self._engine.store.stop()
         elif verdict is self._judge.best:
-            self._save("best.keras", verdict.candidate.weights, verdict.evaluation)
+            card = self._card(verdict.evaluation)
+            self._recorder.try_to_save("best.keras", self._model, verdict.candidate.weights, card)
+            self._best_is_new = True
+            self._next_checkpoint = min(self._next_checkpoint, self._seconds() + _BEST_INTERVAL)
         self._engine.store.hold(False)
 
     def _take_baseline(self, wait: bool) -> None:
-        if self._baseline is None and (wait or self._baseline_future.done()):
-            self._baseline = self._baseline_future.result().mean
+        future = self._baseline_future
+        if self._baseline is None and future is not None and (wait or future.done()):
+            with contextlib.suppress(Abandoned):
+                self._baseline = future.result().mean
+
+    def _checkpoint(self) -> None:
+        """Save where the run stands: what was counted, and what was learned from exactly that."""
+        assert self._engine is not None
+        before = time.monotonic()
+        reports, contents = self._engine.store.freeze()
+        for report in reports:
+            self._statistics.add(report, self._seconds())
+        seconds = self._seconds()
+        if self._recorder.write(self._statistics, self._status(seconds)) and resumption.is_finite(contents):
+            state = dict(
+                about=resumption.describe(self._job, self._model),
+                store=contents.as_tree(),
+                statistics=self._statistics.state(),
+                judge=self._judge.state(),
+                sampler=self._sampler_state(),
+                seconds=seconds,
+                wall_seconds=self._wall_seconds(),
+                baseline=self._baseline,
+                reached_seconds=self._reached_seconds,
+                solved=self._solved,
+                goal=self._config.stop_return,
+                count=self._resumed.count,
+            )
+            self._recorder.checkpoint(contents.steps, state, self._best_is_new)
+            self._best_is_new = False
+        cost = time.monotonic() - before
+        self._next_checkpoint = seconds + max(self._config.checkpoint_seconds, cost / _CHECKPOINT_SHARE)
+
+    def _sampler_state(self) -> Any:
+        """Where the serial engine's worker stands, or None where that cannot be told."""
+        from a3c.engines.serial import SerialEngine
+        from a3c.envs.state import Unsaveable
+
+        if not isinstance(self._engine, SerialEngine) or self._cannot_save_environment:
+            return None
+        try:
+            return self._engine.sampler_state()
+        except Unsaveable as reason:
+            self._cannot_save_environment = True
+            self._recorder.event(f"{reason}: if this run is resumed, its episodes begin anew")
+            return None
+
+    # -- figures --------------------------------------------------------------------------------------------
 
     def _seconds(self) -> float:
-        """Seconds of training so far."""
-        started = self._engine.training_started
-        return 0.0 if started is None else time.monotonic() - started
+        """Seconds of training so far, or until it ended."""
+        if self._trained is not None:
+            return self._trained
+        started = self._engine and self._engine.training_started
+        return self._resumed.seconds + (0.0 if started is None else time.monotonic() - started)
+
+    def _wall_seconds(self) -> float:
+        """Seconds since the process started, and those of the processes before it."""
+        return self._resumed.wall_seconds + time.monotonic() - self._started
 
     def _status(self, seconds: float) -> Status:
         best = self._judge.best
@@ -281,39 +419,24 @@ class _Run:
             return None
         return seconds * max(0.0, 1 / max(progress) - 1)
 
-    # -- files ----------------------------------------------------------------------------------------------
-
-    def _write(self) -> None:
-        self._writer.write(self._statistics, self._status(self._seconds()))
-
     def _plot(self) -> None:
-        from a3c.metrics import EPISODE_COLUMNS
-        from a3c.plotting import Curve, learning_curve
-
-        rows = [[float("nan") if v is None else v for v in row] for row in self._statistics.rows]
-        if rows:
-            columns = {name: column for name, *column in zip(EPISODE_COLUMNS, *rows, strict=True)}
-            curve = Curve(self._directory.name, columns)
-            title = f"{self._config.algorithm.upper()} on {self._environment.id}"
-            path = self._directory / "learning_curve.png"
-            learning_curve([curve], path, title, self._config.stop_return, self._baseline)
-
-    def _save(self, name: str, weights: np.ndarray, evaluation: Any) -> None:
-        from a3c import checkpoint
-        from a3c.flat import assign_parameters
-
-        assign_parameters(self._model, weights)
-        checkpoint.save_model(self._directory / name, self._model, self._card(evaluation))
+        title = f"{self._config.algorithm.upper()} on {self._environment.id}"
+        self._recorder.plot(self._statistics, title, self._config.stop_return, self._baseline)
 
     def _card(self, evaluation: Any) -> dict[str, Any]:
-        return agent_card(self._config, self._model, evaluation, self._statistics.steps, self._baseline)
+        from a3c import model_file
 
-    def _summary(self, evaluation: Any) -> dict[str, Any]:
+        return model_file.describe(
+            self._config, self._model, evaluation, self._statistics.steps, self._baseline
+        )
+
+    def _summary(self, evaluation: Any, ended: Ending) -> dict[str, Any]:
         config, statistics = self._config, self._statistics
         mean = statistics.mean_return_100
-        seconds = self._train_seconds
+        seconds = self._seconds()
+        reached = self._reached_seconds if self._solved else None
         return dict(
-            run_dir=str(self._directory),
+            run_dir=str(self._recorder.directory),
             env_id=config.env_id,
             algorithm=config.algorithm,
             backend=config.backend,
@@ -325,30 +448,18 @@ class _Run:
             steps=statistics.steps,
             updates=statistics.updates,
             train_seconds=round(seconds, 4),
-            solved_seconds=round(self._reached_seconds, 4)
-            if self._solved and self._reached_seconds
-            else None,
-            wall_seconds=round(time.monotonic() - self._started, 4),
+            solved_seconds=None if reached is None else round(reached, 4),
+            wall_seconds=round(self._wall_seconds(), 4),
             steps_per_second=round(statistics.steps / seconds, 1) if seconds else 0.0,
             mean_return_100=None if mean is None else round(mean, 4),
             evaluation=None if evaluation is None else evaluation.as_dict(),
             random_baseline=None if self._baseline is None else round(self._baseline, 4),
+            ended=ended,
+            skipped_updates=statistics.skipped,
         )
 
 
-def agent_card(
-    config: Config, model: Any, evaluation: Any, steps: int, baseline: float | None
-) -> dict[str, Any]:
-    """What an agent's file says of itself."""
-    cls = type(model)
-    own = not cls.__module__.startswith(("a3c.", "keras."))
-    return dict(
-        env_id=config.env_id,
-        algorithm=config.algorithm,
-        steps=steps,
-        model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
-        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None},
-        versions=runs.versions(),
-        evaluation=None if evaluation is None else evaluation.as_dict(),
-        random_baseline=baseline,
-    )
+def _ending(solved: bool, interrupted: bool, failure: RunError | None) -> Ending:
+    if failure:
+        return "failed"
+    return "solved" if solved else "interrupted" if interrupted else "limit"

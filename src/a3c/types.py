@@ -45,6 +45,18 @@ class Transitions(NamedTuple):
     """[T, B] bool: False in the steps that only reset."""
 
 
+def blank_transitions(time: int, batch: int, shape: tuple[int, ...]) -> Transitions:
+    """Transitions of zeros, for T steps in B environments with observations of `shape`."""
+    return Transitions(
+        observations=np.zeros((time + 1, batch, *shape), np.float32),
+        actions=np.zeros((time, batch), np.int32),
+        rewards=np.zeros((time, batch), np.float32),
+        terminated=np.zeros((time, batch), bool),
+        truncated=np.zeros((time, batch), bool),
+        valid=np.zeros((time, batch), bool),
+    )
+
+
 class Learned(NamedTuple):
     """What came of transitions where acting, losses and gradients were one program."""
 
@@ -82,15 +94,17 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Report:
-    """What one worker tells the master about one or more updates since its last report."""
+    """What one worker has done since its last report."""
 
     worker: int
     updates: int
+    skipped: int
+    """Updates that were not applied, because a loss or a gradient was not finite."""
     steps: int
     episodes: list[Episode]
     episode_steps: list[int]
     """For each episode, how many of `steps` had been taken when its rollout ended."""
     losses: Mapping[str, float]
-    """Means over the updates of this report."""
+    """Means over the updates of this report; empty where there was none."""
     lag: float
     """Policy lag: updates by other workers between this worker's pull and push; mean over the updates."""

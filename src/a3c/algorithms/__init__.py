@@ -11,6 +11,13 @@ from typing import Any
 from a3c.config import Config
 
 
+def figure_names() -> tuple[str, ...]:
+    """The names of the losses that each update brings, and of the gradient's norm, which backends add."""
+    from a3c.algorithms import a3c
+
+    return (*a3c.TERMS, "gradient_norm")
+
+
 def make_loss(config: Config) -> Callable[..., tuple[Any, dict[str, Any]]]:
     """The loss of the algorithm that `config` names, with its coefficients filled in."""
     from a3c.algorithms import a3c

@@ -10,6 +10,9 @@ from a3c.losses import entropy_loss, policy_gradient_loss, value_loss
 from a3c.returns import lambda_returns
 from a3c.types import Transitions
 
+TERMS = ("loss", "policy_loss", "value_loss", "entropy")
+"""The names of what `loss` returns beside the scalar."""
+
 
 def loss(
     apply: Callable[[Any], tuple[Any, Any]],
@@ -53,9 +56,4 @@ def loss(
     value_term = value_loss(values[:-1], targets, valid)
     entropy_term = entropy_loss(distributions.entropy(logits), valid)
     total = policy_term + value_coefficient * value_term + entropy_coefficient * entropy_term
-    return total, {
-        "loss": total,
-        "policy_loss": policy_term,
-        "value_loss": value_term,
-        "entropy": -entropy_term,
-    }
+    return total, dict(zip(TERMS, (total, policy_term, value_term, -entropy_term), strict=True))

@@ -14,11 +14,13 @@ from a3c.errors import A3CError, SettingError, UsageError
 
 COMMANDS = {
     "train": "Train an agent until its environment is solved.",
+    "resume": "Go on with a run that was stopped, from its newest checkpoint.",
     "random": "Play random actions: the baseline that every score is shown beside.",
     "play": "Watch the best agent of a run play one episode.",
     "evaluate": "Judge an agent on whole episodes of its own.",
     "plot": "Draw the learning curves of one or several runs.",
     "scaling": "Measure how much faster more workers are, on this machine.",
+    "reproduce": "Play again, from a crash card, how an environment failed.",
 }
 
 

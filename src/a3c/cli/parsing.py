@@ -94,7 +94,7 @@ def option(name: str, kind: Any, default: Any, help: str) -> Field:
     )
 
 
-def setting_arguments(skip: tuple[str, ...] = ()) -> list[Field]:
+def setting_arguments(skip: tuple[str, ...] = (), only: tuple[str, ...] = tuple(FIELDS)) -> list[Field]:
     """The settings of `Config` as flags, with help, range and the tutorial's spellings."""
     return [
         (
@@ -110,7 +110,7 @@ def setting_arguments(skip: tuple[str, ...] = ()) -> list[Field]:
             dataclasses.field(default=field.default),
         )
         for field in FIELDS.values()
-        if field.name not in skip
+        if field.name in only and field.name not in skip
     ]
 
 

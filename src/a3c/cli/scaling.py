@@ -151,7 +151,7 @@ def _make_directory(config: Config) -> Path:
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     parent = Path(config.save_dir) / "scaling" / runs.folder_name(config.env_id)
     try:
-        return runs._make_new(parent, stamp)
+        return runs.make_new(parent, stamp, {})
     except OSError as error:
         fix = f"{error.strerror}. Choose another with --save-dir."
         raise UsageError(f"save-dir {config.save_dir}", "a directory that can be written", fix) from error

@@ -5,11 +5,13 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from a3c import __version__
+from a3c import __version__, runs
 from a3c.cli import parsing
-from a3c.config import Config, make_config
+from a3c.config import RESUMABLE, Config, make_config
+from a3c.errors import SettingError
 
 # One dataclass from the settings, so that each is described in one place only.
 Arguments = dataclasses.make_dataclass(
@@ -20,6 +22,13 @@ Arguments = dataclasses.make_dataclass(
             "Gymnasium id, module:EnvId, jax/…, gymnax/…, envpool/… or module:Class (default: CartPole-v1).",
         ),
         *parsing.setting_arguments(skip=("env_id",)),
+        parsing.option(
+            "resume",
+            str | None,
+            None,
+            "auto: go on with the newest unfinished run that has these settings, if there is one. Or a run "
+            "directory.",
+        ),
         parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
         parsing.switch("quiet", "Show no progress."),
     ],
@@ -42,16 +51,46 @@ def run(argv: list[str]) -> int:
 
         return random.report(config.env_id, config.max_episodes or 100, config.seed, arguments.json)
     stream = sys.stderr if arguments.json else sys.stdout
+    if (directory := _to_resume(arguments.resume, config, given)) is not None:
+        from a3c.cli import resume
+
+        return resume.resume(directory, _changes(given, directory), arguments.json, arguments.quiet)
     if not arguments.quiet:
         print(
             f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …",
             file=stream,
             flush=True,
         )
-    return _train(config, arguments.json, arguments.quiet, stream)
+    return carry_out(config, arguments.json, arguments.quiet, stream)
 
 
-def _train(config: Config, as_json: bool, quiet: bool, stream: Any) -> int:
+def _to_resume(wish: str | None, config: Config, given: dict[str, Any]) -> Path | None:
+    """The run that `--resume` means; None for a new one."""
+    if wish is None:
+        return None
+    if wish != "auto":
+        return runs.find_run(wish, config.save_dir)
+    fixed = {name: value for name, value in given.items() if name not in (*RESUMABLE, "save_dir", "preset")}
+    return runs.find_unfinished(config.env_id, config.save_dir, fixed)
+
+
+def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """The settings to change in a run that is resumed.
+
+    Raises:
+        SettingError: for one that cannot change any more.
+    """
+    config = runs.read_config(directory)
+    for name, value in given.items():
+        if name not in (*RESUMABLE, "save_dir", "preset") and getattr(config, name) != value:
+            raise SettingError(
+                name, value, f"{getattr(config, name)}, as in {directory}", "Or start a new run."
+            )
+    return {name: value for name, value in given.items() if name in RESUMABLE}
+
+
+def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: Path | None = None) -> int:
+    """Train and tell about it. Returns the exit code."""
     from a3c import backend, display, engines
     from a3c.imports import import_keras
     from a3c.setup import settle
@@ -66,7 +105,7 @@ def _train(config: Config, as_json: bool, quiet: bool, stream: Any) -> int:
     import_keras(plotting=False)
     from a3c.train import train
 
-    result = train(config, environment=environment, display=shown, process_started=started)
+    result = train(config, environment=environment, display=shown, process_started=started, resume=resume)
     summary = result.summary
     if not quiet:
         print(_verdict(summary, result.interrupted), file=stream, flush=True)

@@ -2,51 +2,45 @@
 
 `serial.py`: one worker in this process. `threads.py`: threads of this process, for what releases the
 interpreter lock. `processes.py`: worker processes around shared memory. A further engine is one more file
-with the same three methods, and a line in `start`.
+with the same two methods, and a line in `start`.
 """
 
 import dataclasses
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from a3c.config import Config
 from a3c.errors import SettingError
-from a3c.store import Master
-from a3c.types import Report
+from a3c.store import Contents, Master
 
 if TYPE_CHECKING:
     from a3c.engines.job import Job
+    from a3c.engines.supervision import Watcher
     from a3c.flat import Network
 
 
 class Engine(Protocol):
     """Workers, started and watched."""
 
-    training_started: float | None
-    """`time.monotonic()` when the first worker began its first rollout; None before."""
+    @property
+    def training_started(self) -> float | None:
+        """`time.monotonic()` when the first worker began its first rollout; None before."""
+        ...
 
     @property
     def store(self) -> Master:
         """The global parameters, as the master sees them."""
         ...
 
-    def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
+    def run(self, watcher: "Watcher") -> None:
         """Train until the store is stopped or reaches a limit, and every worker has left.
 
         Args:
-            on_report: Called with every report of every worker.
-            on_tick: Called many times a second, reports or not.
+            watcher: Is told of everything that happens, on this thread; of events from any.
 
         Raises:
-            RunError: when a worker fails or is killed.
+            RunError: after more faults than the settings allow.
         """
-        ...
-
-    def drain(self, on_report: Callable[[Report], None]) -> None:
-        """After an interruption: stop, and take in what workers still have to report, for some seconds."""
         ...
 
     def close(self) -> None:
@@ -119,18 +113,21 @@ def prepare(config: Config) -> None:
         processes.prepare()
 
 
-def start(job: "Job", network: "Network", weights: np.ndarray) -> Engine:
+def start(job: "Job", network: "Network", contents: Contents, sampler_state: Any = None) -> Engine:
     """Start the workers of the engine that `job.config` names.
 
     Args:
         job: What the workers do.
         network: The master's, which workers in this process use as well.
-        weights: [P] float32, the first global parameters.
+        contents: The first global parameters, or those of a checkpoint.
+        sampler_state: Where the serial engine's worker goes on; None: it begins anew.
     """
     if job.config.engine == "serial":
-        from a3c.engines.serial import SerialEngine as Chosen
-    elif job.config.engine == "threads":
+        from a3c.engines.serial import SerialEngine
+
+        return SerialEngine(job, network, contents, sampler_state)
+    if job.config.engine == "threads":
         from a3c.engines.threads import ThreadEngine as Chosen
     else:
         from a3c.engines.processes import ProcessEngine as Chosen
-    return Chosen(job, network, weights)
+    return Chosen(job, network, contents)

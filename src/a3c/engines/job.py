@@ -1,7 +1,7 @@
 """What a worker is given to do, in a form that can be sent to it, and how it is set up there."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -9,14 +9,28 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c import algorithms, backend, checkpoint, envs, models, seeding
+from a3c import algorithms, backend, envs, model_file, models, seeding
 from a3c.config import Config
 from a3c.dense import make_policy
+from a3c.envs.fault import Description, Fault, OnFault
 from a3c.envs.sampler import Sampler, VectorSampler
+from a3c.errors import RunError
 from a3c.flat import Network, fixed_of, is_elementwise
+from a3c.store import Contents
 from a3c.store.local import LocalStore
-from a3c.types import Policy
+from a3c.types import Policy, blank_transitions
 from a3c.worker import Learn
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the workers of one process share, compiled once."""
+
+    learn: Learn
+    make_sampler: Callable[[int, int, OnFault], Sampler]
+    """The sampler of a worker, given its number, how often it was restarted, and who is told of faults."""
+    wait: Callable[[], Any] = lambda: None
+    """Returns when everything is compiled."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,10 @@ class Job:
     config: Config
     seed: int
     environment: envs.Environment
-    model: Blueprint | checkpoint.Archive
+    model: Blueprint | model_file.Archive
     optimizer: Blueprint
+    resumed: int = 0
+    """How often the run was resumed with environments made anew; their seeds differ each time."""
 
     @classmethod
     def of(
@@ -63,12 +79,12 @@ class Job:
         """
         assert config.seed is not None
         ours = type(model) is models.ActorCritic
-        sent = Blueprint.of(model) if ours else checkpoint.Archive.of(model)
+        sent = Blueprint.of(model) if ours else model_file.Archive.of(model)
         return cls(config, config.seed, environment, sent, Blueprint.of(optimizer))
 
     def make_network(self) -> Network:
         """A worker's network. Its trainable weights are never used: each worker pulls the global ones."""
-        if isinstance(self.model, checkpoint.Archive):
+        if isinstance(self.model, model_file.Archive):
             model = self.model.build()
             return Network(model, fixed_of(model))
         # Not initialising saves the start a while, where the optimizer does not ask for the variables.
@@ -81,46 +97,76 @@ class Job:
         """The compiled update of the shared optimizer, and its first state."""
         return framework.compile_update(network.model, self.optimizer.build(), self.config.eager)
 
-    def make_local_store(self, framework: ModuleType, network: Network, weights: np.ndarray) -> LocalStore:
+    def make_local_store(self, framework: ModuleType, network: Network, contents: Contents) -> LocalStore:
         """A store for workers in this process, its update compiled."""
-        update, state = self.make_update(framework, network)
+        update, _ = self.make_update(framework, network)
         config = self.config
-        store = LocalStore(weights, state, update, config.max_steps, config.max_episodes, config.locking)
+        assert config.workers is not None
+        store = LocalStore(
+            contents, update, config.workers, config.max_steps, config.max_episodes, config.locking
+        )
         store.warm_up()
         return store
 
-    def make_workers(
-        self, framework: ModuleType, network: Network, weights: Any, workers: Iterable[int]
-    ) -> list[tuple[Sampler, Learn]]:
-        """The sampler and gradient function of each worker, compiled once; `Sampler.wait` tells when."""
-        loss = algorithms.make_loss(self.config)
-        if self.environment.compiled and framework.FUSES and not self.config.eager:
-            return self._compiled_workers(framework, network, loss, weights, workers)
-        config = self.config
+    def make_kit(self, framework: ModuleType, network: Network, weights: Any) -> Kit:
+        """What the workers of this process share."""
+        config, environment = self.config, self.environment
+        loss = algorithms.make_loss(config)
+        if environment.compiled and framework.FUSES and not config.eager:
+            return self._compiled_kit(framework, network, loss, weights)
         policy = make_policy(framework, network, config.eager)
         learn = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
-        samplers = [self._vector_sampler(policy, worker) for worker in workers]
-        blank = samplers[0].blank_transitions()
+        blank = blank_transitions(config.t_max, config.envs_per_worker, environment.observation_shape)
         policy(weights)(blank.observations[0])
         learn(weights, blank)
-        return [(sampler, learn) for sampler in samplers]
 
-    def _vector_sampler(self, policy: Policy, worker: int) -> VectorSampler:
+        def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
+            return self._vector_sampler(policy, worker, restart, on_fault)
+
+        return Kit(learn, make_sampler)
+
+    def _vector_sampler(self, policy: Policy, worker: int, restart: int, on_fault: OnFault) -> VectorSampler:
         config, environment = self.config, self.environment
         return VectorSampler(
-            env=envs.make_vector(
+            make_env=lambda: envs.make_vector(
                 environment.spec, config.envs_per_worker, environment.vectorized, checked=False
             ),
             policy=policy,
             t_max=config.t_max,
-            generator=seeding.generator(self.seed, "actions", worker),
-            seed=seeding.integer_seed(self.seed, "environments", worker),
+            generator=seeding.generator(self.seed, "actions", worker, (self.resumed, restart)),
+            seeds=self._seeds(worker, restart),
+            describe=self._describe(worker),
+            on_fault=self._bounded(on_fault),
         )
 
-    def _compiled_workers(
-        self, framework: ModuleType, network: Network, loss: Callable, weights: Any, workers: Iterable[int]
-    ) -> list[tuple[Sampler, Learn]]:
-        """Workers whose environment runs inside their program."""
+    def _seeds(self, worker: int, restart: int) -> Callable[[int], int]:
+        """The seed of a worker's environments, each time that they are made anew."""
+
+        def seed(making: int) -> int:
+            again = (self.resumed, restart, making)
+            return seeding.integer_seed(self.seed, "environments", worker, again)
+
+        return seed
+
+    def _describe(self, worker: int) -> Description:
+        config = self.config
+        return Description(config.env_id, worker, config.envs_per_worker, self.environment.vectorized)
+
+    def _bounded(self, on_fault: OnFault) -> OnFault:
+        """`on_fault`, and an end where an environment fails again and again before anyone could stop it."""
+        left = self.config.max_restarts
+
+        def told(fault: Fault) -> None:
+            nonlocal left
+            on_fault(fault)
+            left -= 1
+            if left < 0:
+                raise RunError(fault.summary)
+
+        return told
+
+    def _compiled_kit(self, framework: ModuleType, network: Network, loss: Callable, weights: Any) -> Kit:
+        """For workers whose environment runs inside their program."""
         from a3c.envs import compiled
         from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
 
@@ -136,5 +182,9 @@ class Job:
             differentiate=framework.gradient_function(network, loss, self.config.global_clipnorm),
             weights=weights,
         )
-        seeds = (seeding.integer_seed(self.seed, "environments", worker) for worker in workers)
-        return [(CompiledSampler(program, seed), hand_over) for seed in seeds]
+
+        def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
+            seeds, describe = self._seeds(worker, restart), self._describe(worker)
+            return CompiledSampler(program, seeds, describe, self._bounded(on_fault))
+
+        return Kit(hand_over, make_sampler, program.run.wait)

@@ -9,24 +9,21 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
-
 from a3c import backend
 from a3c.backend import cache
+from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher, describe_stack
 from a3c.errors import RunError
-from a3c.types import Report
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_TICK = 0.05  # seconds between ticks when no report comes
-_PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is ended
 
 
 def prepare() -> None:
@@ -63,98 +60,145 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 class ProcessEngine:
-    """Starts worker processes and listens to them; see `engines.Engine`."""
+    """Starts worker processes and listens to them; see `engines.Engine` and `supervision.Crew`."""
 
-    def __init__(self, job: Any, network: Any, weights: np.ndarray):
+    def __init__(self, job: Any, network: Any, contents: Any):
+        from a3c import algorithms
         from a3c.store.shared import SharedStore
 
         prepare()
         config = job.config
-        framework = backend.load()
-        _, state = job.make_update(framework, network)
         self.store = SharedStore(
-            weights, state, config.workers, config.max_steps, config.max_episodes, config.locking
+            contents=contents,
+            workers=config.workers,
+            figures=algorithms.figure_names(),
+            max_steps=config.max_steps,
+            max_episodes=config.max_episodes,
+            locking=config.locking,
+            largest=config.t_max * config.envs_per_worker,
         )
-        self.training_started: float | None = None
-        self._processes: list[Any] = []
-        self._listening: dict[Connection, int] = {}
+        self._job = job
+        self._context: Any = multiprocessing.get_context(_METHOD)
+        self._processes: dict[int, Any] = {}
+        self._ends: dict[int, Connection] = {}
         self._begun: set[int] = set()
-        context: Any = multiprocessing.get_context(_METHOD)
-        self._compiled = compiled = context.Event()  # kept: workers attach to it by name as they start
-        with _environment(backend.SINGLE_THREADED):
-            for worker in range(config.workers):
-                ours, theirs = context.Pipe(duplex=False)
-                arguments = (job, self.store, theirs, worker, compiled)
-                process = context.Process(
-                    target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True
-                )
-                process.start()
-                theirs.close()
-                self._processes.append(process)
-                self._listening[ours] = worker
+        self._answers: dict[int, str] = {}
+        self._supervision: Supervision | None = None
+        for worker in range(config.workers):
+            self.start(worker, 0)
 
-    def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
-        """Listen until every worker has left."""
-        while self._listening:
-            self._listen(on_report)
-            on_tick()
+    @property
+    def training_started(self) -> float | None:
+        """`time.monotonic()` when the first worker began; None before."""
+        return self._supervision and self._supervision.training_started
 
-    def drain(self, on_report: Callable[[Report], None]) -> None:
-        """Stop, and listen while workers that have begun take their leave."""
-        self.store.stop()
-        deadline = time.monotonic() + _PATIENCE
-        while self._begun & set(self._listening.values()) and time.monotonic() < deadline:
-            self._listen(on_report)
-
-    def _listen(self, on_report: Callable[[Report], None]) -> None:
-        """Take in one message of each worker that has one, or wait a moment."""
-        for ready in connection.wait(list(self._listening), timeout=_TICK):
-            assert isinstance(ready, Connection)
-            worker = self._listening[ready]
-            try:
-                kind, content = ready.recv()
-            except EOFError:
-                raise RunError(self._obituary(worker)) from None
-            if kind == "report":
-                on_report(content)
-            elif kind == "ready":
-                self._begun.add(worker)
-                self.training_started = self.training_started or time.monotonic()
-            elif kind == "failed":
-                raise RunError(f"worker {worker} failed:\n{content}")
-            else:
-                del self._listening[ready]
-
-    def _obituary(self, worker: int) -> str:
-        """What became of a worker that left without a word."""
-        process = self._processes[worker]
-        process.join(_PATIENCE)
-        code = process.exitcode
-        if code is not None and code < 0:
-            return f"worker {worker} killed (signal {-code})"
-        return f"worker {worker} ended unexpectedly (exit code {code}); its message stands above"
+    def run(self, watcher: Watcher) -> None:
+        """Train until the store is stopped or reaches a limit, and every worker has left."""
+        self._supervision = Supervision(self, self.store, self._job.config, watcher)
+        if self.store.place and not self.store.place.startswith("/dev/shm"):
+            watcher.on_event(f"/dev/shm has no room for the parameters; they are kept in {self.store.place}")
+        self._supervision.run()
 
     def close(self) -> None:
         """Stop the workers, and end those that do not leave in time."""
         self.store.stop()
-        deadline = time.monotonic() + _PATIENCE
-        for end in self._listening:
-            end.close()  # a worker that is blocked on sending is woken by this
-        for worker, process in enumerate(self._processes):
+        deadline = time.monotonic() + PATIENCE
+        for end in self._ends.values():
+            end.close()
+        for worker, process in self._processes.items():
             if worker in self._begun:  # one that is still compiling has nothing to lose
                 process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
                 process.join()
 
+    def kill(self) -> None:
+        """End every worker now."""
+        for process in self._processes.values():
+            process.kill()
+
+    # -- the crew -------------------------------------------------------------------------------------------
+
+    def start(self, worker: int, restart: int) -> None:
+        """Start a process for `worker`."""
+        ours, theirs = self._context.Pipe()
+        with _environment(backend.SINGLE_THREADED):
+            process = self._context.Process(
+                target=_main,
+                args=(self._job, self.store, theirs, worker, restart),
+                name=f"a3c-worker-{worker}",
+                daemon=True,
+            )
+            process.start()
+        theirs.close()
+        self._processes[worker], self._ends[worker] = process, ours
+        self._begun.discard(worker)
+
+    def listen(self, seconds: float) -> list[Event]:
+        """What was heard, waiting for so long if there is nothing."""
+        workers = {end: worker for worker, end in self._ends.items()}
+        events = []
+        for ready in connection.wait(list(workers), timeout=seconds):
+            assert isinstance(ready, Connection)
+            worker = workers[ready]
+            try:
+                kind, content = ready.recv()
+            except (EOFError, OSError):
+                kind, content = "lost", (self._obituary(worker), "")
+            if kind == "where":
+                self._answers[worker] = content
+                continue
+            if kind == "ready":
+                self._begun.add(worker)
+            elif kind in ("lost", "left"):
+                self._ends.pop(worker).close()
+            events.append(Event(kind, worker, content))
+        return events
+
+    def whereabouts(self, worker: int) -> str:
+        """What a silent worker is doing: it is asked, and a thread of its own answers if it can."""
+        self._answers.pop(worker, None)
+        try:
+            end = self._ends[worker]
+            end.send("where")
+            if end.poll(1.0):
+                kind, content = end.recv()
+                if kind == "where":
+                    return content
+        except (OSError, EOFError, KeyError):
+            return "it is gone"
+        return "it does not answer: stopped, or in code that holds Python's lock"
+
+    def give_up(self, worker: int) -> int:
+        """End the worker that holds the lock, if one does, since others wait for it; else this one."""
+        holder = self.store.lock_holder()
+        guilty = next((w for w, process in self._processes.items() if process.pid == holder), worker)
+        if end := self._ends.pop(guilty, None):
+            end.close()
+        self._processes[guilty].kill()
+        self._processes[guilty].join(PATIENCE)
+        return guilty
+
+    def _obituary(self, worker: int) -> str:
+        """What became of a worker that left without a word."""
+        process = self._processes[worker]
+        process.join(PATIENCE)
+        code = process.exitcode
+        if code is not None and code < 0:
+            return f"worker {worker} killed (signal {-code})"
+        return f"worker {worker} ended unexpectedly (exit code {code})"
+
 
 # -- in the worker process --------------------------------------------------------------------------------
 
 
-def _main(job: Any, store: Any, link: Connection, worker: int, compiled: Any) -> None:
-    """The life of a worker process. `compiled` is set when the first worker has compiled everything."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the master decides
+def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> None:
+    """The life of a worker process."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the master decides
+    link = _Link(end)
     threading.Thread(target=_leave_with_the_master, daemon=True).start()
+    threading.Thread(target=link.answer, args=(threading.get_ident(),), daemon=True).start()
     try:
         from a3c.worker import work
 
@@ -162,22 +206,43 @@ def _main(job: Any, store: Any, link: Connection, worker: int, compiled: Any) ->
         framework = backend.load(cache_directory=kept)
         network = job.make_network()
         if worker > 0 and framework.FUSES and kept is not None:
-            compiled.wait()  # then everything is in the cache: compiled once, not per worker
+            store.await_compiled()  # then everything is in the cache: compiled once, not per worker
         update, _ = job.make_update(framework, network)
-        [(sampler, learn)] = job.make_workers(framework, network, store.weights(), [worker])
-        store.attach(worker, update, lambda report: link.send(("report", report)))
-        sampler.wait()
-        compiled.set()
+        kit = job.make_kit(framework, network, store.weights())
+        sampler = kit.make_sampler(worker, restart, lambda fault: link.send("fault", fault))
+        store.attach(worker, update)
+        kit.wait()
+        store.announce_compiled()
         gc.freeze()  # else collections walk all of Keras again and again
-        link.send(("ready", None))
-        work(store, sampler, learn)
-        store.flush()
-        link.send(("left", None))
+        link.send("ready", None)
+        work(store, sampler, kit.learn)
+        link.send("left", None)
         sampler.close()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the master stopped listening: it is ending the run
     except Exception:
-        link.send(("failed", traceback.format_exc()))
+        with contextlib.suppress(OSError):
+            link.send("lost", (f"worker {worker} failed", traceback.format_exc()))
+
+
+class _Link:
+    """The worker's end of the pipe, for its two threads."""
+
+    def __init__(self, end: Connection):
+        self._end, self._lock = end, threading.Lock()
+
+    def send(self, kind: str, content: Any) -> None:
+        """Tell the master something."""
+        with self._lock:
+            self._end.send((kind, content))
+
+    def answer(self, thread: int) -> None:
+        """Tell the master, each time that it asks, where `thread` is."""
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                self._end.recv()
+                stack = traceback.extract_stack(sys._current_frames()[thread])
+                self.send("where", describe_stack(stack))
 
 
 def _leave_with_the_master() -> None:

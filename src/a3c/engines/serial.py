@@ -1,16 +1,23 @@
 """The serial engine: one worker in this process. The same seed gives the same run, bit for bit."""
 
+import contextlib
+import signal
+import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
-
-import numpy as np
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
 
 from a3c import backend
 from a3c.engines.job import Job
+from a3c.engines.supervision import Faults, Vigil, Watcher, check_streak, describe_stack
+from a3c.envs.sampler import Sampler
 from a3c.errors import RunError
 from a3c.flat import Network
-from a3c.types import Report
+from a3c.store import Contents
+from a3c.store.local import WorkerStore
 from a3c.worker import work
 
 _TICK = 0.05  # seconds
@@ -19,38 +26,102 @@ _TICK = 0.05  # seconds
 class SerialEngine:
     """Runs the worker cycle on the calling thread; see `engines.Engine`."""
 
-    def __init__(self, job: Job, network: Network, weights: np.ndarray):
+    def __init__(self, job: Job, network: Network, contents: Contents, sampler_state: Any = None):
         framework = backend.load()
         # The worker's program first: it takes longest, and compiles while the rest is made.
-        [(self._sampler, self._learn)] = job.make_workers(framework, network, weights, [0])
-        self.store = job.make_local_store(framework, network, weights)
+        self._config, self._kit = job.config, job.make_kit(framework, network, contents.weights)
+        self.store = job.make_local_store(framework, network, contents)
         self.training_started: float | None = None
+        self.sampler: Sampler | None = None
+        self._state = sampler_state
+        self._in_worker = False
 
-    def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
+    def run(self, watcher: Watcher) -> None:
         """Train until the store says that training is over."""
-
-        next_tick = 0.0
-
-        def report(report: Report) -> None:
-            nonlocal next_tick
-            on_report(report)
-            if (now := time.monotonic()) >= next_tick:
-                on_tick()
-                next_tick = now + _TICK
-
-        self._sampler.wait()
+        self._watcher, self._faults = watcher, Faults(self._config.max_restarts, watcher)
+        self._next_tick, restart = 0.0, 0
+        self._make_sampler(restart)
+        self._kit.wait()
         self.training_started = time.monotonic()
-        try:
-            work(self.store.worker(0, report, interval=0.0), self._sampler, self._learn)
-        except RunError:
-            raise
-        except Exception as error:
-            raise RunError(f"worker 0 failed:\n{traceback.format_exc()}") from error
+        with self._vigil():
+            while True:
+                assert self.sampler is not None
+                try:
+                    self._in_worker = True
+                    return work(WorkerStore(self.store, 0, self._pushed), self.sampler, self._kit.learn)
+                except RunError:
+                    raise
+                except Exception:
+                    self._faults.lost("worker 0 failed", traceback.format_exc())
+                restart += 1
+                self._make_sampler(restart)
 
-    def drain(self, on_report: Callable[[Report], None]) -> None:
-        """Stop. Nothing is left to report: the only worker was interrupted itself."""
-        self.store.stop()
+    def sampler_state(self) -> Any:
+        """Where the worker stands between two updates, as a plain tree; None before it was started.
+
+        Raises:
+            Unsaveable: where the environment's state cannot be read.
+        """
+        return None if self.sampler is None else self.sampler.state()
 
     def close(self) -> None:
         """Close the environments."""
-        self._sampler.close()
+        self.store.stop()
+        if self.sampler is not None:
+            self.sampler.close()
+
+    def _make_sampler(self, restart: int) -> None:
+        before, self.sampler = self.sampler, None
+        if before is not None:
+            with contextlib.suppress(Exception):  # it has failed already
+                before.close()
+        self.sampler = self._kit.make_sampler(0, restart, lambda fault: self._faults.environment(0, fault))
+        if self._state is not None:
+            self.sampler.restore(self._state)
+            self._state = None
+
+    def _pushed(self) -> None:
+        """Report after every update: what the master decides then must not depend on the clock."""
+        self._in_worker = False
+        for report in self.store.reports():
+            self._watcher.on_report(report)
+        check_streak(self.store, self._config)
+        if (now := time.monotonic()) >= self._next_tick:
+            self._watcher.on_tick()
+            self._next_tick = now + _TICK
+        self._in_worker = True
+
+    @contextlib.contextmanager
+    def _vigil(self) -> Iterator[None]:
+        """Watch this very thread from another one, and interrupt it if it hangs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread can be interrupted
+            return
+        done, thread = threading.Event(), threading.get_ident()
+        vigil = Vigil(1, self._config.hang_seconds)
+        told = ""
+
+        def watch() -> None:
+            nonlocal told
+            while not done.wait(0.5):
+                tell, end = vigil.look(self.store.beats(), [0] if self._in_worker else [])
+                for seconds in [*tell.values(), *end.values()]:
+                    where = describe_stack(traceback.extract_stack(sys._current_frames()[thread]))
+                    told = f"nothing finished for {seconds:.0f} s; {where}"
+                    self._watcher.on_event(f"worker 0: {told}")
+                if end:
+                    signal.pthread_kill(thread, signal.SIGALRM)
+                    vigil.forget(0)
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            raise TimeoutError(told)  # in an environment, this is a fault of it like any other
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        watching = threading.Thread(target=watch, name="a3c-vigil", daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watching.join()
+            signal.signal(signal.SIGALRM, before)

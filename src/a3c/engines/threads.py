@@ -6,94 +6,100 @@ all workers; worker threads touch arrays and their own keys only.
 """
 
 import queue
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from a3c import backend
 from a3c.engines.job import Job
-from a3c.errors import RunError
+from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher, describe_stack
+from a3c.envs.sampler import Sampler
 from a3c.flat import Network
-from a3c.types import Report
+from a3c.store import Contents
+from a3c.store.local import WorkerStore
 from a3c.worker import work
-
-_REPORT_INTERVAL = 0.02  # seconds
-_TICK = 0.05  # seconds between ticks when no report comes
-_PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is left behind
 
 
 class ThreadEngine:
-    """Starts worker threads and listens to them; see `engines.Engine`."""
+    """Starts worker threads and listens to them; see `engines.Engine` and `supervision.Crew`."""
 
-    def __init__(self, job: Job, network: Network, weights: np.ndarray):
+    def __init__(self, job: Job, network: Network, contents: Contents):
         framework = backend.load()
-        assert job.config.workers is not None
-        numbers = range(job.config.workers)
+        workers = job.config.workers
+        assert workers is not None
         # The workers' program first: it takes longest, and compiles while the rest is made.
-        self._workers = job.make_workers(framework, network, weights, numbers)
-        self.store = job.make_local_store(framework, network, weights)
-        self._messages: queue.SimpleQueue[tuple[str, int, Any]] = queue.SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._main, args=(worker,), name=f"a3c-worker-{worker}", daemon=True)
-            for worker in numbers
-        ]
-        self._left = 0
-        self.training_started: float | None = None
+        self._config, self._kit = job.config, job.make_kit(framework, network, contents.weights)
+        self.store = job.make_local_store(framework, network, contents)
+        self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._threads: dict[int, threading.Thread] = {}
+        self._stores: dict[int, WorkerStore] = {}
+        self._samplers: list[tuple[threading.Thread, Sampler]] = []
+        self._supervision: Supervision | None = None
 
-    def run(self, on_report: Callable[[Report], None], on_tick: Callable[[], None]) -> None:
-        """Listen until every worker has left."""
-        for sampler, _ in self._workers:
-            sampler.wait()
-        self.training_started = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        while self._left < len(self._threads):
-            self._listen(on_report)
-            on_tick()
+    @property
+    def training_started(self) -> float | None:
+        """`time.monotonic()` when the first worker began; None before."""
+        return self._supervision and self._supervision.training_started
 
-    def drain(self, on_report: Callable[[Report], None]) -> None:
-        """Stop, and listen while workers take their leave."""
-        self.store.stop()
-        deadline = time.monotonic() + _PATIENCE
-        while self._left < len(self._threads) and time.monotonic() < deadline:
-            self._listen(on_report)
+    def run(self, watcher: Watcher) -> None:
+        """Train until the store is stopped or reaches a limit, and every worker has left."""
+        self._supervision = Supervision(self, self.store, self._config, watcher)
+        self._kit.wait()
+        assert self._config.workers is not None
+        for worker in range(self._config.workers):
+            self.start(worker, 0)
+        self._supervision.run()
 
     def close(self) -> None:
         """Stop the workers and close their environments; one that is stuck in its environment is left."""
         self.store.stop()
-        deadline = time.monotonic() + _PATIENCE
-        for thread, (sampler, _) in zip(self._threads, self._workers, strict=True):
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
+        deadline = time.monotonic() + PATIENCE
+        for thread, sampler in self._samplers:
+            thread.join(max(0.0, deadline - time.monotonic()))
             if not thread.is_alive():
                 sampler.close()
 
-    def _listen(self, on_report: Callable[[Report], None]) -> None:
-        """Take in one message, or wait a moment."""
-        try:
-            kind, worker, content = self._messages.get(timeout=_TICK)
-        except queue.Empty:
-            return
-        if kind == "report":
-            on_report(content)
-        elif kind == "failed":
-            raise RunError(f"worker {worker} failed:\n{content}")
-        else:
-            self._left += 1
+    # -- the crew -------------------------------------------------------------------------------------------
 
-    def _main(self, worker: int) -> None:
-        """The life of a worker thread."""
-        store = self.store.worker(
-            worker, lambda report: self._messages.put(("report", worker, report)), _REPORT_INTERVAL
+    def start(self, worker: int, restart: int) -> None:
+        """Start a thread for `worker`."""
+        store = self._stores[worker] = WorkerStore(self.store, worker)
+        thread = self._threads[worker] = threading.Thread(
+            target=self._main, args=(worker, restart, store), name=f"a3c-worker-{worker}", daemon=True
         )
-        sampler, learn = self._workers[worker]
+        thread.start()
+
+    def listen(self, seconds: float) -> list[Event]:
+        """What was heard, waiting for so long if there is nothing."""
         try:
-            work(store, sampler, learn)
-            store.flush()
-            self._messages.put(("left", worker, None))
+            return [self._heard.get(timeout=seconds)]
+        except queue.Empty:
+            return []
+
+    def whereabouts(self, worker: int) -> str:
+        """The function that a silent worker is in."""
+        frame = sys._current_frames().get(self._threads[worker].ident or 0)
+        return "its thread is gone" if frame is None else describe_stack(traceback.extract_stack(frame))
+
+    def give_up(self, worker: int) -> int:
+        """Leave a hanging worker behind: a thread cannot be ended, but what it still brings is not wanted."""
+        self._stores[worker].revoked = True
+        return worker
+
+    # -- in the worker's thread -----------------------------------------------------------------------------
+
+    def _main(self, worker: int, restart: int, store: WorkerStore) -> None:
+        """The life of a worker thread."""
+        try:
+            sampler = self._kit.make_sampler(
+                worker, restart, lambda fault: self._heard.put(Event("fault", worker, fault))
+            )
+            self._samplers.append((threading.current_thread(), sampler))
+            self._heard.put(Event("ready", worker))
+            work(store, sampler, self._kit.learn)
+            event = Event("left", worker)
         except Exception:
-            self._messages.put(("failed", worker, traceback.format_exc()))
+            event = Event("lost", worker, (f"worker {worker} failed", traceback.format_exc()))
+        if not store.revoked:
+            self._heard.put(event)

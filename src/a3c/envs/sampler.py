@@ -1,5 +1,12 @@
-"""Samplers act: they turn parameters into rollouts. This one steps any Gymnasium vector environment."""
+"""Samplers act: they turn parameters into rollouts. This one steps any Gymnasium vector environment.
 
+Called by the worker cycle. Faults of environments end here: the environments are made anew and the rollout
+is taken again, as long as `on_fault` lets it.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -7,6 +14,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from a3c import sampling
+from a3c.envs import fault, state
+from a3c.envs.fault import Description, Finding, OnFault, Place, Trail
 from a3c.types import Episode, Policy, Rollout, Transitions
 
 
@@ -25,38 +34,53 @@ class Sampler(Protocol):
         """Close the environments."""
         ...
 
+    def state(self) -> dict[str, Any]:
+        """A plain tree from which a new sampler of the same arguments goes on, to be taken between rollouts.
+
+        Raises:
+            Unsaveable: if the environments' state cannot be told.
+        """
+        ...
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        ...
+
 
 class VectorSampler:
     """Steps B copies of an environment with next-step autoreset, T steps at a time.
 
     Args:
-        env: B copies with discrete actions. It must use next-step autoreset.
+        make_env: Makes B copies with discrete actions. They must use next-step autoreset.
         policy: Maps weights to a function from observations [B, *O] to logits [B, A].
         t_max: T.
         generator: Source of the action noise.
-        seed: Seed of the environments' first reset.
+        seeds: The seed of the first reset after the k-th making of the environments.
+        describe: Which environments these are, for crash cards.
+        on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
+            way are dropped; what it raises ends the call.
     """
 
     def __init__(
         self,
-        env: VectorEnv,
+        make_env: Callable[[], VectorEnv],
         policy: Policy,
         t_max: int,
         generator: np.random.Generator,
-        seed: int,
+        seeds: Callable[[int], int],
+        describe: Description,
+        on_fault: OnFault,
     ):
-        self._env, self._policy, self._generator, self._t_max = env, policy, generator, t_max
-        space = env.single_action_space
-        assert isinstance(space, gym.spaces.Discrete)
-        self._num_actions, self._action_start = int(space.n), int(space.start)
-        # Reused by every rollout: the learner is done with one before the next begins.
-        self._transitions = self.blank_transitions()
-        self._transitions.observations[-1], _ = env.reset(seed=seed)
-        self._ended = np.zeros(env.num_envs, bool)
-        self._episodes = EpisodeLog(env.num_envs)
+        self._make_env, self._policy, self._t_max, self._generator = make_env, policy, t_max, generator
+        self._seeds, self._describe, self._on_fault = seeds, describe, on_fault
+        self._rebuilds = 0
+        self._env: VectorEnv | None = None
+        self._transitions: Transitions
+        self._make()
 
     def blank_transitions(self) -> Transitions:
         """Transitions of zeros, in the shapes and dtypes of every rollout."""
+        assert self._env is not None
         time, batch, shape = self._t_max, self._env.num_envs, self._env.single_observation_space.shape
         assert shape is not None
         return Transitions(
@@ -70,20 +94,16 @@ class VectorSampler:
 
     def collect(self, weights: Any) -> Rollout:
         """Act for T steps; see `Sampler.collect`. The arrays are overwritten by the next call."""
-        observations, actions, rewards, terminated, truncated, valid = self._transitions
-        step, act, start = self._env.step, self._policy(weights), self._action_start
-        sample = sampling.sample
-        noise = sampling.gumbel_noise(self._generator, (*actions.shape, self._num_actions))
-        observations[0] = observations[-1]
-        for t in range(self._t_max):
-            actions[t] = action = sample(act(observations[t]), noise[t])
-            sent = action + start if start else action
-            observations[t + 1], rewards[t], terminated[t], truncated[t], _ = step(sent)
-
+        while (wrong := self._act(weights)) is not None:
+            self._fail(*wrong)
+            self._make()
+        _, actions, rewards, terminated, truncated, valid = self._transitions
         ends = terminated | truncated
         valid[0], valid[1:] = ~self._ended, ~ends[:-1]  # after an end, the next step only resets
         self._ended = ends[-1].copy()
         rewards *= valid
+        self._steps += self._t_max
+        self._trail.add(actions.astype(self._small), self._env)
         return Rollout(self._transitions, self._episodes.extend(rewards, ends, valid), int(valid.sum()))
 
     def wait(self) -> None:
@@ -91,7 +111,143 @@ class VectorSampler:
 
     def close(self) -> None:
         """Close the environments."""
-        self._env.close()
+        if self._env is not None:
+            self._env.close()
+
+    def state(self) -> dict[str, Any]:
+        """See `Sampler.state`."""
+        captured = fault.capture(self._env)
+        self._trail.captured(captured)
+        return {
+            "rebuilds": self._rebuilds,
+            "observation": self._transitions.observations[-1].copy(),
+            "ended": self._ended.copy(),
+            "episodes": self._episodes.state(),
+            "steps": self._steps,
+            "generator": _plain(self._generator.bit_generator.state),
+            "environments": captured,
+        }
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """See `Sampler.restore`."""
+        assert self._env is not None
+        self._rebuilds, self._steps = tree["rebuilds"], tree["steps"]
+        self._transitions.observations[-1] = tree["observation"]
+        self._ended = tree["ended"].copy()
+        self._episodes.restore(tree["episodes"])
+        self._generator.bit_generator.state = tree["generator"]
+        captured = tree["environments"]
+        state.restore(self._env, captured["state"])
+        state.restore_globals(captured["globals"])
+        self._seed = self._seeds(self._rebuilds)
+        self._trail = Trail({"seed": self._seed, **captured})
+        self._trail.captured(captured)
+
+    # -- acting ---------------------------------------------------------------------------------------------
+
+    def _act(self, weights: Any) -> tuple[int, Finding] | None:
+        """Fill the transitions but for `valid`; returns the step of a fault and its finding."""
+        assert self._env is not None
+        observations, actions, rewards, terminated, truncated, _ = self._transitions
+        step, act, start = self._env.step, self._policy(weights), self._action_start
+        sample, shape = sampling.sample, observations.shape[1:]
+        noise = sampling.gumbel_noise(self._generator, (*actions.shape, self._num_actions))
+        observations[0] = observations[-1]
+        for t in range(self._t_max):
+            actions[t] = action = sample(act(observations[t]), noise[t])
+            sent = action + start if start else action
+            try:
+                seen, rewards[t], terminated[t], truncated[t], _ = step(sent)
+                if seen.shape != shape:  # which NumPy might broadcast without a word
+                    return t, fault.of_shape(seen, shape[1:])
+                observations[t + 1] = seen
+            except Exception as error:
+                return t, fault.of_exception(error, self._env, shape[1:])
+        return None if self._is_finite() else self._search()
+
+    def _is_finite(self) -> bool:
+        """Whether all observations and rewards are: weighted sums are the cheapest figures that tell."""
+        seen, earned, weights = self._flat
+        try:
+            return math.isfinite(seen.dot(weights)) and math.isfinite(earned.dot(weights[: earned.size]))
+        except RuntimeWarning:  # where those are errors: infinity less infinity
+            return False
+
+    def _search(self) -> tuple[int, Finding] | None:
+        """The first step with a number that is not finite."""
+        observations, rewards = self._transitions.observations, self._transitions.rewards
+        findings = ((t, fault.of_values(observations[t + 1], rewards[t])) for t in range(self._t_max))
+        return next(((t, finding) for t, finding in findings if finding is not None), None)
+
+    # -- making ---------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Make and reset the environments, again and again if `on_fault` lets it."""
+        while (finding := self._try_to_make()) is not None:
+            self._fail(-1, finding)
+
+    def _try_to_make(self) -> Finding | None:
+        self._seed = self._seeds(self._rebuilds)
+        self._env, self._steps = None, 0
+        self._trail = Trail({"seed": self._seed, "state": None, "globals": state.capture_globals()})
+        try:
+            self._env = env = self._make_env()
+        except Exception as error:
+            return fault.of_exception(error, None, None)
+        self._prepare(env)
+        shape = self._transitions.observations.shape[1:]
+        try:
+            seen, _ = env.reset(seed=self._seed)
+            if np.shape(seen) != shape:
+                return fault.of_shape(seen, shape[1:])
+            self._transitions.observations[-1] = seen
+        except Exception as error:
+            return fault.of_exception(error, env, shape[1:])
+        return fault.of_values(seen)
+
+    def _prepare(self, env: VectorEnv) -> None:
+        """Everything that begins anew with new environments."""
+        space = env.single_action_space
+        assert isinstance(space, gym.spaces.Discrete)
+        self._num_actions, self._action_start = int(space.n), int(space.start)
+        self._small = np.min_scalar_type(self._num_actions)
+        self._ended = np.zeros(env.num_envs, bool)
+        self._episodes = EpisodeLog(env.num_envs)
+        # Reused by every rollout: the learner is done with one before the next begins.
+        self._transitions = self.blank_transitions()
+        seen, earned = self._transitions.observations.reshape(-1), self._transitions.rewards.reshape(-1)
+        weights = np.full(max(seen.size, earned.size), 2.0**-60, np.float32)  # so small that no sum overflows
+        self._flat = seen, earned, weights
+
+    def _fail(self, t: int, finding: Finding) -> None:
+        """Tell of a fault in step `t` of the rollout under way, -1: before the first one."""
+        actions = np.zeros((0, self._describe.copies), np.uint8)
+        if self._env is None:
+            place, sent = Place("making", self._seed, self._rebuilds, 0), actions
+        else:
+            place = self._place(t, finding.copy)
+            actions = self._transitions.actions[: t + 1].astype(self._small)
+            sent = self._trail.last(actions) + self._action_start
+            with contextlib.suppress(Exception):  # it is broken anyway
+                self._env.close()
+            self._env = None
+        told = fault.make_fault(self._describe, finding, place, sent, self._trail.replay(actions))
+        self._rebuilds += 1
+        self._on_fault(told)
+
+    def _place(self, t: int, copy: int | None) -> Place:
+        """When step `t` of the rollout under way was, of the environments or of one copy."""
+        if t < 0:
+            return Place("first reset", self._seed, self._rebuilds, 0)
+        if copy is None and self._describe.copies == 1:
+            copy = 0
+        if copy is None:
+            return Place("step", self._seed, self._rebuilds, self._steps + t + 1)
+        ends = (self._transitions.terminated | self._transitions.truncated)[:t, copy]
+        underway = int(self._episodes.underway[copy])
+        steps, episode, resets = fault.count_steps(bool(self._ended[copy]), ends, underway)
+        when = "reset" if resets else "step"
+        return Place(when, self._seed, self._rebuilds, int(self._episodes.steps[copy]) + steps, episode)
 
 
 class EpisodeLog:
@@ -99,18 +255,41 @@ class EpisodeLog:
 
     def __init__(self, batch: int):
         self._returns = np.zeros(batch, np.float64)  # float32 sums would drift over long episodes
-        self._lengths = np.zeros(batch, np.int64)
+        self.steps = np.zeros(batch, np.int64)
+        """[B]: all steps of each copy, resets not counted."""
+        self._began = np.zeros(batch, np.int64)  # how many of them had been taken where the episode began
+
+    @property
+    def underway(self) -> np.ndarray:
+        """[B]: how many steps the episodes under way have."""
+        return self.steps - self._began
 
     def extend(self, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> list[Episode]:
         """Add T steps, all arrays [T, B], and return the episodes that ended in them, in order of time."""
-        returns, lengths = rewards.cumsum(axis=0, dtype=np.float64), valid.cumsum(axis=0)
+        returns, steps = rewards.cumsum(axis=0, dtype=np.float64), valid.cumsum(axis=0)
         returns += self._returns
-        lengths += self._lengths
+        steps += self.steps
         episodes = []
-        began = np.zeros(self._returns.shape), np.zeros(self._lengths.shape, np.int64)  # sums where it began
+        earned, began = np.zeros(self._returns.shape), self._began  # sums where the episodes began
         for t, b in zip(*(where.tolist() for where in ends.nonzero()), strict=True):
-            total, length = returns[t, b], lengths[t, b]
-            episodes.append(Episode(float(total - began[0][b]), int(length - began[1][b])))
-            began[0][b], began[1][b] = total, length
-        self._returns, self._lengths = returns[-1] - began[0], lengths[-1] - began[1]
+            total, step = returns[t, b], steps[t, b]
+            episodes.append(Episode(float(total - earned[b]), int(step - began[b])))
+            earned[b], began[b] = total, step
+        self._returns, self.steps = returns[-1] - earned, steps[-1]
         return episodes
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A plain tree, for `restore`."""
+        return {"returns": self._returns.copy(), "steps": self.steps.copy(), "began": self._began.copy()}
+
+    def restore(self, tree: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` returned."""
+        self._returns, self.steps = tree["returns"].copy(), tree["steps"].copy()
+        self._began = tree["began"].copy()
+
+
+def _plain(tree: Any) -> Any:
+    """The state of a bit generator with NumPy's own numbers made Python's."""
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return tree.item() if isinstance(tree, np.generic) else tree

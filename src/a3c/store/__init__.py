@@ -1,14 +1,15 @@
 """Where the global parameters live. The worker cycle sees two methods, whatever is behind them.
 
-`local.py`: in this process, one worker. `shared.py`: in memory shared by processes.
+`local.py`: in this process. `shared.py`: in memory shared by processes.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from a3c.types import Rollout, Snapshot
+from a3c.types import Report, Rollout, Snapshot
 
 
 class Store(Protocol):
@@ -21,8 +22,31 @@ class Store(Protocol):
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
-        """Apply `gradients` [P], computed on the parameters of `version`, with the shared optimizer."""
+        """Apply `gradients` [P], computed on the parameters of `version`, with the shared optimizer.
+
+        Where one of `losses`, which include the norm of the gradient, is not finite, nothing is applied: the
+        update is skipped and counted as such.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a store holds at one moment, between two updates."""
+
+    weights: np.ndarray
+    """[P] float32."""
+    optimizer: dict[str, np.ndarray]
+    """The shared optimizer's state: one flat vector per dtype."""
+    steps: int = 0
+    updates: int = 0
+    episodes: int = 0
+    skipped: int = 0
+    """Updates that were not applied because a loss or a gradient was not finite."""
+
+    def as_tree(self) -> dict[str, Any]:
+        """As a plain tree."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 class Master(Protocol):
@@ -32,6 +56,26 @@ class Master(Protocol):
         """A copy of the global parameters: [P] float32."""
         ...
 
+    def reports(self) -> list[Report]:
+        """What workers have done since the last call, at most one report of each."""
+        ...
+
+    def freeze(self) -> tuple[list[Report], Contents]:
+        """A copy of everything, and the reports that lead up to exactly this moment."""
+        ...
+
+    def beats(self) -> list[int]:
+        """For each worker a number that grows as it pulls and pushes."""
+        ...
+
+    def versions(self) -> list[int]:
+        """For each worker how many updates were in the parameters that it pulled last."""
+        ...
+
+    def streak(self) -> int:
+        """The most updates in a row that one worker has had to skip, up to now."""
+        ...
+
     def stop(self) -> None:
         """Make every later pull return None."""
         ...
@@ -39,3 +83,14 @@ class Master(Protocol):
     def hold(self, held: bool) -> None:
         """Make every later pull wait, or let them go on."""
         ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether every later pull returns None."""
+        ...
+
+
+def is_finite(losses: Mapping[str, float]) -> bool:
+    """Whether every one of `losses` is a number: only then are gradients fit to be applied."""
+    total = sum(losses.values())
+    return total - total == 0.0  # NaN for what is not finite; a third of the time of asking each

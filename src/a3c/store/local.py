@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from a3c.store.reports import Reporter
+from a3c.store import Contents, is_finite
+from a3c.store.tally import Tally
 from a3c.types import Report, Rollout, Snapshot
 
 
@@ -20,9 +21,9 @@ class LocalStore:
     """Global parameters and optimizer state held by this process.
 
     Args:
-        weights: [P] float32, the first parameters.
-        state: The optimizer's first state.
+        contents: What to begin with.
         update: `f(weights, state, gradients) -> (weights, state)`.
+        workers: Number of workers.
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
@@ -30,59 +31,116 @@ class LocalStore:
 
     def __init__(
         self,
-        weights: np.ndarray,
-        state: dict[str, np.ndarray],
+        contents: Contents,
         update: Callable[..., tuple[Any, dict]],
+        workers: int,
         max_steps: int | None,
         max_episodes: int | None,
         locking: bool,
     ):
-        self._parameters: tuple[Any, dict[str, Any]] = (weights, state)
+        self._parameters: tuple[Any, dict[str, Any]] = (contents.weights, contents.optimizer)
         self._update = update
         self._max_steps = math.inf if max_steps is None else max_steps
         self._max_episodes = math.inf if max_episodes is None else max_episodes
-        self._locking = locking
         self._counting = threading.Lock()
         self._updating = threading.Lock() if locking else contextlib.nullcontext()
         self._stopped = False
         self._running = threading.Event()
         self._running.set()
-        self.updates = 0
-        self.steps = 0
-        self.episodes = 0
+        self.steps, self.updates = contents.steps, contents.updates
+        self.episodes, self.skipped = contents.episodes, contents.skipped
+        self._tallies: dict[int, Tally] = {}
+        self._beats, self._versions, self._streaks = ([0] * workers for _ in range(3))
 
     def warm_up(self) -> None:
         """Compile the update, off the training clock, leaving everything as it was."""
         self._update(*self._parameters, self._parameters[0] * 0)
 
-    def worker(self, worker: int, send: Callable[[Report], None], interval: float) -> "WorkerStore":
-        """The store as one worker sees it, which reports by `send` every `interval` seconds."""
-        return WorkerStore(self, Reporter(worker, send, interval))
+    # -- the workers' side ----------------------------------------------------------------------------------
 
-    def pull(self) -> Snapshot | None:
+    def pull(self, worker: int) -> Snapshot | None:
         """The current parameters, or None when training is over. Waits while the master holds training."""
-        self._running.wait()
-        if self._stopped or self.steps >= self._max_steps or self.episodes >= self._max_episodes:
+        while not self._running.wait(0.2):
+            self._beats[worker] += 1
+        if self.finished:
             return None
-        return Snapshot(self._parameters[0], self.updates)
+        self._beats[worker] += 1
+        snapshot = Snapshot(self._parameters[0], self.updates)
+        self._versions[worker] = snapshot.version
+        return snapshot
 
-    def apply(self, gradients: Any, version: int, rollout: Rollout) -> int:
-        """Update the parameters and count; return the policy lag."""
+    def push(
+        self, worker: int, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]
+    ) -> None:
+        """Update the parameters, if the losses are finite, and count."""
+        self._beats[worker] += 1
+        finite = is_finite(losses)
         with self._updating:
-            before = self._parameters
-            after = self._update(*before, gradients)
-            # Only without the lock can another worker have been faster: then keep what both did.
-            self._parameters = after if self._parameters is before else _add(self._parameters, before, after)
-        with self._counting:
-            lag = self.updates - version
-            self.updates += 1
-            self.steps += rollout.steps
-            self.episodes += len(rollout.episodes)
-        return lag
+            if finite:
+                before = self._parameters
+                after = self._update(*before, gradients)
+                # Only without the lock can another worker have been faster: then keep what both did.
+                swapped = self._parameters is before
+                self._parameters = after if swapped else _add(self._parameters, before, after)
+            with self._counting:
+                self._count(worker, version, rollout, losses, finite)
+
+    def _count(
+        self, worker: int, version: int, rollout: Rollout, losses: Mapping[str, float], finite: bool
+    ) -> None:
+        lag = self.updates - version
+        self.updates += finite
+        self.skipped += not finite
+        self._streaks[worker] = 0 if finite else self._streaks[worker] + 1
+        self.steps += rollout.steps
+        self.episodes += len(rollout.episodes)
+        tally = self._tallies.get(worker)
+        if tally is None:
+            tally = self._tallies[worker] = Tally()
+        tally.add(rollout, losses, lag, finite)
+
+    # -- the master's side ----------------------------------------------------------------------------------
 
     def weights(self) -> np.ndarray:
         """A copy of the parameters: [P] float32."""
         return np.array(self._parameters[0])
+
+    def reports(self) -> list[Report]:
+        """What workers have done since the last call."""
+        if not self._tallies:
+            return []
+        with self._counting:
+            return self._take()
+
+    def freeze(self) -> tuple[list[Report], Contents]:
+        """A copy of everything, and the reports that lead up to exactly this moment."""
+        with self._updating, self._counting:
+            weights, state = self._parameters
+            counts = (self.steps, self.updates, self.episodes, self.skipped)
+            reports = self._take()
+        copied = {name: np.array(vector) for name, vector in state.items()}
+        return reports, Contents(np.array(weights), copied, *counts)
+
+    def _take(self) -> list[Report]:
+        tallies, self._tallies = self._tallies, {}
+        return [tally.report(worker) for worker, tally in tallies.items()]
+
+    def beats(self) -> list[int]:
+        """For each worker a number that grows as it pulls and pushes."""
+        return list(self._beats)
+
+    def versions(self) -> list[int]:
+        """For each worker how many updates were in the parameters that it pulled last."""
+        return list(self._versions)
+
+    def streak(self) -> int:
+        """The most updates in a row that one worker has had to skip, up to now."""
+        return max(self._streaks)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every later pull returns None."""
+        return self._stopped or self.steps >= self._max_steps or self.episodes >= self._max_episodes
 
     def stop(self) -> None:
         """Make every later pull return None."""
@@ -98,15 +156,28 @@ class LocalStore:
 
 
 class WorkerStore:
-    """A `LocalStore` in the hands of one worker."""
+    """A `LocalStore` in the hands of one worker, until it is taken away.
 
-    def __init__(self, store: LocalStore, reporter: Reporter):
-        self._store, self._reporter = store, reporter
-        self.pull, self.flush = store.pull, reporter.flush
+    Args:
+        store: What it stands for.
+        worker: The worker's number.
+        after: Called after every push.
+    """
+
+    def __init__(self, store: LocalStore, worker: int, after: Callable[[], None] = lambda: None):
+        self._store, self._worker, self._after = store, worker, after
+        self.revoked = False
+        """Set when the worker was given up: what it may still bring is not wanted."""
+
+    def pull(self) -> Snapshot | None:
+        """The current parameters, or None when training is over or this worker was given up."""
+        return None if self.revoked else self._store.pull(self._worker)
 
     def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
-        """Apply `gradients` to the global parameters, and report now and then."""
-        self._reporter.add(rollout, losses, self._store.apply(gradients, version, rollout))
+        """Apply `gradients` to the global parameters."""
+        if not self.revoked:
+            self._store.push(self._worker, gradients, version, rollout, losses)
+            self._after()
 
 
 def _add(now: tuple[Any, dict], before: tuple[Any, dict], after: tuple[Any, dict]) -> tuple[Any, dict]:

@@ -63,10 +63,53 @@ class FunctionalVectorEnv(VectorEnv):
         reward, terminated, truncated = map(np.array, outcome)
         return self._observation(), reward, terminated, truncated, {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes with the steps, as a plain tree."""
+        return _written({"copies": self._copies, "stream": self._stream})
+
+    def load_state_dict(self, tree: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is not from as many copies of the same environment.
+        """
+        like = {"copies": self._blank, "stream": key_data(0)}
+        read = _read(tree, like)
+        self._copies, self._stream = (read["copies"], read["stream"]) if read else (None, None)
+
     def _observation(self) -> np.ndarray:
         """A copy of what is seen now: [B, *O]."""
         assert self._copies is not None
         return np.array(self._copies.observation)
+
+
+def _written(state: Any) -> dict[str, Any]:
+    """The arrays of `state` as a plain tree; none before the first reset."""
+    if any(part is None for part in state.values()):
+        return {"leaves": []}
+    leaves = [np.array(leaf) for leaf in jax.tree.leaves(state)]
+    # What NumPy alone does not know, such as bfloat16, is written down as bytes.
+    return {"leaves": [leaf if leaf.dtype.kind in "biufc" else _bytes(leaf) for leaf in leaves]}
+
+
+def _bytes(leaf: np.ndarray) -> np.ndarray:
+    return np.frombuffer(leaf.tobytes(), np.uint8)
+
+
+def _read(tree: dict[str, Any], like: Any) -> Any:
+    """What `_written` wrote, with the structure, shapes and dtypes of `like`; None if that was nothing."""
+    leaves = tree["leaves"]
+    if not leaves:
+        return None
+    wanted, structure = jax.tree.flatten(like)
+    read = []
+    for leaf, model in zip(leaves, wanted, strict=True):
+        if model.dtype.kind not in "biufc":
+            leaf = np.frombuffer(leaf.tobytes(), model.dtype).reshape(model.shape)
+        if leaf.shape != model.shape or leaf.dtype != model.dtype:
+            raise ValueError(f"an array {leaf.dtype}{leaf.shape} in the place of {model.dtype}{model.shape}")
+        read.append(leaf.copy())
+    return jax.tree.unflatten(structure, read)
 
 
 class FunctionalEnv(gym.Env):

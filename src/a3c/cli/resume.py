@@ -1,0 +1,54 @@
+"""`a3c resume`: go on with a run that was stopped, from its newest checkpoint."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from a3c import __version__, runs
+from a3c.cli import parsing, train
+from a3c.config import RESUMABLE
+
+Arguments = dataclasses.make_dataclass(
+    "Arguments",
+    [
+        parsing.positional("run", "A run directory, or an environment id (default: the newest run)."),
+        *parsing.setting_arguments(only=(*RESUMABLE, "save_dir")),
+        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        parsing.switch("quiet", "Show no progress."),
+    ],
+)
+Arguments.__doc__ = """Go on with a run that was stopped or killed, from its newest whole checkpoint.
+
+A serial run goes on exactly where it stood, bit for bit. With parallel workers no update before the checkpoint
+is lost; episodes under way begin anew. Settings are those of the run, but for what is typed here."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, find the run, train on. Returns the exit code."""
+    arguments = parsing.parse(Arguments, "resume", argv)
+    given = parsing.typed_settings(arguments, argv)
+    directory = runs.find_run(arguments.run, given.pop("save_dir", "runs"))
+    return resume(directory, given, arguments.json, arguments.quiet)
+
+
+def resume(directory: Path, given: dict[str, Any], as_json: bool, quiet: bool) -> int:
+    """Go on with the run in `directory`, with the settings `given` changed. Returns the exit code."""
+    config = runs.read_config(directory).replace(**given)
+    stream = sys.stderr if as_json else sys.stdout
+    if runs.is_over(directory) and not given:
+        result = runs.read_result(directory)
+        if not quiet:
+            how = "solved its environment" if result["ended"] == "solved" else "reached its limit"
+            print(
+                f"{directory} has ended: it {how} after {result['steps']:,} steps. To go on, raise what it "
+                f"reached: a3c resume {directory} --max-steps {2 * result['steps']} --stop-return …",
+                file=stream,
+            )
+        if as_json:
+            print(json.dumps(result))
+        return 0
+    if not quiet:
+        print(f"a3c {__version__}: going on with {directory} …", file=stream, flush=True)
+    return train.carry_out(config, as_json, quiet, stream, directory)

@@ -1,0 +1,300 @@
+"""Keeping workers alive: faults counted against a limit, lost workers replaced, hanging ones named.
+
+Each engine has its crew, which starts and ends workers; what becomes of them is decided here.
+"""
+
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from a3c.config import Config
+from a3c.envs.fault import Fault
+from a3c.errors import RunError
+from a3c.store import Master
+from a3c.types import Report
+
+TICK = 0.02  # seconds between looks at what workers have done
+PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is ended
+_FROZEN = 30.0  # seconds on the same parameters, while others update them, that are told
+
+
+class Watcher(Protocol):
+    """Who is told what happens while workers train: the master."""
+
+    def on_report(self, report: Report) -> None:
+        """Take in what a worker has done."""
+        ...
+
+    def on_tick(self) -> None:
+        """Do what is due; called many times a second."""
+        ...
+
+    def on_event(self, text: str) -> None:
+        """Tell the user something that happened."""
+        ...
+
+    def on_fault(self, worker: int, fault: Fault) -> Path:
+        """Keep the card of an environment's fault; returns where."""
+        ...
+
+
+class Diverged(RunError):
+    """Losses or gradients were not finite too many times in a row."""
+
+
+class Faults:
+    """The faults of a run: told one by one, and one too many ends it with the first one's traceback.
+
+    Args:
+        limit: How many are survived.
+        watcher: Who is told.
+    """
+
+    def __init__(self, limit: int, watcher: Watcher):
+        self._limit, self._watcher = limit, watcher
+        self._first: str | None = None
+        self.count = 0
+
+    def lost(self, what: str, trace: str = "") -> None:
+        """A worker is gone; it will be started again.
+
+        Raises:
+            RunError: if that was one too many.
+        """
+        self._count(what, trace)
+        self._watcher.on_event(f"{what}; restarted {self.count}/{self._limit}")
+
+    def environment(self, worker: int, fault: Fault) -> None:
+        """An environment failed; its worker rebuilds it.
+
+        Raises:
+            RunError: if that was one too many.
+        """
+        card = self._watcher.on_fault(worker, fault)
+        what = f"worker {worker}: {fault.summary}"
+        self._count(what, fault.traceback, f"See it again with: a3c reproduce {card}")
+        again = f"rebuilt {self.count}/{self._limit}; see it again with: a3c reproduce {card}"
+        self._watcher.on_event(f"{what}; {again}")
+
+    def _count(self, what: str, trace: str, fix: str = "") -> None:
+        self.count += 1
+        if self._first is None:
+            self._first = "\n".join(part.rstrip() for part in (what, trace, fix) if part)
+        if self.count > self._limit:
+            if self.count == 1:
+                raise RunError(self._first)
+            limit = f"one fault more than --max-restarts {self._limit} allows"
+            raise RunError(f"{what}: {limit}. The first was\n{self._first}")
+
+
+class Vigil:
+    """Which workers show no sign of life, by the seconds that this process was awake itself.
+
+    Args:
+        workers: How many.
+        limit: Seconds after which a worker counts as hanging; a tenth of it is told.
+    """
+
+    def __init__(self, workers: int, limit: float):
+        self._limit = limit
+        self._beats = [-1] * workers
+        self._silent = [0.0] * workers
+        self._next_told = [limit / 10] * workers
+        self._longest = 0.0  # silence that ended well
+        self._last: float | None = None
+
+    def look(self, beats: Sequence[int], present: Iterable[int]) -> tuple[dict[int, float], dict[int, float]]:
+        """Workers to tell of and workers to end, each with the seconds of their silence."""
+        now = time.monotonic()
+        passed = 0.0 if self._last is None else min(now - self._last, 1.0)
+        self._last = now
+        tell, end = {}, {}
+        patience = max(1.0, 10 * self._longest / self._limit)
+        for worker in present:
+            if beats[worker] != self._beats[worker]:
+                if self._beats[worker] >= 0:
+                    self._longest = max(self._longest, self._silent[worker])
+                self.forget(worker)
+                self._beats[worker] = beats[worker]
+                continue
+            self._silent[worker] += passed
+            if (silent := self._silent[worker]) >= self._limit * patience:
+                end[worker] = silent
+            elif silent >= self._next_told[worker] * patience:
+                self._next_told[worker] *= 2
+                tell[worker] = silent
+        return tell, end
+
+    def forget(self, worker: int) -> None:
+        """Begin anew with this worker, as with one just started."""
+        self._beats[worker], self._silent[worker], self._next_told[worker] = -1, 0.0, self._limit / 10
+
+
+class LagWatch:
+    """Workers that go on acting on parameters which others have long changed."""
+
+    def __init__(self, workers: int):
+        self._versions = [-1] * workers
+        self._beats = [0] * workers
+        self._since = [time.monotonic()] * workers
+
+    def look(self, versions: Sequence[int], beats: Sequence[int]) -> dict[int, float]:
+        """Workers that pull and push, but have got nothing new for long, with the seconds since then."""
+        now, newest = time.monotonic(), max(versions)
+        frozen = {}
+        for worker, version in enumerate(versions):
+            idle = now - self._since[worker]
+            if version != self._versions[worker] or version == newest:
+                self._versions[worker], self._beats[worker], self._since[worker] = version, beats[worker], now
+            elif idle >= _FROZEN and beats[worker] >= self._beats[worker] + 100:
+                frozen[worker] = idle
+                self._since[worker], self._beats[worker] = now, beats[worker]
+        return frozen
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a crew has heard of one of its workers."""
+
+    kind: Literal["ready", "fault", "lost", "left"]
+    worker: int
+    content: Any = None
+    """`fault`: a `Fault`. `lost`: what happened and the traceback, if there is one."""
+
+
+class Crew(Protocol):
+    """The workers of one engine, by number."""
+
+    def start(self, worker: int, restart: int) -> None:
+        """Start `worker`, for the `restart`-th time again."""
+        ...
+
+    def listen(self, seconds: float) -> list[Event]:
+        """What was heard, waiting for so long if there is nothing."""
+        ...
+
+    def whereabouts(self, worker: int) -> str:
+        """What a silent worker is doing, as far as can be told."""
+        ...
+
+    def give_up(self, worker: int) -> int:
+        """End the worker that a silence is the fault of, this one or another; returns which."""
+        ...
+
+
+class Supervision:
+    """Workers at work, from the first to the last.
+
+    Args:
+        crew: Starts and ends them.
+        store: What they train.
+        config: The limits.
+        watcher: Who is told.
+    """
+
+    def __init__(self, crew: Crew, store: Master, config: Config, watcher: Watcher):
+        assert config.workers is not None
+        self._crew, self._store, self._config, self._watcher = crew, store, config, watcher
+        self._faults = Faults(config.max_restarts, watcher)
+        self._vigil = Vigil(config.workers, config.hang_seconds)
+        self._lag = LagWatch(config.workers)
+        self._present = set(range(config.workers))
+        self._ready: set[int] = set()
+        self._restarts = [0] * config.workers
+        self.training_started: float | None = None
+
+    def run(self) -> None:
+        """Watch until every worker has left, or has had time to.
+
+        Raises:
+            RunError: after one fault too many.
+        """
+        deadline = None
+        while self._present:
+            for event in self._crew.listen(TICK):
+                self._heard(event)
+            self.take_reports()
+            self._watcher.on_tick()
+            if self._store.finished:
+                deadline = deadline or time.monotonic() + PATIENCE
+                if not self._present & self._ready or time.monotonic() > deadline:
+                    break
+            else:
+                check_streak(self._store, self._config)
+                self._look_after()
+        self.take_reports()
+
+    def take_reports(self) -> None:
+        """Hand what workers have done to the watcher."""
+        for report in self._store.reports():
+            self._watcher.on_report(report)
+
+    def _heard(self, event: Event) -> None:
+        if event.worker not in self._present:
+            return
+        if event.kind == "ready":
+            self._ready.add(event.worker)
+            self._vigil.forget(event.worker)
+            self.training_started = self.training_started or time.monotonic()
+        elif event.kind == "left":
+            self._present.discard(event.worker)
+        elif event.kind == "fault":
+            self._faults.environment(event.worker, event.content)
+        else:
+            self._replace(event.worker, *event.content)
+
+    def _replace(self, worker: int, what: str, trace: str = "") -> None:
+        """Start a lost worker again, unless there is nothing left to do."""
+        self._ready.discard(worker)
+        if self._store.finished:
+            self._present.discard(worker)
+            return
+        self._faults.lost(what, trace)
+        self._restarts[worker] += 1
+        self._vigil.forget(worker)
+        self._crew.start(worker, self._restarts[worker])
+
+    def _look_after(self) -> None:
+        """Tell of workers that are silent, and replace those that are silent for too long."""
+        beats = self._store.beats()
+        tell, end = self._vigil.look(beats, self._present & self._ready)
+        for worker, seconds in tell.items():
+            where = self._crew.whereabouts(worker)
+            self._watcher.on_event(f"worker {worker} has finished nothing for {seconds:.0f} s; {where}")
+        for worker, seconds in end.items():
+            where = self._crew.whereabouts(worker)
+            guilty = self._crew.give_up(worker)
+            whose = f"worker {guilty} hung for {seconds:.0f} s"
+            self._replace(guilty, f"{whose} ({where})" if guilty == worker else f"{whose} in an update")
+            for other in end:
+                self._vigil.forget(other)  # they may have waited for the one that was ended
+            break
+        for worker, seconds in self._lag.look(self._store.versions(), beats).items():
+            what = f"worker {worker} has acted on the same parameters for {seconds:.0f} s"
+            self._watcher.on_event(f"{what} while others changed them")
+
+
+def check_streak(store: Master, config: Config) -> None:
+    """Stop a run whose losses stay what no number is.
+
+    Raises:
+        Diverged: after `max_skips` updates in a row that had to be skipped.
+    """
+    if (streak := store.streak()) >= config.max_skips:
+        raise Diverged(
+            f"{streak} updates in a row had a loss or a gradient that is not finite "
+            f"(--max-skips {config.max_skips})."
+            "\nMostly the learning rate is too high, or rewards or observations are very large: try a lower "
+            "--learning-rate, --global-clipnorm 0.5, or scaled rewards and observations."
+        )
+
+
+def describe_stack(stack: traceback.StackSummary) -> str:
+    """Where a stack is, in the user's terms: the innermost function that has a file of its own."""
+    frames = [f for f in stack if not f.filename.startswith("<")]
+    own = [f for f in frames if "/a3c/" not in f.filename and "/gymnasium/" not in f.filename]
+    frame = (own or frames)[-1]
+    return f"it is in {frame.name} ({frame.filename}, line {frame.lineno})"

@@ -1,0 +1,77 @@
+"""Signals that ask a run to end: once to save and end soon, twice to be out at once.
+
+Called by the master. Handlers can only be set on the main thread; elsewhere nothing is handled.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+_NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_DEADLINE = 20.0  # seconds from SIGTERM or SIGHUP, whose senders kill before long
+
+
+class Interrupts:
+    """While entered, the first signal sets `requested`, and the second ends the process.
+
+    Before `defer` is called, when there is nothing to be saved yet, the first raises `KeyboardInterrupt`.
+
+    Args:
+        force: What must be done before leaving at once: no more than ending other processes.
+    """
+
+    def __init__(self, force: Callable[[], None]):
+        self.requested = False
+        self._force, self._deferred = force, False
+        self._on_request: list[Callable[[], None]] = []
+        self._before: dict[int, Any] = {}
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            for number in _NUMBERS:
+                before = signal.getsignal(number)
+                if before is not signal.SIG_IGN:  # such as by nohup, or in a background job
+                    self._before[number] = before
+                    signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def defer(self, on_request: Callable[[], None]) -> None:
+        """From now on the first signal calls this and leaves the rest to who looks at `requested`."""
+        self._on_request.append(on_request)
+        self._deferred = True
+        if self.requested:
+            on_request()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            self._leave()
+        self.requested = True
+        if number != signal.SIGINT:
+            self._timer = threading.Timer(_DEADLINE, self._leave)
+            self._timer.daemon = True
+            self._timer.start()
+        if not self._deferred:
+            raise KeyboardInterrupt
+        for call in self._on_request:
+            call()
+
+    def _leave(self) -> None:
+        """End the process now, and leave the terminal as it should be."""
+        with contextlib.suppress(Exception):
+            self._force()
+        with contextlib.suppress(Exception):
+            if sys.stdout.isatty() or sys.stderr.isatty():
+                os.write(1 if sys.stdout.isatty() else 2, b"\x1b[?25h\n")  # the live table hides the cursor
+        os._exit(130)

@@ -1,0 +1,153 @@
+"""Agents on disk: a `.keras` file that also says which environment it is for.
+
+The file is an ordinary Keras model file with one more member, `a3c.json`. It is written whole or not at
+all, and read in Keras' safe mode, so that a downloaded agent runs no code.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from a3c import backend, models, runs
+from a3c.config import Config
+from a3c.errors import UsageError, first_line
+
+CARD = "a3c.json"
+FORMAT = 1
+
+
+def describe(
+    config: Config, model: keras.Model, evaluation: Any, steps: int, baseline: float | None
+) -> dict[str, Any]:
+    """What an agent's file says of itself: its card."""
+    cls = type(model)
+    own = not cls.__module__.startswith(("a3c.", "keras."))
+    return dict(
+        env_id=config.env_id,
+        algorithm=config.algorithm,
+        steps=steps,
+        model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
+        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None},
+        versions=runs.versions(),
+        evaluation=None if evaluation is None else evaluation.as_dict(),
+        random_baseline=baseline,
+    )
+
+
+def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
+    """Write `model` and its `card` to `path`, replacing what was there in one step."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        with backend.load().saving():
+            model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(CARD, json.dumps({"format": FORMAT, **card}))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A model as the bytes of its `.keras` file, to be sent to another process.
+
+    All that Keras can save arrives there, such as the statistics of a normalisation layer; what it cannot
+    save is found out before training and not after it.
+    """
+
+    content: bytes
+    cls: type
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Archive":
+        """The archive of `model`.
+
+        Raises:
+            UsageError: if Keras cannot save it, or load again in safe mode what it saved.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "model.keras"
+            try:
+                with backend.load().saving():
+                    model.save(path)
+                archive = cls(path.read_bytes(), type(model))
+                _check_same_weights(model, archive.build())
+            except Exception as error:
+                name = f"model {type(model).__name__}"
+                fix = f"{first_line(error)} See the guide on saving, at get_config and build."
+                raise UsageError(name, "one that Keras can save and load in safe mode", fix) from error
+        return archive
+
+    def build(self) -> keras.Model:
+        """The model, with the weights it was saved with."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "model.keras"
+            path.write_bytes(self.content)
+            with warnings.catch_warnings(action="ignore"):
+                return _load(path, self.cls)
+
+
+def _load(path: Path, own: type | None) -> keras.Model:
+    """Load a `.keras` file in safe mode; `own` is the class of a model of the user's own."""
+    with backend.load().saving():
+        model = keras.models.load_model(
+            path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=True
+        )
+    assert isinstance(model, keras.Model)
+    return model
+
+
+def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
+    """Raise `ValueError` unless `loaded` has the weights of `model`, in the same order."""
+    ours, theirs = model.get_weights(), loaded.get_weights()
+    same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    if not same:
+        raise ValueError(f"Of its {len(ours)} weights, Keras loads {len(theirs)}, or others.")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of an agent's file; empty for a plain Keras model.
+
+    Raises:
+        UsageError: if the file is missing or no `.keras` file.
+    """
+    expected = "an agent saved by a3c, or a Keras model in a .keras file"
+    if not path.is_file():
+        raise UsageError(f"model file {path}", "an existing .keras file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None or "config.json" not in archive.namelist():
+                raise zipfile.BadZipFile("parts of it are damaged or missing")
+            return json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise UsageError(f"model file {path}", expected, f"It cannot be read: {error}.") from error
+
+
+def load_model(path: Path, model_class: str | None = None) -> keras.Model:
+    """Load a model in safe mode.
+
+    Args:
+        path: A `.keras` file.
+        model_class: `module:Class` of a model of the user's own; default: what the card says.
+
+    Raises:
+        UsageError: if the file cannot be loaded.
+    """
+    card = read_card(path)
+    reference = model_class or card.get("model")
+    own = models.import_model(reference) if reference else None
+    try:
+        return _load(path, own)
+    except Exception as error:
+        fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
+        raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error

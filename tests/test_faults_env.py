@@ -1,0 +1,651 @@
+"""Environments that fail: what is told, how a sampler goes on, and that crash cards play faults again."""
+
+import dataclasses
+import functools
+import json
+import pickle
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from a3c import envs, tree
+from a3c.envs import fault
+from a3c.envs.fault import Description, read_card, write_card
+from a3c.envs.sampler import VectorSampler
+from a3c.errors import UsageError
+from a3c.reproduce import reproduce
+
+MODULE = '''
+import random
+import threading
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.experimental.functional import FuncEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+
+class Unlucky(Exception):
+    pass
+
+
+class Faulty(gym.Env):
+    """Shows the steps of the episode, its number and the last two actions; ends by chance; fails as told."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = gym.spaces.Discrete(3, start=2)
+
+    def __init__(self, fails="never", at=100, opaque=False):
+        self.fails, self.at, self.steps, self.episode = fails, at, 0, -1
+        self.lock = threading.Lock() if opaque else None
+        if fails == "making":
+            raise Unlucky("not made")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.last = 0, [0, 0, 0]
+        self.episode += 1
+        if self.fails == "reset" and self.episode == 6 or self.fails == "first":
+            raise Unlucky("in reset")
+        return self.observe(), {}
+
+    def observe(self):
+        return np.array([self.t, self.episode, *self.last[1:]], np.float32)
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.t += 1
+        self.steps += 1
+        self.last = [*self.last[1:], int(action)]
+        seen, reward, due = self.observe(), 1.0, self.steps == self.at
+        if self.fails == "raise" and due:
+            return 1 / 0
+        if self.fails == "chance" and self.np_random.random() < 0.01:
+            raise Unlucky("by chance")
+        if self.fails == "global" and random.random() + np.random.random() < 0.15:
+            raise Unlucky("by the chance of all")
+        if self.fails == "sequence" and self.last == [2, 4, 3]:
+            seen[2] = np.nan
+        if self.fails == "infinite" and due:
+            seen[1] = np.inf
+        if self.fails == "reward" and due:
+            reward = np.nan
+        if self.fails == "none" and due:
+            reward = None
+        if self.fails == "shape" and due:
+            seen = seen[:3]
+        if self.fails == "tuple" and due:
+            return seen, reward, False, {}
+        return seen, reward, bool(self.np_random.random() < 0.15), False, {}
+
+
+class FaultyVector(VectorEnv):
+    """The same with vector code of its own."""
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(self, num_envs, fails="never", at=100, opaque=False):
+        self.num_envs, self.fails, self.at, self.steps = num_envs, fails, at, 0
+        self.single_observation_space = Faulty.observation_space
+        self.single_action_space = Faulty.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.lock = threading.Lock() if opaque else None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if self.fails == "first":
+            raise Unlucky("in reset")
+        self.ended = np.zeros(self.num_envs, bool)
+        self.seen = np.zeros((self.num_envs, 4), np.float32)
+        return self.seen.copy(), {}
+
+    def step(self, actions):
+        self.steps += 1
+        due = self.steps == self.at
+        self.seen[:, 1] += self.ended
+        self.seen[:, 0] = np.where(self.ended, 0, self.seen[:, 0] + 1)
+        reward = np.where(self.ended, 0.0, 1.0)
+        self.ended = (self.np_random.random(self.num_envs) < 0.15) & ~self.ended
+        seen = self.seen.copy()
+        if self.fails == "raise" and due:
+            return 1 / 0
+        if self.fails == "chance" and self.np_random.random() < 0.02:
+            raise Unlucky("by chance")
+        if self.fails == "sequence" and self.steps > 20 and actions[-1] == 4:
+            seen[-1, 2] = np.nan
+        if self.fails == "reward" and due:
+            reward[-1] = -np.inf
+        if self.fails == "shape" and due:
+            seen = seen[:1, :1]  # would be broadcast
+        return seen, reward, self.ended.copy(), np.zeros(self.num_envs, bool), {}
+
+
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError:
+    pass
+
+
+class Functional(FuncEnv):
+    """Five times the last action in a row, and the reward is no number."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Discrete(3, start=2)
+    max_episode_steps = 20
+
+    def initial(self, rng, params=None):
+        return {"row": jnp.int32(0), "noise": jax.random.uniform(rng)}
+
+    def transition(self, state, action, rng, params=None):
+        return {"row": jnp.where(action == 4, state["row"] + 1, 0), "noise": jax.random.uniform(rng)}
+
+    def observation(self, state, rng, params=None):
+        return jnp.stack([state["row"].astype(jnp.float32), state["noise"]])
+
+    def reward(self, state, action, next_state, rng, params=None):
+        return jnp.where(next_state["row"] == 5, jnp.nan, 1.0)
+
+    def terminal(self, state, rng, params=None):
+        return state["noise"] < 0.05
+
+
+class Blind(Functional):
+    """The same with an observation that is infinite."""
+
+    def observation(self, state, rng, params=None):
+        return jnp.stack([state["noise"], jnp.where(state["row"] == 4, jnp.inf, 0.0)])
+
+    def reward(self, state, action, next_state, rng, params=None):
+        return jnp.float32(1)
+
+
+for fails in "never making first reset raise chance global sequence infinite reward none shape tuple".split():
+    entry = dict(entry_point=Faulty, kwargs={"fails": fails})
+    gym.register(f"test/{fails.title()}-v0", **entry)
+    gym.register(f"test/Vector{fails.title()}-v0", vector_entry_point=FaultyVector, **entry)
+late = {"fails": "raise", "at": 400}
+gym.register("test/Late-v0", entry_point=Faulty, kwargs=late)
+gym.register("test/Opaque-v0", entry_point=Faulty, kwargs=late | {"opaque": True})
+gym.register("test/VectorLate-v0", entry_point=Faulty, vector_entry_point=FaultyVector, kwargs=late)
+'''
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    """The module above can be imported here."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "faulty_module.py").write_text(MODULE)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+class Enough(Exception):
+    pass
+
+
+class Witness:
+    """Keeps the faults, and raises when there are enough."""
+
+    def __init__(self, limit=3):
+        self.faults, self.limit = [], limit
+
+    def __call__(self, told):
+        self.faults.append(pickle.loads(pickle.dumps(told)))
+        if len(self.faults) >= self.limit:
+            raise Enough
+
+
+def find_name(name):
+    return name if "-" in name else f"faulty_module:test/{name}-v0"
+
+
+def never_but(fails):
+    """The environment that never fails, made to fail after it was found."""
+    environment = envs.find(find_name("Never"))
+    return dataclasses.replace(
+        environment, spec=dataclasses.replace(environment.spec, kwargs={"fails": fails})
+    )
+
+
+def uniform(weights):
+    return lambda seen: np.zeros((len(seen), 3), np.float32)
+
+
+def make_sampler(name, witness, copies=3, t_max=7, generator=0, environment=None):
+    environment = environment or envs.find(find_name(name))
+    return VectorSampler(
+        make_env=functools.partial(
+            envs.make_vector, environment.spec, copies, environment.vectorized, checked=False
+        ),
+        policy=lambda weights: lambda seen: np.zeros((len(seen), environment.num_actions), np.float32),
+        t_max=t_max,
+        generator=np.random.default_rng(generator),
+        seeds=lambda making: 50 + 1000 * making,
+        describe=Description(find_name(name), 4, copies, environment.vectorized),
+        on_fault=witness,
+    )
+
+
+def run_into_faults(name, copies, limit=3, **options):
+    """The faults of a sampler that ran into `limit` of them."""
+    witness = Witness(limit)
+    with pytest.raises(Enough):
+        collect(lambda: make_sampler(name, witness, copies, **options), None)
+    return witness.faults
+
+
+def collect(make, weights, look=lambda rollout: None, rollouts=4000):
+    """Make a sampler and take many rollouts; `look` at each of them."""
+    sampler = make()
+    for _ in range(rollouts):
+        look(sampler.collect(weights))
+
+
+def check_reproduces(told, tmp_path):
+    """Through a file, to the very same fault."""
+    path = tmp_path / "card.json"
+    write_card(told, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["card.json"]
+    played = reproduce(read_card(path))
+    assert played.same, (played, told.summary)
+    assert played.summary == told.summary
+    assert played.finding.traceback == told.traceback
+    return played
+
+
+# -- what is told -------------------------------------------------------------------------------------------
+
+SINGLE = [
+    ("Raise", "exception", "raised ZeroDivisionError: division by zero in step 100 of copy {copy}"),
+    ("Chance", "exception", "raised Unlucky: by chance in step {step} of copy {copy}"),
+    ("Sequence", "non-finite observation", "returned a non-finite observation (index 2: nan) in step"),
+    ("Infinite", "non-finite observation", "returned a non-finite observation (index 1: inf) in step 100"),
+    ("Reward", "non-finite reward", "returned a non-finite reward (nan) in step 100 of copy {copy}"),
+    ("None", "non-finite reward", "returned a non-finite reward (nan) in step 100 of copy {copy}"),
+    ("Shape", "observation shape", "returned an observation of shape (3,), expected (4,) in step 100"),
+    ("Tuple", "exception", "raised ValueError: not enough values to unpack"),
+    ("Reset", "exception", "raised Unlucky: in reset in a reset of copy {copy} after step {step}"),
+    ("First", "exception", "raised Unlucky: in reset in the first reset of copy 0"),
+]
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+@pytest.mark.parametrize(("name", "kind", "text"), SINGLE)
+def test_faults_of_single_copies_are_told_and_played_again(name, kind, text, copies, tmp_path):
+    environment = None
+    if name == "First":  # which cannot be found, since it cannot be reset, but is not asked to be there
+        environment = never_but("first")
+    for told in run_into_faults(name, copies, environment=environment):
+        card = told.card
+        assert text.format(**card) in told.summary
+        assert told.summary.startswith(f"faulty_module:test/{name}-v0 ")
+        assert (card["kind"], card["copies"], card["worker"]) == (kind, copies, 4)
+        assert card["copy"] in range(copies)
+        assert card["seed"] == 50 + 1000 * card["making"]
+        assert len(card["last_actions"]) == min(10, card["replay"]["steps"])
+        assert set(card["last_actions"]) <= {2, 3, 4}
+        if name in ("Raise", "Chance", "Reset", "First"):
+            assert told.traceback.splitlines()[0] == "Traceback (most recent call last):"
+            assert "faulty_module.py" in told.traceback.splitlines()[1]
+            assert told.traceback == card["traceback"]
+        if name == "Sequence":
+            assert card["numbers"]["observation"][2] == "nan"
+            assert card["last_actions"][-3:] == [2, 4, 3]
+        check_reproduces(told, tmp_path)
+
+
+VECTOR = [
+    ("Raise", "raised ZeroDivisionError: division by zero in step 100 of an unknown copy"),
+    ("Chance", "raised Unlucky: by chance"),
+    ("Sequence", "returned a non-finite observation (index 2: nan) in"),
+    ("Reward", "returned a non-finite reward (-inf) in"),
+    ("Shape", "returned an observation of shape (1, 1), expected (4,) in step"),
+    ("First", "raised Unlucky: in reset in the first reset of"),
+]
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+@pytest.mark.parametrize(("name", "text"), VECTOR)
+def test_faults_of_vector_code_are_told_and_played_again(name, text, copies, tmp_path):
+    if copies == 1:
+        text = text.replace("an unknown copy", "copy 0").replace("step 100 of", "step {step} of")
+    for told in run_into_faults(f"Vector{name}", copies):
+        assert told.card["vectorized"]
+        assert text.format(**told.card) in told.summary
+        assert told.card["copy"] == (copies - 1 if name in ("Sequence", "Reward") or copies == 1 else None)
+        check_reproduces(told, tmp_path)
+
+
+def test_global_generators_belong_to_what_is_played_again(tmp_path):
+    for told in run_into_faults("Global", 2):
+        check_reproduces(told, tmp_path)
+
+
+def test_what_cannot_be_made_is_told(tmp_path):
+    with pytest.raises(UsageError, match="not made"):
+        envs.find(find_name("Making"))
+    environment = never_but("making")
+    (told, *_) = run_into_faults("Making", 2, environment=environment)
+    assert told.summary == "faulty_module:test/Making-v0 raised Unlucky: not made when it was made"
+    check_reproduces(told, tmp_path)
+
+
+# -- going on -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Chance", "Sequence", "Reset", "Shape", "VectorChance", "VectorReward"])
+def test_the_run_goes_on_with_sane_rollouts(name):
+    """Episodes under way are dropped, none is counted twice, and steps after a fault begin anew."""
+    witness, copies = Witness(10**9), 4
+    sampler = make_sampler(name, witness, copies)
+    lengths, seen, anew, episodes = np.zeros(copies, int), 0, True, 0
+    while seen < 6:
+        rollout = sampler.collect(None)
+        transitions = rollout.transitions
+        if len(witness.faults) > seen:
+            seen, anew = len(witness.faults), True
+        if anew:
+            lengths[:], anew = 0, False
+            assert not transitions.observations[0].any(), "a first observation"
+            assert transitions.valid[0].all()
+        assert np.isfinite(transitions.observations).all()
+        assert rollout.steps == transitions.valid.sum()
+        expected = []
+        for t, b in np.ndindex(transitions.valid.shape):
+            lengths[b] += transitions.valid[t, b]
+            if transitions.terminated[t, b] or transitions.truncated[t, b]:
+                expected.append((lengths[b], lengths[b]))
+                lengths[b] = 0
+        assert rollout.episodes == expected
+        episodes += len(expected)
+    assert episodes > 10
+
+
+def test_the_first_making_may_fail_as_well():
+    environment = envs.find(find_name("Never"))
+    made = []
+
+    def make():
+        made.append(True)
+        if len(made) < 3:
+            raise OSError("busy")
+        return envs.make_vector(environment.spec, 2, False)
+
+    witness, description = Witness(), Description("test", 0, 2, False)
+    generator = np.random.default_rng(0)
+    sampler = VectorSampler(make, uniform, 5, generator, lambda k: k, description, witness)
+    assert [told.card["making"] for told in witness.faults] == [0, 1]
+    assert sampler.collect(None).steps > 0
+
+
+def test_a_sampler_that_was_given_up_closes_without_a_word():
+    sampler = make_sampler("Raise", Witness(1), 2)
+    with pytest.raises(Enough):
+        collect(lambda: sampler, None)
+    sampler.close()
+    sampler.close()
+
+
+def test_faults_of_the_policy_are_not_the_environments():
+    sampler = make_sampler("Never", Witness())
+    sampler._policy = lambda weights: lambda seen: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        sampler.collect(None)
+
+
+def test_great_numbers_are_finite():
+    sampler = make_sampler("Never", Witness())
+    sampler.collect(None)
+    for number, finite in ((3e38, True), (-3e38, True), (np.inf, False), (np.nan, False)):
+        for array in sampler._transitions.observations, sampler._transitions.rewards:
+            kept = array.copy()
+            array[...] = number
+            assert sampler._is_finite() == finite
+            array[...] = kept
+
+
+# -- long histories -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Late", "VectorLate"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_long_histories_are_cut_by_captured_states(monkeypatch, tmp_path, name, copies):
+    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", True)
+    monkeypatch.setattr(fault, "ANCHOR_SHARE", 1e9)
+    for told in run_into_faults(name, copies, limit=2):
+        assert told.card["replay"]["start"]["state"] is not None
+        assert len(told.card["replay"]["actions"]) <= 57
+        assert len(told.card["last_actions"]) == 10
+        check_reproduces(told, tmp_path)
+
+
+def test_copies_that_a_look_makes_slower_are_captured_only_after_a_checkpoint(monkeypatch, tmp_path):
+    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(fault, "ANCHOR_SHARE", 1e9)
+    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", False)
+    (told,) = run_into_faults("Late", 2, limit=1)
+    assert len(told.card["replay"]["actions"]) >= 400
+
+    witness = Witness(1)
+    sampler = make_sampler("Late", witness, 2)
+    sampler.collect(None)
+    sampler.state()
+    with pytest.raises(Enough):
+        collect(lambda: sampler, None)
+    assert len(witness.faults[0].card["replay"]["actions"]) <= 57
+    check_reproduces(witness.faults[0], tmp_path)
+
+
+def test_captures_that_cost_too_much_are_put_off(monkeypatch):
+    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", True)
+    monkeypatch.setattr(fault, "ANCHOR_SHARE", 0.0)
+    monkeypatch.setattr(fault, "HISTORY_STEPS", 300)
+    (told,) = run_into_faults("Late", 2, limit=1)
+    assert told.card["replay"]["start"] is None, "the first state is free, but its history is long by now"
+    assert 100 <= len(told.card["replay"]["actions"]) <= 114
+
+
+def test_what_cannot_be_captured_has_a_long_history(monkeypatch, tmp_path):
+    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", True)
+    (told,) = run_into_faults("Opaque", 2, limit=1)
+    assert told.card["replay"]["start"]["state"] is None
+    assert len(told.card["replay"]["actions"]) >= 400
+    check_reproduces(told, tmp_path)
+
+    monkeypatch.setattr(fault, "HISTORY_STEPS", 300)
+    (told,) = run_into_faults("Opaque", 2, limit=1)
+    assert "cannot be played again" in told.card["note"]
+    assert 100 <= len(told.card["replay"]["actions"]) <= 114
+    with pytest.raises(UsageError, match="too long"):
+        reproduce(told.card)
+
+
+# -- going on from a state ----------------------------------------------------------------------------------
+
+
+def through_json(plain):
+    return tree.from_json(json.loads(json.dumps(tree.to_json(plain))))
+
+
+def assert_same(a, b):
+    assert (a.episodes, a.steps) == (b.episodes, b.steps)
+    for x, y in zip(a.transitions, b.transitions, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Chance", "VectorChance", "Global"])
+def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
+    """Through faults, too: the cards of both tell the same."""
+    first, second = Witness(10**9), Witness(10**9)
+    sampler = make_sampler(env_id, first)
+    for _ in range(60):
+        sampler.collect(None)
+    before, kept = len(first.faults), through_json(sampler.state())
+    expected = []
+    for _ in range(60):
+        rollout = sampler.collect(None)
+        transitions = type(rollout.transitions)(*(array.copy() for array in rollout.transitions))
+        expected.append((transitions, rollout.episodes, rollout.steps))
+
+    other = make_sampler(env_id, second, generator=99)
+    second.faults.clear()
+    other.restore(kept)
+    for transitions, episodes, steps in expected:
+        rollout = other.collect(None)
+        assert (rollout.episodes, rollout.steps) == (episodes, steps)
+        for x, y in zip(rollout.transitions, transitions, strict=True):
+            np.testing.assert_array_equal(x, y)
+    later = first.faults[before:]
+    assert [told.summary for told in later] == [told.summary for told in second.faults]
+    assert "CartPole" in env_id or "Acrobot" in env_id or len(later) > 1
+    for told in second.faults[:2]:
+        check_reproduces(told, tmp_path)
+
+
+def test_what_cannot_be_saved_says_so():
+    from a3c.envs.state import Unsaveable
+
+    sampler = make_sampler("Opaque", Witness())
+    sampler.collect(None)
+    with pytest.raises(Unsaveable, match="lock"):
+        sampler.state()
+
+
+# -- cards and the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"format": "other"}', "\0\1", "cut"])
+def test_foreign_and_damaged_cards_are_refused(tmp_path, content):
+    path = tmp_path / "card.json"
+    if content == "cut":
+        write_card(run_into_faults("Raise", 1, limit=1)[0], path)
+        text = path.read_text()
+        path.write_text(text[: len(text) // 2])
+    elif content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match="crash card"):
+        read_card(path)
+
+
+def test_a_card_is_readable_for_people(tmp_path):
+    (told,) = run_into_faults("Sequence", 3, limit=1)
+    write_card(told, tmp_path / "card.json")
+    document = json.loads((tmp_path / "card.json").read_text(), parse_constant=pytest.fail)
+    assert document["summary"] == told.summary
+    assert document["card"]["tree"]["last_actions"] == told.card["last_actions"]
+
+
+def test_the_command_plays_a_card_again(cli, tmp_path):
+    (tmp_path / "faulty_module.py").write_text(MODULE)
+    write_card(run_into_faults("Chance", 3, limit=1)[0], tmp_path / "card.json")
+    done = cli("reproduce", "card.json", "--json")
+    assert done.code == 1, done
+    assert "Reproduced: faulty_module:test/Chance-v0 raised Unlucky: by chance in step" in done.out
+    assert 'raise Unlucky("by chance")' in done.err
+    assert "reproduce.py" not in done.err
+    assert done.json["same"]
+
+    (tmp_path / "faulty_module.py").write_text(MODULE.replace('raise Unlucky("by chance")', "pass"))
+    done = cli("reproduce", "card.json")
+    assert done.code == 0, done
+    assert "Not reproduced" in done.out
+    assert "steps passed without a fault" in done.out
+
+    assert cli("reproduce", "nothing.json").code == 2
+
+
+# -- compiled programs --------------------------------------------------------------------------------------
+
+compiled = pytest.mark.skipif(keras.backend.backend() != "jax", reason="fused on JAX only")
+
+
+@pytest.fixture(scope="module")
+def program(folder):
+    import faulty_module
+
+    from test_compiled import make_program
+
+    program, _, weights, _ = make_program(faulty_module.Functional(), batch=4, t_max=7, limit=20)
+    return program, weights
+
+
+def make_compiled_sampler(program, witness, name="Functional", copies=4):
+    from a3c.envs.compiled.sampler import CompiledSampler
+
+    description = Description(f"faulty_module:{name}", 4, copies, True)
+    return CompiledSampler(program, lambda making: 7 + 1000 * making, description, witness)
+
+
+@compiled
+def test_faults_of_compiled_environments_are_told_and_played_again(program, tmp_path):
+    program, weights = program
+    witness = Witness(4)
+
+    def look(rollout):
+        assert np.isfinite(np.asarray(rollout.transitions.gradients)).all()
+        assert all(np.isfinite(list(rollout.transitions.losses.values())))
+        assert all(length <= 20 and earned == length for earned, length in rollout.episodes)
+
+    with pytest.raises(Enough):
+        collect(lambda: make_compiled_sampler(program, witness), weights, look)
+    for making, told in enumerate(witness.faults):
+        card = told.card
+        expected = (
+            f"faulty_module:Functional returned a non-finite reward (nan) in step {card['step']} of copy"
+        )
+        assert told.summary.startswith(expected)
+        assert card["last_actions"][-5:] == [4] * 5
+        assert (card["making"], card["seed"]) == (making, 7 + 1000 * making)
+        assert card["episode_step"] >= 5
+        check_reproduces(told, tmp_path)
+
+
+@compiled
+def test_infinite_observations_of_compiled_environments_are_found(folder, tmp_path):
+    import faulty_module
+
+    from test_compiled import make_program
+
+    program, _, weights, _ = make_program(faulty_module.Blind(), batch=1, t_max=5, limit=20)
+    witness = Witness(1)
+    with pytest.raises(Enough):
+        collect(lambda: make_compiled_sampler(program, witness, "Blind", 1), weights)
+    assert "returned a non-finite observation (index 1: inf)" in witness.faults[0].summary
+    check_reproduces(witness.faults[0], tmp_path)
+
+
+@compiled
+def test_a_restored_compiled_sampler_goes_on_bit_for_bit(program):
+    program, weights = program
+    first, second = Witness(10**9), Witness(10**9)
+    sampler, other = make_compiled_sampler(program, first), make_compiled_sampler(program, second)
+    for _ in range(60):
+        sampler.collect(weights)
+    before = len(first.faults)
+    other.restore(through_json(sampler.state()))
+    for _ in range(60):
+        a, b = sampler.collect(weights), other.collect(weights)
+        assert (a.episodes, a.steps, a.transitions.losses) == (b.episodes, b.steps, b.transitions.losses)
+        np.testing.assert_array_equal(
+            np.asarray(a.transitions.gradients), np.asarray(b.transitions.gradients)
+        )
+    assert before > 0
+    assert [told.summary for told in first.faults[before:]] == [told.summary for told in second.faults]
+
+
+@compiled
+def test_states_of_other_programs_are_refused(program):
+    sampler = make_compiled_sampler(program[0], Witness())
+    kept = sampler.state()
+    kept["copies"][0] = kept["copies"][0][:2]
+    with pytest.raises(ValueError, match="not the copies"):
+        sampler.restore(kept)
