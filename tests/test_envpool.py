@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from a3c import envs
+from a3c.envs.fault import Description
 from a3c.envs.sampler import VectorSampler
 
 pytest.importorskip("envpool")
@@ -25,7 +26,15 @@ def test_it_resets_in_the_step_after_an_end_and_keeps_the_time_limit():
         return act
 
     env = envs.make_vector(environment.spec, 4, environment.vectorized)
-    sampler = VectorSampler(env, balance, 1003, np.random.default_rng(0), 0)
+    sampler = VectorSampler(
+        make_env=lambda: env,
+        policy=balance,
+        t_max=1003,
+        generator=np.random.default_rng(0),
+        seeds=lambda making: making,
+        describe=Description("envpool/CartPole-v1", 0, 8, True),
+        on_fault=print,
+    )
     rollout = sampler.collect(None)
     transitions = rollout.transitions
     assert [e.length for e in rollout.episodes] == [500] * 8

@@ -79,13 +79,15 @@ class Agent:
         self._summary: dict[str, Any] = {}
         self._compiled: tuple[Any, Policy] | None = None
 
-    def fit(self, verbose: int = 1, **settings: Any) -> History:
+    def fit(self, verbose: int = 1, resume: str | Path | None = None, **settings: Any) -> History:
         """Train from the present weights until the environment is solved or a limit is reached.
 
         Writes a run directory, like `a3c train`, and leaves the best weights in the agent.
 
         Args:
             verbose: 0 for silence, 1 for progress.
+            resume: The directory of a run to go on with, in place of a new one; it must have been made with
+                the same environment, network and optimizer.
             **settings: Settings to change for this call, such as `max_steps=50_000`.
 
         Raises:
@@ -98,9 +100,13 @@ class Agent:
         from a3c.metrics import EPISODE_COLUMNS
         from a3c.train import train
 
-        config = self.config.replace(**settings)
+        if resume is None:
+            config, directory = self.config.replace(**settings), None
+        else:
+            directory = runs.find_run(str(resume), self.config.save_dir)
+            config = runs.read_config(directory).replace(**settings)
         shown = display.choose(sys.stdout, quiet=not verbose)
-        result = train(config, model=self.model, optimizer=self._optimizer, display=shown)
+        result = train(config, model=self.model, optimizer=self._optimizer, display=shown, resume=directory)
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
@@ -189,6 +195,7 @@ class Agent:
         env_id: str | None = None,
         model_class: str | None = None,
         backend_name: str = "auto",
+        unsafe: bool = False,
     ) -> "Agent":
         """Load an agent from a `.keras` file or a run directory, in Keras' safe mode.
 
@@ -197,6 +204,7 @@ class Agent:
             env_id: The environment; default: the one it was trained on.
             model_class: `module:Class` of a model of your own; default: what the file says.
             backend_name: The Keras backend.
+            unsafe: Load a file that brings code of its own, which is run then: only from authors you trust.
 
         Raises:
             UsageError: if it cannot be loaded, or does not fit the environment.
@@ -209,7 +217,7 @@ class Agent:
         env_id = env_id or card.get("env_id")
         if env_id is None:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
-        model = model_file.load_model(file, model_class)
+        model = model_file.load_model(file, model_class, unsafe)
         try:
             agent = cls(env_id, model=model, backend=backend_name, preset="none")
         except UsageError as error:

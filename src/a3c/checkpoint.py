@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from a3c import tree
-from a3c.errors import UsageError
+from a3c.errors import UsageError, first_line
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -122,7 +122,7 @@ def read(path: Path) -> dict[str, Any]:
     except Damaged:
         raise
     except Exception as error:  # whatever a damaged file leads to in a reader
-        raise Damaged(f"{type(error).__name__}: {error}") from error
+        raise Damaged(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def newest(files: Files) -> tuple[Path | None, dict[str, Any], list[str]]:

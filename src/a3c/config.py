@@ -5,14 +5,16 @@ The command line, the library, the presets and `config.toml` all read this one c
 
 import dataclasses
 import math
+import os
 import tomllib
 import typing
+import unicodedata
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from a3c.errors import SettingError, UsageError
+from a3c.errors import SettingError, UsageError, first_line
 
 
 def setting(
@@ -137,7 +139,7 @@ def check_names(settings: dict[str, Any], what: str) -> None:
 
             close = difflib.get_close_matches(name, FIELDS, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"Settings: {', '.join(FIELDS)}."
-            raise UsageError(f"{what} {name}", "the name of a setting", hint)
+            raise UsageError(f"{what} {_presentable(name)}", "the name of a setting", hint)
 
 
 def _check(f: dataclasses.Field, value: Any) -> None:
@@ -146,15 +148,39 @@ def _check(f: dataclasses.Field, value: Any) -> None:
         return
     expected = _expectation(f)
     if typing.get_origin(f.type) is Literal:
-        good = value in typing.get_args(f.type)
+        good = isinstance(value, str) and value in typing.get_args(f.type)
     elif f.name == "hidden_units":
         good = isinstance(value, tuple) and all(_is_number(v, int) and _in_range(f, v) for v in value)
     elif _scalar_type(f) in (int, float):
         good = _is_number(value, _scalar_type(f)) and _in_range(f, value)
     else:
         good = isinstance(value, _scalar_type(f)) and value != ""
+    if isinstance(value, str) and not is_clean(value):
+        expected, good = "a text without control characters, in UTF-8", False
     if not good:
-        raise SettingError(f.name, value, expected)
+        raise SettingError(f.name, _presentable(value), expected)
+
+
+def is_clean(text: str) -> bool:
+    """Whether `text` can be shown in one line, be part of a path, and be written to a file in UTF-8."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
+def _presentable(value: Any) -> Any:
+    """`value`, or what it looks like where it would break or flood an error message."""
+    if isinstance(value, str):
+        return _shortened(value if is_clean(value) else repr(value)[1:-1])
+    try:
+        return value if len(repr(value)) <= _SHOWN and is_clean(repr(value)) else _shortened(repr(value))
+    except (ValueError, RecursionError):  # an integer of more digits than Python prints, or a cycle
+        return f"{type(value).__name__} too long to show"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_SHOWN = 200  # characters of a value in an error message
 
 
 def _scalar_type(f: dataclasses.Field) -> type:
@@ -166,7 +192,12 @@ def _scalar_type(f: dataclasses.Field) -> type:
 def _is_number(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, int) or (kind is float and isinstance(value, float) and math.isfinite(value))
+    if kind is int or not isinstance(value, (int, float)):
+        return isinstance(value, int)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _in_range(f: dataclasses.Field, value: Any) -> bool:
@@ -222,19 +253,50 @@ def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
         return "none", {}
     if preset in preset_names():
         text = (resources.files("a3c") / "presets" / f"{preset}.toml").read_text()
-    elif preset.endswith(".toml") and Path(preset).is_file():
-        text = Path(preset).read_text()
+    elif preset.endswith(".toml") and os.path.isfile(preset):  # Path.is_file raises for a name too long
+        try:
+            text = Path(preset).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"preset {preset}", "a TOML file that can be read", f"{error}.") from error
     else:
-        raise SettingError("preset", preset, f"auto, none, a TOML file or one of {', '.join(preset_names())}")
+        names = ", ".join(preset_names())
+        raise SettingError("preset", _presentable(preset), f"auto, none, a TOML file or one of {names}")
     try:
-        settings = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        settings = parse_toml(text)
+    except ValueError as error:
         raise UsageError(f"preset {preset}", f"a TOML file; it breaks off with: {error}") from error
-    return preset, settings_from_toml(settings, f"preset {preset}: setting")
+    settings = settings_from_toml(settings, f"preset {preset}: setting")
+    check_settings(settings, f"preset {preset}")
+    return preset, settings
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The document in `text`.
+
+    Raises:
+        ValueError: for what is no TOML, in one line.
+    """
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # TOMLDecodeError is one, and so is an integer of too many digits
+        raise ValueError(_presentable(first_line(error))) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_settings(settings: dict[str, Any], where: str) -> None:
+    """Raise `UsageError` for a value that a setting cannot have, with the file in which it stands."""
+    for name, value in settings.items():
+        try:
+            _check(FIELDS[name], value)
+        except SettingError as error:
+            raise UsageError(f"{where}: {error.received}", error.expected, error.fix) from error
 
 
 def settings_from_toml(settings: dict[str, Any], what: str) -> dict[str, Any]:
     """Settings as read from TOML, in the types that `Config` keeps; see `from_plain`."""
+    if not isinstance(settings, dict):
+        raise UsageError(f"{what}s", "a table of settings", f"It is a {type(settings).__name__}.")
     check_names(settings, what)
     return {name: from_plain(name, value) for name, value in settings.items()}
 
@@ -248,7 +310,7 @@ def from_plain(name: str, value: Any) -> Any:
         return tuple(value)
     if value == "none" and type(None) in typing.get_args(FIELDS[name].type):
         return None
-    if _scalar_type(FIELDS[name]) is float and isinstance(value, int) and not isinstance(value, bool):
+    if _scalar_type(FIELDS[name]) is float and type(value) is int and _is_number(value, float):
         return float(value)
     return value
 

@@ -72,6 +72,8 @@ class Interrupts:
         with contextlib.suppress(Exception):
             self._force()
         with contextlib.suppress(Exception):
-            if sys.stdout.isatty() or sys.stderr.isatty():
-                os.write(1 if sys.stdout.isatty() else 2, b"\x1b[?25h\n")  # the live table hides the cursor
+            for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+                if stream.isatty():
+                    os.write(number, b"\x1b[?25h\n")  # the live table hides the cursor
+            os.write(2, b"a3c: left at once; what the newest checkpoint holds is kept\n")
         os._exit(130)

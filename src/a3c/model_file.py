@@ -97,11 +97,11 @@ class Archive:
                 return _load(path, self.cls)
 
 
-def _load(path: Path, own: type | None) -> keras.Model:
-    """Load a `.keras` file in safe mode; `own` is the class of a model of the user's own."""
+def _load(path: Path, own: type | None, safe: bool = True) -> keras.Model:
+    """Load a `.keras` file, in safe mode or not; `own` is the class of a model of the user's own."""
     with backend.load().saving():
         model = keras.models.load_model(
-            path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=True
+            path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=safe
         )
     assert isinstance(model, keras.Model)
     return model
@@ -122,23 +122,27 @@ def read_card(path: Path) -> dict[str, Any]:
         UsageError: if the file is missing or no `.keras` file.
     """
     expected = "an agent saved by a3c, or a Keras model in a .keras file"
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name too long
         raise UsageError(f"model file {path}", "an existing .keras file")
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None or "config.json" not in archive.namelist():
                 raise zipfile.BadZipFile("parts of it are damaged or missing")
-            return json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise UsageError(f"model file {path}", expected, f"It cannot be read: {error}.") from error
+            card = json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
+            if not isinstance(card, dict) or not isinstance(card.get("model"), str | None):
+                raise ValueError(f"its {CARD} is none of a3c's")
+            return card
+    except Exception as error:  # whatever a damaged file leads to in a reader
+        raise UsageError(f"model file {path}", expected, f"It cannot be read: {first_line(error)}.") from error
 
 
-def load_model(path: Path, model_class: str | None = None) -> keras.Model:
-    """Load a model in safe mode.
+def load_model(path: Path, model_class: str | None = None, unsafe: bool = False) -> keras.Model:
+    """Load a model, in safe mode unless `unsafe` is set.
 
     Args:
         path: A `.keras` file.
         model_class: `module:Class` of a model of the user's own; default: what the card says.
+        unsafe: Let the file bring code of its own, such as that of a Lambda layer, which will be run.
 
     Raises:
         UsageError: if the file cannot be loaded.
@@ -147,7 +151,13 @@ def load_model(path: Path, model_class: str | None = None) -> keras.Model:
     reference = model_class or card.get("model")
     own = models.import_model(reference) if reference else None
     try:
-        return _load(path, own)
+        return _load(path, own, safe=not unsafe)
     except Exception as error:
-        fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
+        if not unsafe and "safe" in str(error) and ("ambda" in str(error) or "unsafe" in str(error)):
+            fix = (
+                "It brings code of its own (a Lambda layer), which would be run with all your rights. If you "
+                "trust its author: --unsafe-load."
+            )
+        else:
+            fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
         raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error

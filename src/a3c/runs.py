@@ -18,7 +18,7 @@ from typing import Any
 
 import tomli_w
 
-from a3c.config import Config, settings_from_toml
+from a3c.config import Config, check_settings, parse_toml, settings_from_toml
 from a3c.errors import UsageError
 
 CONFIG = "config.toml"
@@ -138,9 +138,9 @@ def find_run(target: str | None, save_dir: str) -> Path:
     Raises:
         UsageError: if there is none.
     """
-    if target is not None and (Path(target) / CONFIG).exists():
+    if target is not None and os.path.exists(Path(target) / CONFIG):  # Path.exists raises for a name too long
         return Path(target)
-    if target is not None and Path(target).is_dir():
+    if target is not None and os.path.isdir(target):
         raise UsageError(f"run {target}", "a run directory, which has a config.toml")
     runs = list_runs(save_dir, target)
     if not runs:
@@ -177,7 +177,11 @@ def is_over(directory: Path) -> bool:
 
 def folder_name(env_id: str) -> str:
     """The folder of an environment's runs: its id without the module, safe on every file system."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", env_id.rpartition(":")[2])
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id.rpartition(":")[2])
+    return safe.lstrip(".")[:_LONGEST] or "environment"
+
+
+_LONGEST = 100  # characters of a folder's name
 
 
 def read_config(directory: Path) -> Config:
@@ -188,18 +192,28 @@ def read_config(directory: Path) -> Config:
     """
     path = directory / CONFIG
     try:
-        settings = tomllib.loads(path.read_text())["settings"]
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise UsageError(f"run {directory}", "a directory with a readable config.toml", str(error)) from error
-    return Config(**settings_from_toml(settings, f"{path}: setting"))
+        settings = parse_toml(path.read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError) as error:
+        fix = "It has no table [settings]." if isinstance(error, KeyError) else f"{error}."
+        raise UsageError(f"run {directory}", "a directory with a readable config.toml", fix) from error
+    settings = settings_from_toml(settings, f"{path}: setting")
+    check_settings(settings, str(path))
+    return Config(**settings)
 
 
 def read_result(directory: Path) -> dict[str, Any]:
-    """What the run's `result.json` says; empty for a run that has not ended."""
+    """What the run's `result.json` says; empty for a run that has not ended, and where it is damaged."""
     try:
-        return json.loads((directory / "result.json").read_text())
-    except (OSError, ValueError):
+        result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
+    return result if isinstance(result, dict) and _is_result(result) else {}
+
+
+def _is_result(result: dict[str, Any]) -> bool:
+    """Whether `result` has what is made use of, in the types that it is written with."""
+    steps, baseline = result.get("steps"), result.get("random_baseline")
+    return type(steps) is int and (baseline is None or type(baseline) in (int, float))
 
 
 def find(target: str | None, save_dir: str) -> Path:
@@ -213,10 +227,10 @@ def find(target: str | None, save_dir: str) -> Path:
         UsageError: if there is none.
     """
     if target is not None and target.endswith(".keras"):
-        if not Path(target).is_file():
+        if not os.path.isfile(target):
             raise UsageError(f"model file {target}", "an existing .keras file")
         return Path(target)
-    if target is not None and Path(target).is_dir() and (Path(target) / CONFIG).exists():
+    if target is not None and os.path.isfile(Path(target) / CONFIG):
         return _model_of(Path(target))
     runs = [run for run in list_runs(save_dir, target) if _has_model(run)]
     if not runs:

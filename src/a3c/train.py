@@ -388,7 +388,7 @@ class _Run:
         """Seconds of training so far, or until it ended."""
         if self._trained is not None:
             return self._trained
-        started = self._engine and self._engine.training_started
+        started = None if self._engine is None else self._engine.training_started
         return self._resumed.seconds + (0.0 if started is None else time.monotonic() - started)
 
     def _wall_seconds(self) -> float:

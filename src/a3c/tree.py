@@ -60,7 +60,10 @@ def from_bytes(content: bytes) -> np.ndarray:
     Raises:
         ValueError: for anything else, and for what would need pickle.
     """
-    return np.load(io.BytesIO(content), allow_pickle=False)
+    try:
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (EOFError, OverflowError, MemoryError, SyntaxError) as error:
+        raise ValueError(f"no array: {error}") from error
 
 
 def to_json(tree: Any) -> dict[str, Any]:

@@ -51,12 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         raise UsageError(f"command {argv[0]}", f"one of {', '.join(COMMANDS)}", "See a3c --help.")
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _stop)
     return importlib.import_module(f"a3c.cli.{argv[0]}").run(argv[1:])
 
 
 def _stop(*_: object) -> None:
-    """SIGTERM ends a run as Ctrl-C does: saved first."""
+    """SIGTERM and SIGHUP end a command as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

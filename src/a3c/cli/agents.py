@@ -16,6 +16,9 @@ FIELDS = [
     parsing.option(
         "model", str | None, None, "Your own model as module:Class, where the file does not name it."
     ),
+    parsing.switch(
+        "unsafe_load", "Load a file that brings code of its own, which is run: only if you trust it."
+    ),
     parsing.option("backend", str, "auto", "Keras backend: auto, jax or tensorflow."),
     parsing.option("save_dir", str, "runs", "Where runs are looked for."),
     parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),
@@ -34,5 +37,5 @@ def load(arguments: Any) -> "tuple[Agent, str, int]":
     import_keras(plotting=False)
     from a3c.agent import Agent
 
-    agent = Agent.load(file, arguments.env_id, arguments.model, arguments.backend)
+    agent = Agent.load(file, arguments.env_id, arguments.model, arguments.backend, arguments.unsafe_load)
     return agent, str(file), seeding.fresh_seed() if arguments.seed is None else arguments.seed

@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from a3c.config import FIELDS
+from a3c.config import FIELDS, is_clean
 from a3c.errors import UsageError
 
 T = TypeVar("T")
@@ -21,6 +22,10 @@ def parse(cls: type[T], command: str, argv: list[str]) -> T:
         UsageError: for arguments that do not fit, in one sentence.
         SystemExit: after `--help`.
     """
+    for argument in argv:
+        if not is_clean(argument):
+            expected = "a text without control characters, in UTF-8"
+            raise UsageError(f"argument {argument!a}", expected, f"See a3c {command} --help.")
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -127,7 +132,7 @@ def typed_settings(arguments: Any, argv: list[str]) -> dict[str, Any]:
     """The settings that were typed, as opposed to left at their defaults, which a preset may fill."""
     aliases = {alias: f.name for f in FIELDS.values() for alias in f.metadata["aliases"]}
     typed = {}
-    for token in argv:
+    for token in itertools.takewhile(lambda token: token != "--", argv):  # only positionals follow
         if not token.startswith("--"):
             continue
         flag = token.split("=")[0].replace("_", "-")

@@ -160,5 +160,6 @@ def _verdict(summary: dict[str, Any], interrupted: bool) -> str:
                 else "."
             )
         )
-    lines.append(f"Saved in {summary['run_dir']}; watch it with: a3c play {summary['run_dir']}")
+    then = "go on with: a3c resume" if interrupted else "watch it with: a3c play"
+    lines.append(f"Saved in {summary['run_dir']}; {then} {summary['run_dir']}")
     return "\n".join(lines)

@@ -4,18 +4,23 @@ Workers are forked from a server that has imported Keras but started nothing; wh
 are spawned. They end by themselves when the master is gone, however it ended.
 """
 
+import atexit
 import contextlib
+import ctypes
 import gc
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from multiprocessing import connection
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from a3c import backend
@@ -23,6 +28,8 @@ from a3c.backend import cache
 from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher, describe_stack
 from a3c.errors import RunError
 
+_FOLDER = "a3c-fork-server-"
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
@@ -39,9 +46,33 @@ def prepare() -> None:
     if _METHOD == "forkserver":
         from multiprocessing import forkserver
 
+        _tidy_sockets()
         multiprocessing.get_context(_METHOD).set_forkserver_preload(["a3c.engines.preload"])
         with _environment(backend.SINGLE_THREADED):
             forkserver.ensure_running()
+
+
+def _tidy_sockets() -> None:
+    """Have the fork server's socket in a folder that names its owner, and remove those whose owner was killed."""
+    config = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") is not None:
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    config["tempdir"] = folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 @contextlib.contextmanager
@@ -82,7 +113,7 @@ class ProcessEngine:
         self._processes: dict[int, Any] = {}
         self._ends: dict[int, Connection] = {}
         self._begun: set[int] = set()
-        self._answers: dict[int, str] = {}
+        self._heard: list[Event] = []
         self._supervision: Supervision | None = None
         for worker in range(config.workers):
             self.start(worker, 0)
@@ -137,35 +168,36 @@ class ProcessEngine:
     def listen(self, seconds: float) -> list[Event]:
         """What was heard, waiting for so long if there is nothing."""
         workers = {end: worker for worker, end in self._ends.items()}
-        events = []
-        for ready in connection.wait(list(workers), timeout=seconds):
+        for ready in connection.wait(list(workers), timeout=0 if self._heard else seconds):
             assert isinstance(ready, Connection)
-            worker = workers[ready]
-            try:
-                kind, content = ready.recv()
-            except (EOFError, OSError):
-                kind, content = "lost", (self._obituary(worker), "")
-            if kind == "where":
-                self._answers[worker] = content
-                continue
-            if kind == "ready":
-                self._begun.add(worker)
-            elif kind in ("lost", "left"):
-                self._ends.pop(worker).close()
-            events.append(Event(kind, worker, content))
-        return events
+            self._hear(workers[ready], ready)
+        heard, self._heard = self._heard, []
+        return heard
+
+    def _hear(self, worker: int, end: Connection) -> str | None:
+        """Take in one message; returns it if it is the answer to a question."""
+        try:
+            kind, content = end.recv()
+        except (EOFError, OSError):
+            kind, content = "lost", (self._obituary(worker), "")
+        if kind == "where":
+            return content
+        if kind == "ready":
+            self._begun.add(worker)
+        elif kind in ("lost", "left"):
+            self._ends.pop(worker).close()
+        self._heard.append(Event(kind, worker, content))
+        return None
 
     def whereabouts(self, worker: int) -> str:
         """What a silent worker is doing: it is asked, and a thread of its own answers if it can."""
-        self._answers.pop(worker, None)
+        end = self._ends.get(worker)
         try:
-            end = self._ends[worker]
-            end.send("where")
-            if end.poll(1.0):
-                kind, content = end.recv()
-                if kind == "where":
-                    return content
-        except (OSError, EOFError, KeyError):
+            if end is not None:
+                end.send("where")
+                if end.poll(1.0) and (answer := self._hear(worker, end)) is not None:
+                    return answer
+        except OSError:
             return "it is gone"
         return "it does not answer: stopped, or in code that holds Python's lock"
 
@@ -196,6 +228,7 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
     """The life of a worker process."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the master decides
+    _die_with_the_server()
     link = _Link(end)
     threading.Thread(target=_leave_with_the_master, daemon=True).start()
     threading.Thread(target=link.answer, args=(threading.get_ident(),), daemon=True).start()
@@ -243,6 +276,20 @@ class _Link:
                 self._end.recv()
                 stack = traceback.extract_stack(sys._current_frames()[thread])
                 self.send("where", describe_stack(stack))
+
+
+def _die_with_the_server() -> None:
+    """Have Linux kill this process when the fork server is gone, which leaves with the master.
+
+    The thread below does that sooner, but not in a process that is stopped, or whose environment hangs in C code.
+    The server stays as long as others hold one end of a pipe; this process has no use for it.
+    """
+    if _METHOD == "forkserver" and sys.platform == "linux":
+        from multiprocessing import forkserver
+
+        with contextlib.suppress(AttributeError, TypeError, OSError):
+            os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _leave_with_the_master() -> None:

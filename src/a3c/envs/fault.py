@@ -298,6 +298,8 @@ def read_card(path: Path | str) -> dict[str, Any]:
         if document["version"] != _VERSION:
             raise ValueError(f"it is of version {document['version']}, this a3c reads version {_VERSION}")
         card = tree.from_json(document["card"])
+        if not isinstance(card, dict) or not isinstance(card.get("replay", {}), dict):
+            raise ValueError("it is no table")
         missing = _REQUIRED - set(card)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")

@@ -1,0 +1,121 @@
+"""Stop a serial run at a random update, resume it, and compare it with the run that was never stopped.
+
+    python tests/faults/stop_serial.py --runs 5 --env-id CartPole-v1 --backend jax --how SIGINT
+"""
+
+import argparse
+import csv
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import harness
+
+
+def compare(
+    cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps: int, runs: int
+) -> dict:
+    """One run to its end, and others with the same seed that are stopped once and resumed."""
+    whole = _run(cwd / "whole", env_id, backend, seed, max_steps)
+    generator, stopped_at = random.Random(seed), []
+    for number in range(runs):
+        directory = cwd / str(number)
+        at = _stop(directory, env_id, backend, how, seed, max_steps, generator.uniform(0.05, 0.9))
+        stopped_at.append(at)
+        run = harness.run_directory(directory)
+        assert run is not None
+        resumed = harness.start("resume", str(run), "--json", cwd=directory)
+        output, errors = resumed.communicate(timeout=300)
+        assert resumed.returncode == 0, errors
+        summary = json.loads(output.splitlines()[-1])
+        harness.check_files(run, summary)
+        _check_same(whole, run)
+    return dict(env_id=env_id, backend=backend, how=how, stopped_at=[at for at in stopped_at if at])
+
+
+def _command(env_id: str, backend: str, seed: int, max_steps: int) -> tuple[str, ...]:
+    limits = ("--max-steps", str(max_steps), "--stop-return", "1e9", "--evaluation-episodes", "10")
+    how = ("--engine", "serial", "--backend", backend, "--seed", str(seed), "--checkpoint-seconds", "0.1")
+    return ("train", env_id, *how, *limits, "--json", "--quiet")
+
+
+def _run(cwd: Path, env_id: str, backend: str, seed: int, max_steps: int) -> Path:
+    cwd.mkdir()
+    run = harness.start(*_command(env_id, backend, seed, max_steps), cwd=cwd)
+    errors = run.communicate(timeout=600)[1]
+    assert run.returncode == 0, errors
+    directory = harness.run_directory(cwd)
+    assert directory is not None
+    return directory
+
+
+def _stop(
+    cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps: int, share: float
+) -> int | None:
+    """Start a run and stop it when about this share of its steps is done; returns the steps then."""
+    cwd.mkdir()
+    run = harness.start(*_command(env_id, backend, seed, max_steps), cwd=cwd)
+    done = 0
+    while run.poll() is None and done < share * max_steps:
+        time.sleep(0.003)
+        if (directory := harness.run_directory(cwd)) is not None:
+            names = sorted(path.name for path in directory.glob("checkpoints/step-*.zip"))
+            done = int(names[-1][5:17]) if names else 0
+    if run.poll() is None:
+        run.send_signal(getattr(signal, how))
+    run.communicate(timeout=300)
+    return done if run.returncode != 0 else None
+
+
+def _check_same(whole: Path, other: Path) -> None:
+    """Whether the episodes, the curves and the weights of two runs are the same, to the last bit."""
+    episodes = [_episodes(run) for run in (whole, other)]
+    assert episodes[0] == episodes[1], "episodes differ"
+    for name in ("last.keras", "best.keras"):
+        first, second = (_weights(run / name) for run in (whole, other))
+        assert first == second, f"{name} differs"
+
+
+def _episodes(run: Path) -> list[dict]:
+    with open(run / "episodes.csv") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def _weights(path: Path) -> list[tuple[str, bytes]]:
+    """Every array of a `.keras` file."""
+    import io
+
+    import h5py
+
+    found: list[tuple[str, bytes]] = []
+    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(
+            lambda name, item: found.append((name, item[()].tobytes())) if hasattr(item, "shape") else None
+        )
+    assert found
+    return found
+
+
+def main() -> None:
+    """Run it as asked, and print what was compared."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--env-id", default="CartPole-v1")
+    parser.add_argument("--backend", default="jax")
+    parser.add_argument("--how", default="SIGINT")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--max-steps", type=int, default=500_000)
+    a = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        outcome = compare(Path(directory), a.env_id, a.backend, a.how, a.seed, a.max_steps, a.runs)
+    print(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main()

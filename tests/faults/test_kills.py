@@ -1,0 +1,61 @@
+"""Kill tests in short; the long ones (`-m long_faults`) are what docs/reliability.md reports."""
+
+import random
+import sys
+
+import kill_master
+import kill_worker
+import pytest
+import stop_serial
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def moments(runs, longest, seed):
+    generator = random.Random(seed)
+    return [generator.uniform(0, longest) for _ in range(runs)]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_a_killed_worker_is_replaced(tmp_path, delay):
+    outcome = kill_worker.kill_one(tmp_path, 1, delay)
+    assert outcome["restarted"] or not outcome["killed"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5, 1.0])
+def test_a_killed_run_is_resumed(tmp_path, delay):
+    kill_master.kill_and_resume(tmp_path, 1, delay)
+
+
+def test_a_stopped_serial_run_goes_on_bit_for_bit(tmp_path):
+    outcome = stop_serial.compare(tmp_path, "CartPole-v1", "jax", "SIGINT", 3, 60_000, runs=1)
+    assert outcome["stopped_at"], "it ended before it was stopped"
+
+
+@pytest.mark.both_backends
+def test_the_same_for_a_run_that_is_killed(tmp_path):
+    import keras
+
+    stop_serial.compare(tmp_path, "CartPole-v1", keras.backend.backend(), "SIGKILL", 4, 40_000, runs=1)
+
+
+@pytest.mark.long_faults
+@pytest.mark.parametrize("seed", range(60))
+def test_workers_killed_at_random_moments(tmp_path, seed):
+    [delay] = moments(1, 1.0, seed)
+    kill_worker.kill_one(tmp_path, 1000 + seed, delay)
+
+
+@pytest.mark.long_faults
+@pytest.mark.parametrize("seed", range(40))
+def test_masters_killed_at_random_moments(tmp_path, seed):
+    [delay] = moments(1, 2.5, seed)
+    kill_master.kill_and_resume(tmp_path, 2000 + seed, delay)
+
+
+@pytest.mark.long_faults
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "jax/CartPole-v1"])
+def test_serial_runs_stopped_at_random_updates(tmp_path, env_id, how, backend):
+    stop_serial.compare(tmp_path, env_id, backend, how, 7, 300_000, runs=3)
