@@ -157,6 +157,8 @@ def _check(f: dataclasses.Field, value: Any) -> None:
         good = isinstance(value, _scalar_type(f)) and value != ""
     if isinstance(value, str) and not is_clean(value):
         expected, good = "a text without control characters, in UTF-8", False
+    if type(value) is int and abs(value) >= _TOO_LARGE:
+        expected += ", of 64 bits"
     if not good:
         raise SettingError(f.name, _presentable(value), expected)
 
@@ -171,7 +173,9 @@ def _presentable(value: Any) -> Any:
     if isinstance(value, str):
         return _shortened(value if is_clean(value) else repr(value)[1:-1])
     try:
-        return value if len(repr(value)) <= _SHOWN and is_clean(repr(value)) else _shortened(repr(value))
+        text = repr(value)
+        plain = not isinstance(value, tuple) or all(isinstance(v, (int, float)) for v in value)
+        return value if plain and len(text) <= _SHOWN and is_clean(text) else _shortened(text)
     except (ValueError, RecursionError):  # an integer of more digits than Python prints, or a cycle
         return f"{type(value).__name__} too long to show"
 
@@ -180,6 +184,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+_TOO_LARGE = 2**63  # for an integer in TOML
 _SHOWN = 200  # characters of a value in an error message
 
 
@@ -193,7 +198,7 @@ def _is_number(value: Any, kind: type) -> bool:
     if isinstance(value, bool):
         return False
     if kind is int or not isinstance(value, (int, float)):
-        return isinstance(value, int)
+        return isinstance(value, int) and abs(value) < _TOO_LARGE
     try:
         return math.isfinite(value)
     except OverflowError:  # an integer beyond every float
@@ -322,6 +327,7 @@ def make_config(**given: Any) -> Config:
     """
     given = settings_from_toml(given, "setting")
     env_id = given.get("env_id", Config.env_id)
-    _check(FIELDS["preset"], given.get("preset", "auto"))
+    for name in ("env_id", "preset"):
+        _check(FIELDS[name], given.get(name, "auto"))
     name, preset = load_preset(given.get("preset", "auto"), env_id)
     return Config(**{**preset, **given, "preset": name})

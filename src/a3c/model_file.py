@@ -129,11 +129,18 @@ def read_card(path: Path) -> dict[str, Any]:
             if archive.testzip() is not None or "config.json" not in archive.namelist():
                 raise zipfile.BadZipFile("parts of it are damaged or missing")
             card = json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
-            if not isinstance(card, dict) or not isinstance(card.get("model"), str | None):
-                raise ValueError(f"its {CARD} is none of a3c's")
+            _check_card(card)
             return card
     except Exception as error:  # whatever a damaged file leads to in a reader
-        raise UsageError(f"model file {path}", expected, f"It cannot be read: {first_line(error)}.") from error
+        fix = f"It cannot be read: {first_line(error)}."
+        raise UsageError(f"model file {path}", expected, fix) from error
+
+
+def _check_card(card: Any) -> None:
+    """Raise `ValueError` unless `card` has what is made use of in the types that it is written with."""
+    kinds = {"env_id": str, "model": str, "random_baseline": int | float}
+    if not isinstance(card, dict) or not all(isinstance(card.get(k), t | None) for k, t in kinds.items()):
+        raise ValueError(f"its {CARD} is none of a3c's")
 
 
 def load_model(path: Path, model_class: str | None = None, unsafe: bool = False) -> keras.Model:

@@ -78,13 +78,14 @@ def load(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
     """
     files = checkpoint.Files(directory / checkpoint.FOLDER, job.config.keep_checkpoints)
     path, state, notes = checkpoint.newest(files)
-    runs.record_resumption(directory, job.config)
     if path is None:
+        runs.record_resumption(directory, job.config)
         note = "it was stopped before its first checkpoint: it begins anew"
         return _noted(begin(directory, job, model, optimizer), note)
     if changes := checkpoint.differences(state["about"], describe(job, model)):
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
+    runs.record_resumption(directory, job.config)
     files_at, statistics = state["files"], state["statistics"]
     rows = _rows(directory, files_at, statistics["episodes"], notes)
     steps = state["store"]["steps"]

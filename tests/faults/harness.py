@@ -38,9 +38,9 @@ def session(leader: int) -> list[Process]:
     found = []
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{entry}/stat") as file:
+            with open(f"/proc/{entry}/stat", errors="replace") as file:
                 fields = file.read().rpartition(")")[2].split()
-            with open(f"/proc/{entry}/cmdline") as file:
+            with open(f"/proc/{entry}/cmdline", errors="replace") as file:
                 command = file.read().replace("\0", " ")
         except OSError:
             continue

@@ -1,6 +1,6 @@
 """Stop a serial run at a random update, resume it, and compare it with the run that was never stopped.
 
-    python tests/faults/stop_serial.py --runs 5 --env-id CartPole-v1 --backend jax --how SIGINT
+python tests/faults/stop_serial.py --runs 5 --env-id CartPole-v1 --backend jax --how SIGINT
 """
 
 import argparse
@@ -18,9 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness
 
 
-def compare(
-    cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps: int, runs: int
-) -> dict:
+def compare(cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps: int, runs: int) -> dict:
     """One run to its end, and others with the same seed that are stopped once and resumed."""
     whole = _run(cwd / "whole", env_id, backend, seed, max_steps)
     generator, stopped_at = random.Random(seed), []

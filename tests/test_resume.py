@@ -1,0 +1,209 @@
+"""Checkpoints and resuming, from the command line and from Python."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from a3c import Agent, checkpoint, runs
+from a3c.errors import UsageError
+
+QUICK = ("--max-steps", "3000", "--evaluation-episodes", "5", "--stop-return", "1e9")
+SETTINGS = dict(max_steps=3000, evaluation_episodes=5, stop_return=1e9, engine="serial", seed=5)
+
+
+def train(cli, *more):
+    outcome = cli("train", "CartPole-v1", *QUICK, "--json", *more)
+    assert outcome.code == 0, outcome.err
+    return outcome.json
+
+
+def state_of(run):
+    files = checkpoint.Files(run / "checkpoints", 3)
+    return checkpoint.newest(files)[1]
+
+
+# -- files --------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    state = {"a": np.arange(5, dtype=np.float32), "b": [1, None, 2.5, "x", {"c": np.ones((2, 3), bool)}]}
+    checkpoint.write(tmp_path / "x.zip", state)
+    back = checkpoint.read(tmp_path / "x.zip")
+    np.testing.assert_array_equal(back["a"], state["a"])
+    assert back["a"].dtype == np.float32
+    np.testing.assert_array_equal(back["b"][4]["c"], state["b"][4]["c"])
+    assert back["b"][:4] == state["b"][:4]
+
+
+def test_the_newest_are_kept_and_the_best(tmp_path):
+    files = checkpoint.Files(tmp_path / "checkpoints", keep=2)
+    for step in range(5):
+        files.write(step, {"step": step}, best=step == 1)
+    assert [path.name for path in files] == ["step-000000000004.zip", "step-000000000003.zip"]
+    assert checkpoint.read(tmp_path / "checkpoints" / "best.zip") == {"step": 1}
+
+
+def test_a_writer_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    checkpoint.write(tmp_path / "x.zip", {"n": 1})
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write(tmp_path / "x.zip", {"n": 2})
+    assert checkpoint.read(tmp_path / "x.zip") == {"n": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
+
+
+# -- the command line ---------------------------------------------------------------------------------------
+
+
+def test_a_run_that_has_ended_says_so_and_can_be_taken_further(cli, tmp_path):
+    first = train(cli, "--seed", "3")
+    run = tmp_path / first["run_dir"]
+    again = cli("resume", "--json")
+    assert again.code == 0
+    assert again.json == first
+    assert "has ended" in again.err
+    further = cli("resume", str(run), "--max-steps", "6000", "--json")
+    assert further.code == 0, further.err
+    assert "resumed at step" in further.err
+    summary = further.json
+    assert summary["steps"] >= 6000
+    assert summary["updates"] > first["updates"]
+    assert summary["train_seconds"] > first["train_seconds"]
+    document = tomllib.loads((run / "config.toml").read_text())
+    assert document["settings"]["max_steps"] == 6000
+    assert document["run"]["resumed"] == 1
+    numbers = [int(line.split(",")[0]) for line in (run / "episodes.csv").read_text().splitlines()[1:]]
+    assert numbers == list(range(1, summary["episodes"] + 1))
+
+
+def test_a_serial_run_taken_further_equals_the_longer_run(cli, tmp_path):
+    serial = ("--engine", "serial", "--seed", "7")
+    run = tmp_path / train(cli, *serial)["run_dir"]
+    outcome = cli("resume", str(run), "--max-steps", "9000", "--json")
+    assert "exactly where it stood" in outcome.err
+    whole = tmp_path / train(cli, *serial, "--max-steps", "9000")["run_dir"]
+    first, second = state_of(run)["store"], state_of(whole)["store"]
+    np.testing.assert_array_equal(first["weights"], second["weights"])
+    for kind, vector in first["optimizer"].items():
+        np.testing.assert_array_equal(vector, second["optimizer"][kind])
+    assert first["updates"] == second["updates"]
+
+
+def test_auto_takes_up_what_is_unfinished_and_begins_where_nothing_is(cli, tmp_path):
+    outcome = cli("train", "CartPole-v1", *QUICK, "--seed", "4", "--resume", "auto", "--json")
+    assert outcome.code == 0, outcome.err
+    run = tmp_path / outcome.json["run_dir"]
+    (run / "result.json").unlink()  # as if it had been killed at the end
+    again = cli("train", "CartPole-v1", *QUICK, "--seed", "4", "--resume", "auto", "--json")
+    assert "going on with" in again.err
+    assert again.json["run_dir"] == outcome.json["run_dir"]
+    (run / "result.json").unlink()
+    other = cli("train", "CartPole-v1", *QUICK, "--seed", "5", "--resume", "auto", "--json")
+    assert other.json["run_dir"] != outcome.json["run_dir"], "it has another seed"
+
+
+def test_settings_that_make_a_run_what_it_is_cannot_change(cli, tmp_path):
+    run = train(cli, "--seed", "3")["run_dir"]
+    outcome = cli("train", "CartPole-v1", "--resume", run, "--gamma", "0.5")
+    assert outcome.code == 2
+    assert "--gamma 0.5: expected 0.98, as in" in outcome.err
+    assert "--gamma" not in cli("resume", "--help").out
+
+
+def test_one_process_at_a_time(cli, tmp_path):
+    run = tmp_path / train(cli, "--seed", "3")["run_dir"]
+    with runs.locked(run):
+        outcome = cli("resume", str(run), "--max-steps", "9000")
+    assert outcome.code == 2
+    assert "no other process is training" in outcome.err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="POSIX")
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "twice"])
+def test_signals(how, tmp_path):
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "from a3c.cli import main\n"
+        "raise SystemExit(main(['train', '--stop-return', '1e9', '--max-steps', '1000000000', '--quiet']))\n"
+    )
+    (tmp_path / "run.py").write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
+    process = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not _trained(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        number = signal.SIGINT if how == "twice" else getattr(signal, how)
+        os.kill(process.pid, number)
+        if how == "twice":
+            time.sleep(0.01)
+            os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    [run] = tmp_path.glob("runs/*/*")
+    if how == "twice" and not (run / "result.json").exists():
+        assert "left at once" in errors
+        return
+    assert json.loads((run / "result.json").read_text())["ended"] == "interrupted"
+    assert (run / "learning_curve.png").exists()
+    assert state_of(run)["store"]["steps"] > 0
+
+
+def _trained(directory: Path) -> bool:
+    return any(len(path.read_text().splitlines()) > 3 for path in directory.glob("runs/*/*/metrics.jsonl"))
+
+
+# -- Python -------------------------------------------------------------------------------------------------
+
+
+def functional_model():
+    x = keras.Input((4,))
+    y = keras.layers.Dense(8, "relu")(x)
+    return keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)])
+
+
+def test_models_and_optimizers_of_ones_own_are_found_again(cli, tmp_path):
+    optimizer = keras.optimizers.Nadam(keras.optimizers.schedules.ExponentialDecay(1e-3, 100, 0.9))
+    agent = Agent(
+        "CartPole-v1", model=functional_model(), optimizer=optimizer, save_dir=str(tmp_path), **SETTINGS
+    )
+    run = agent.fit(verbose=0).summary["run_dir"]
+    outcome = cli("resume", run, "--max-steps", "6000", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["steps"] >= 6000
+    assert state_of(Path(run))["about"]["optimizer"] == "Nadam"
+
+
+def test_fit_goes_on_with_a_run(tmp_path):
+    run = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS).fit(verbose=0).summary["run_dir"]
+    agent = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS)
+    history = agent.fit(verbose=0, resume=run, max_steps=6000)
+    assert history.summary["run_dir"] == run
+    assert history.summary["steps"] >= 6000
+    assert len(history.history["return"]) == history.summary["episodes"], "the whole run's episodes"
+
+
+def test_another_network_is_refused_with_the_difference(tmp_path):
+    run = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS).fit(verbose=0).summary["run_dir"]
+    files = (Path(run) / "episodes.csv", Path(run) / "config.toml")
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(UsageError, match=r"\[4, 32\] in the checkpoint, \[4, 8\] now") as caught:
+        Agent("CartPole-v1", hidden_units=(8,), save_dir=str(tmp_path), **SETTINGS).fit(verbose=0, resume=run)
+    assert "checkpoint" in str(caught.value)
+    assert [file.read_bytes() for file in files] == before
