@@ -1,5 +1,6 @@
 """What a person sees while a run goes on: a live panel on a terminal, otherwise a line now and then."""
 
+import sys
 import time
 from typing import Protocol, TextIO
 
@@ -17,6 +18,10 @@ class Display(Protocol):
         """Tell something once."""
         ...
 
+    def warn(self, text: str) -> None:
+        """Tell something that must not go unseen."""
+        ...
+
     def show(self, status: Status, final: bool = False) -> None:
         """Show the present state; called often, shown as often as makes sense."""
         ...
@@ -27,10 +32,14 @@ class Display(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """Shows no progress; what must not go unseen goes to standard error."""
 
     def note(self, text: str) -> None:
         """Do nothing."""
+
+    def warn(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
 
     def show(self, status: Status, final: bool = False) -> None:
         """Do nothing."""
@@ -49,6 +58,8 @@ class Lines:
     def note(self, text: str) -> None:
         """Print a line."""
         print(text, file=self._stream, flush=True)
+
+    warn = note
 
     def show(self, status: Status, final: bool = False) -> None:
         """Print the state, if it is time."""
@@ -72,6 +83,8 @@ class Panel:
     def note(self, text: str) -> None:
         """Print a line above the table."""
         self._console.print(text, markup=False, soft_wrap=True)
+
+    warn = note
 
     def show(self, status: Status, final: bool = False) -> None:
         """Redraw the table."""

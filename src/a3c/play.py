@@ -101,7 +101,16 @@ def check_video(path: Path) -> None:
 
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
-    """Write frames [H, W, 3] uint8 to a `.gif` or `.mp4`."""
+    """Write frames [H, W, 3] uint8 to a `.gif` or `.mp4`, which is there as a whole or not at all."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        _write_frames(temporary, frames, fps)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_frames(path: Path, frames: list[np.ndarray], fps: float) -> None:
     if path.suffix.lower() == ".gif":
         from PIL import Image
 

@@ -133,6 +133,11 @@ class Recorder:
 
         self._pending = self._executor.submit(write)
 
+    @property
+    def busy(self) -> bool:
+        """Whether the last checkpoint is still being written."""
+        return self._pending is not None and not self._pending.done()
+
     def finish_checkpoint(self) -> None:
         """Wait for the checkpoint under way, and tell if it failed."""
         if self._pending is not None:

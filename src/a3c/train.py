@@ -135,7 +135,7 @@ class _Run:
         self._statistics = resumed.statistics
         self._baseline, self._reached_seconds = resumed.baseline, resumed.reached_seconds
         self._solved = resumed.solved
-        self._recorder = Recorder(directory, job.config, display.note)
+        self._recorder = Recorder(directory, job.config, display.warn)
         self._engine: engines.Engine | None = None
         self._trained: float | None = None
         self._next_status = self._next_write = 0.0
@@ -193,6 +193,7 @@ class _Run:
         self._baseline_future = None if self._baseline is not None else self._judge.baseline(weights)
         if resumed.judge is not None:
             self._judge.restore(resumed.judge)
+            self._take_verdict()
         return self._engine
 
     def _finish(self, failure: RunError | None) -> Result:
@@ -297,8 +298,9 @@ class _Run:
         self._take_verdict()
         self._take_baseline(wait=False)
         seconds = self._seconds()
-        if seconds >= self._next_checkpoint:
+        if seconds >= self._next_checkpoint and not self._recorder.busy:
             self._checkpoint()
+            seconds = self._seconds()
         if seconds < self._next_status:
             return
         self._next_status = seconds + _STATUS_INTERVAL

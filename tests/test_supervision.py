@@ -1,0 +1,106 @@
+"""Who is blamed, and when: faults against their limit, silent workers, parameters that stop changing."""
+
+from pathlib import Path
+
+import pytest
+
+from a3c.engines import supervision
+from a3c.engines.supervision import Faults, LagWatch, Vigil
+from a3c.envs.fault import Fault
+from a3c.errors import RunError
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(supervision.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+class Watcher:
+    def __init__(self):
+        self.events = []
+
+    def on_event(self, text):
+        self.events.append(text)
+
+    def on_fault(self, worker, fault):
+        return Path("crash-1.json")
+
+
+def test_faults_are_counted_together_and_the_first_traceback_is_kept():
+    watcher = Watcher()
+    faults = Faults(2, watcher)
+    faults.lost("worker 1 failed", "the first traceback")
+    faults.environment(0, Fault("Env-v0 raised ValueError in step 3", "the second traceback", {}))
+    assert watcher.events[0] == "worker 1 failed; restarted 1/2"
+    assert "rebuilt 2/2; see it again with: a3c reproduce crash-1.json" in watcher.events[1]
+    with pytest.raises(RunError, match=r"(?s)worker 2 killed.*--max-restarts 2.*first was.*the first traceback"):
+        faults.lost("worker 2 killed (signal 9)")
+
+
+def test_a_limit_of_none_says_just_what_happened():
+    with pytest.raises(RunError) as caught:
+        Faults(0, Watcher()).lost("worker 1 failed", "its traceback")
+    assert str(caught.value) == "worker 1 failed\nits traceback"
+
+
+def test_silence_is_told_once_per_doubling_and_then_ended(clock):
+    vigil, seen = Vigil(2, 100.0), []
+    for second in range(0, 131):
+        clock.now = second
+        beats = [second, 7]  # worker 1 stands still
+        tell, end = vigil.look(beats, [0, 1])
+        seen += [("tell", w, round(s)) for w, s in tell.items()] + [("end", w, round(s)) for w, s in end.items()]
+        if end:
+            break
+    assert seen == [("tell", 1, 10), ("tell", 1, 20), ("tell", 1, 40), ("tell", 1, 80), ("end", 1, 100)]
+
+
+def test_a_suspended_master_accuses_nobody(clock):
+    vigil = Vigil(1, 100.0)
+    vigil.look([1], [0])
+    clock.now = 1.0
+    vigil.look([1], [0])
+    clock.now = 5_000.0  # the machine slept
+    assert vigil.look([1], [0]) == ({}, {})
+
+
+def test_long_rollouts_are_no_silence(clock):
+    """Once a rollout of a minute has been seen, ten of them must pass."""
+    vigil = Vigil(1, 100.0)
+    for second in range(61):
+        clock.now = second
+        vigil.look([1], [0])
+    clock.now += 1
+    vigil.look([2], [0])
+    ended = None
+    for _ in range(1000):
+        clock.now += 1
+        _, end = vigil.look([2], [0])
+        if end:
+            ended = end[0]
+            break
+    assert ended == pytest.approx(600, abs=20)
+
+
+def test_workers_on_frozen_parameters_are_named(clock):
+    watch, frozen = LagWatch(2), []
+    for second in range(100):
+        clock.now = second
+        frozen += watch.look([10 * second, 5], [200 * second, 200 * second])
+    assert frozen
+    assert set(frozen) == {1}
+
+
+def test_a_slow_worker_is_not_frozen(clock):
+    """It has not pulled since: that is the vigil's business."""
+    watch, frozen = LagWatch(2), []
+    for second in range(100):
+        clock.now = second
+        frozen += watch.look([10 * second, 5], [200 * second, 3])
+    assert not frozen
