@@ -22,6 +22,7 @@ LAYERS = [
     ["setup", "resumption"],
     ["train"],
     ["agent"],
+    ["doctor"],
     ["cli"],
     ["__main__"],
 ]

@@ -39,7 +39,9 @@ def test_faults_are_counted_together_and_the_first_traceback_is_kept():
     faults.environment(0, Fault("Env-v0 raised ValueError in step 3", "the second traceback", {}))
     assert watcher.events[0] == "worker 1 failed; restarted 1/2"
     assert "rebuilt 2/2; see it again with: a3c reproduce crash-1.json" in watcher.events[1]
-    with pytest.raises(RunError, match=r"(?s)worker 2 killed.*--max-restarts 2.*first was.*the first traceback"):
+    with pytest.raises(
+        RunError, match=r"(?s)worker 2 killed.*--max-restarts 2.*first was.*the first traceback"
+    ):
         faults.lost("worker 2 killed (signal 9)")
 
 
@@ -55,7 +57,9 @@ def test_silence_is_told_once_per_doubling_and_then_ended(clock):
         clock.now = second
         beats = [second, 7]  # worker 1 stands still
         tell, end = vigil.look(beats, [0, 1])
-        seen += [("tell", w, round(s)) for w, s in tell.items()] + [("end", w, round(s)) for w, s in end.items()]
+        seen += [("tell", w, round(s)) for w, s in tell.items()] + [
+            ("end", w, round(s)) for w, s in end.items()
+        ]
         if end:
             break
     assert seen == [("tell", 1, 10), ("tell", 1, 20), ("tell", 1, 40), ("tell", 1, 80), ("end", 1, 100)]

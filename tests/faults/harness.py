@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,7 +31,14 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_hear_signals,
     )
+
+
+def _hear_signals() -> None:
+    """A background job of a shell ignores Ctrl-C, and what it starts does too."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def session(leader: int) -> list[Process]:
@@ -75,8 +83,9 @@ def left_behind(leader: int, seconds: float = 2.0) -> list[Process]:
 
 
 def shared_memory() -> set[str]:
-    """Names in shared memory."""
-    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    """Names in shared memory that could be of a run."""
+    names = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    return {name for name in names if not name.startswith("sem.")}  # other programs' semaphores come and go
 
 
 def run_directory(cwd: Path) -> Path | None:

@@ -15,6 +15,7 @@ from a3c.errors import A3CError, SettingError, UsageError
 COMMANDS = {
     "train": "Train an agent until its environment is solved.",
     "resume": "Go on with a run that was stopped, from its newest checkpoint.",
+    "doctor": "Check this machine, an environment and a model, and say what to fix.",
     "random": "Play random actions: the baseline that every score is shown beside.",
     "play": "Watch the best agent of a run play one episode.",
     "evaluate": "Judge an agent on whole episodes of its own.",

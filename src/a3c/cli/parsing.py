@@ -47,8 +47,8 @@ def _sentence(box: str, command: str) -> tuple[str, str, str]:
     text = " ".join(first)
     see = f"See a3c {command} --help."
     if unknown := re.match(r"Unrecognized options: (\S+?),?( |$)", text):
-        close = re.search(r"Perhaps you meant: .*?(--[a-z0-9-]+)", " ".join(lines))
-        hint = f"Did you mean {close[1]}? " if close else ""
+        close = re.search(_CLOSE, " ".join(lines))
+        hint = f"Did you mean {_long(close[1].replace(', ', '/'))}? " if close else ""
         return f"{unknown[1]}", "an option of this command", hint + see
     if choice := re.match(r"invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?),?\)", text):
         return f"{choice[2]} {choice[1]}", f"one of {choice[3]}".replace("'", ""), see
@@ -63,6 +63,9 @@ def _sentence(box: str, command: str) -> tuple[str, str, str]:
     if wrong := re.match(r"Error parsing (.*?): .*\['(.*)'\]", text):
         return f"{_long(wrong[1])} {wrong[2]}", "a value of its type", see
     return text.rstrip("."), "arguments as a3c understands them", see
+
+
+_CLOSE = r"(?:Perhaps you meant|Arguments similar to \S+): +(--[a-z0-9-]+(?:, --[a-z0-9-]+)*)"
 
 
 def _long(names: str) -> str:

@@ -53,7 +53,7 @@ def prepare() -> None:
 
 
 def _tidy_sockets() -> None:
-    """Have the fork server's socket in a folder that names its owner, and remove those whose owner was killed."""
+    """Have the fork server's socket in a folder that names its owner; remove those of owners now gone."""
     config = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
     if config.get("tempdir") is not None:
         return
@@ -281,8 +281,8 @@ class _Link:
 def _die_with_the_server() -> None:
     """Have Linux kill this process when the fork server is gone, which leaves with the master.
 
-    The thread below does that sooner, but not in a process that is stopped, or whose environment hangs in C code.
-    The server stays as long as others hold one end of a pipe; this process has no use for it.
+    The thread below does that sooner, but not in a process that is stopped, or whose environment hangs in C
+    code. The server stays as long as others hold one end of a pipe; this process has no use for it.
     """
     if _METHOD == "forkserver" and sys.platform == "linux":
         from multiprocessing import forkserver

@@ -154,4 +154,5 @@ def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool, checked: bool = 
 def make_single(spec: EnvSpec, render_mode: str | None) -> gym.Env:
     """One copy, to be watched."""
     with _no_version_advice():
-        return gym.make(spec, render_mode=render_mode)
+        # Not every environment takes a render mode, and None is what those that do begin with.
+        return gym.make(spec) if render_mode is None else gym.make(spec, render_mode=render_mode)

@@ -15,7 +15,8 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import reduction
 from typing import Any, TypeVar
 
@@ -51,14 +52,12 @@ class SharedFile:
     def __reduce__(self):
         return _attach, (self._size, reduction.DupFd(self._fd))
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Exclude other processes. Released by the kernel if this process dies."""
         fcntl.lockf(self._fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def holder(self) -> int | None:
         """The process id of whoever else holds the lock now."""
@@ -76,11 +75,10 @@ def _reserve(size: int) -> tuple[int, str]:
     failures = []
     for directory in ("/dev/shm", tempfile.gettempdir()):
         try:
-            fd, path = tempfile.mkstemp(prefix="a3c-", dir=directory)
+            fd = _open_nameless(directory)
         except OSError as error:
             failures.append(f"{directory}: {error.strerror}")
             continue
-        os.unlink(path)
         try:
             # Reserved now, a full disk is an error here; later it would be a SIGBUS in some worker.
             os.posix_fallocate(fd, 0, size) if hasattr(os, "posix_fallocate") else os.ftruncate(fd, size)
@@ -95,11 +93,26 @@ def _reserve(size: int) -> tuple[int, str]:
     )
 
 
+def _open_nameless(directory: str) -> int:
+    """A new file that has no name from the beginning, where the system has that, and else from soon on.
+
+    Raises:
+        OSError: if none can be made there.
+    """
+    if hasattr(os, "O_TMPFILE"):
+        with contextlib.suppress(OSError):  # not every file system can
+            return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fd, path = tempfile.mkstemp(prefix="a3c-", dir=directory)
+    os.unlink(path)
+    return fd
+
+
 class SharedStore:
     """Global parameters, optimizer state and counts, shared by the workers and the master.
 
     Made by the master, passed to each worker at its start, and completed there by `attach`. Each row of the
-    counts has one writer, its worker.
+    counts has one writer, its worker. The last row is that of all workers together, what was counted before
+    included; lock-free, where nobody could keep it, it is only what was counted before.
 
     Args:
         contents: What to begin with.
@@ -131,10 +144,7 @@ class SharedStore:
         self._map()
         for name, vector in vectors.items():
             self._banks[0][name][:] = vector
-        # What was counted before belongs to nobody's row: a last one that no worker has.
-        before = self._counts[0][workers]
-        before[[_STEPS, _UPDATES]] = contents.steps, contents.updates
-        before[[_EPISODES, _SKIPPED]] = contents.episodes, contents.skipped
+        self._counts[0][workers, :4] = contents.steps, contents.updates, contents.episodes, contents.skipped
         self._seen = self._counts[0].copy()
 
     @property
@@ -166,21 +176,24 @@ class SharedStore:
         return _LINE * (1 + 2 * self._workers) + 2 * (vectors + counts) + rings
 
     def _map(self) -> None:
-        """Lay NumPy views over the shared memory."""
-        offset, workers = 0, self._workers
+        """Lay NumPy views over the shared memory, and plain ones where single numbers matter."""
+        offset, workers, plain = 0, self._workers, memoryview(self._file.map)
 
         def view(dtype: str, *shape: int) -> np.ndarray:
             nonlocal offset
-            array = np.frombuffer(self._file.map, dtype, math.prod(shape), offset)
-            offset += _aligned(array.nbytes)
-            return array.reshape(shape)
+            numbers = np.frombuffer(self._file.map, dtype, math.prod(shape), offset)
+            self._at.append(slice(offset, offset + numbers.nbytes))
+            offset += _aligned(numbers.nbytes)
+            return numbers.reshape(shape)
 
-        words = _LINE // 8
-        self._header = view("<i8", words)
+        words, self._at = _LINE // 8, []
+        view("<i8", words)  # the header
         self._signs = view("<i8", workers, words)  # of life: _BEAT, _VERSION
         self._taken = view("<i8", workers, words)  # episodes that the master has read, in the first column
+        self._header = plain[self._at[0]].cast("q")
         columns = _FIGURES + len(self._figures)
         self._counts = [view("<f8", workers + 1, columns) for _ in range(2)]  # whole numbers up to 2^53
+        self._plain_counts = [plain[at].cast("d") for at in self._at[-2:]]
         self._banks = [
             {name: view(dtype, count) for name, (dtype, count) in self._bank_spec.items()} for _ in range(2)
         ]
@@ -191,9 +204,15 @@ class SharedStore:
     def attach(self, worker: int, update: Callable[..., tuple[Any, dict]]) -> None:
         """Make this copy the store of `worker`, going on where one of that number stopped."""
         self._update, self._worker = update, worker
+        columns, line = _FIGURES + len(self._figures), slice(worker * _LINE, (worker + 1) * _LINE)
+        plain = memoryview(self._file.map)
+        self._own_signs, self._room = (plain[self._at[i]][line].cast("q") for i in (1, 2))
+        self._own_ring = plain[self._at[-self._workers + worker]].cast("d")
+        self._own_row = slice(worker * columns, (worker + 1) * columns)
+        self._all = self._workers * columns
         with self._guard():
             weights, state = self._read()
-            self._row = self._counts[self._active()][worker].copy()
+            self._row = array("d", self._plain_counts[self._active()][self._own_row])
             weights, state = weights.copy(), {name: vector.copy() for name, vector in state.items()}
         update(weights, state, np.zeros_like(weights))  # compile now, off the training clock
 
@@ -208,24 +227,25 @@ class SharedStore:
 
     def pull(self) -> Snapshot | None:
         """The current parameters, or None when training is over. Waits while the master holds training."""
-        signs = self._signs[self._worker]
-        while self._header[_HELD] and not self._header[_STOPPED]:
+        header, signs = self._header, self._own_signs
+        while header[_HELD] and not header[_STOPPED]:
             signs[_BEAT] += 1
             time.sleep(0.001)
         signs[_BEAT] += 1
         with self._guard():
-            active = self._active()
-            if self._is_over(counts := self._counts[active]):
+            active = header[_GENERATION] % 2
+            steps, updates, episodes = self._totals(active)
+            if header[_STOPPED] or steps >= self._max_steps or episodes >= self._max_episodes:
                 return None
-            weights, version = self._banks[active]["weights"].copy(), int(counts[:, _UPDATES].sum())
-        signs[_VERSION] = version
-        return Snapshot(weights, version)
+            weights = self._banks[active]["weights"].copy()
+        signs[_VERSION] = int(updates)
+        return Snapshot(weights, int(updates))
 
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
         """Apply `gradients` to the shared parameters, if the losses are finite, and count."""
-        self._signs[self._worker, _BEAT] += 1
+        self._own_signs[_BEAT] += 1
         finite = is_finite(losses)
         self._publish(rollout)
         row = self._row
@@ -234,43 +254,59 @@ class SharedStore:
         if finite:
             row[_UPDATES] += 1
             row[_STREAK] = 0
-            row[_FIGURES:] += [losses[name] for name in self._figures]
+            for column, name in enumerate(self._figures, _FIGURES):
+                row[column] += losses[name]
         else:
             row[_SKIPPED] += 1
             row[_STREAK] += 1
         with self._guard():
             if finite:
-                row[_LAG] += self._counts[self._active()][:, _UPDATES].sum() - version
+                row[_LAG] += self._totals(self._active())[_UPDATES] - version
             if self._locking:
                 self._replace(gradients if finite else None)
             elif finite:
                 self._add(gradients)
         if not self._locking:
-            self._counts[0][self._worker] = row
+            self._plain_counts[0][self._own_row] = row
+
+    def _totals(self, active: int) -> Sequence[float]:
+        """Steps, updates and episodes of all workers."""
+        if self._locking:
+            return self._plain_counts[active][self._all : self._all + 3].tolist()
+        return self._counts[0][:, :3].sum(axis=0).tolist()
 
     def _publish(self, rollout: Rollout) -> None:
         """Write the episodes where the master will read them as soon as they count."""
-        episodes, ring = rollout.episodes, self._rings[self._worker]
+        episodes, size = rollout.episodes, self._ring
         if not episodes:
             return
         first, steps = int(self._row[_EPISODES]), self._row[_STEPS] + rollout.steps
-        while first + len(episodes) - self._taken[self._worker, 0] > self._ring:
+        while first + len(episodes) - self._room[0] > size:
             time.sleep(0.001)  # the master is a whole ring behind
-        places = np.arange(first, first + len(episodes)) % self._ring
-        ring[places] = [(episode_return, length, steps) for episode_return, length in episodes]
+        numbers = array("d", [n for returned, length in episodes for n in (returned, length, steps)])
+        start, room = first % size, size - first % size
+        ring, fitting = self._own_ring, 3 * min(len(episodes), room)
+        ring[3 * start : 3 * start + fitting] = numbers[:fitting]
+        if len(numbers) > fitting:
+            ring[: len(numbers) - fitting] = numbers[fitting:]
 
     def _replace(self, gradients: np.ndarray | None) -> None:
         """Write the idle bank and turn to it; without gradients, parameters stay what they are."""
-        generation = int(self._header[_GENERATION])
+        generation = self._header[_GENERATION]
         active, idle = generation % 2, 1 - generation % 2
         weights, state = self._read()
         if gradients is not None:
             weights, state = self._update(weights, state, gradients)
         bank = self._banks[idle]
-        for name, vector in {"weights": weights, **state}.items():
-            bank[name][:] = np.asarray(vector)
-        self._counts[idle][:] = self._counts[active]
-        self._counts[idle][self._worker] = self._row
+        bank["weights"][:] = weights
+        for name, vector in state.items():
+            bank[name][:] = vector
+        before, counts, row, total = *(self._plain_counts[i] for i in (active, idle)), self._row, self._all
+        old = before[self._own_row]
+        counts[:] = before
+        counts[self._own_row] = row
+        for column in (_STEPS, _UPDATES, _EPISODES, _SKIPPED):
+            counts[total + column] += row[column] - old[column]
         self._header[_GENERATION] = generation + 1
 
     def _add(self, gradients: np.ndarray) -> None:
@@ -286,20 +322,14 @@ class SharedStore:
     # -- both sides -----------------------------------------------------------------------------------------
 
     def _guard(self) -> contextlib.AbstractContextManager[None]:
-        return self._file.lock() if self._locking else contextlib.nullcontext()
+        return self._file if self._locking else contextlib.nullcontext()
 
     def _active(self) -> int:
-        return int(self._header[_GENERATION]) % 2
+        return self._header[_GENERATION] % 2
 
     def _read(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         state = dict(self._banks[self._active()])
         return state.pop("weights"), state
-
-    def _is_over(self, counts: np.ndarray) -> bool:
-        if self._header[_STOPPED]:
-            return True
-        steps, _, episodes = counts[:, :3].sum(axis=0)
-        return steps >= self._max_steps or episodes >= self._max_episodes
 
     # -- the master's side ----------------------------------------------------------------------------------
 
@@ -309,7 +339,7 @@ class SharedStore:
         An update turns to the other bank first, and only the next one writes here.
         """
         while True:
-            generation = int(self._header[_GENERATION])
+            generation = self._header[_GENERATION]
             copied = copy(generation % 2)
             if self._header[_GENERATION] == generation or not self._locking:
                 return copied
@@ -317,17 +347,27 @@ class SharedStore:
     @property
     def updates(self) -> int:
         """Updates applied so far, by all workers."""
-        return int(self._look(lambda active: self._counts[active][:, _UPDATES].sum()))
+        return self._counted()[_UPDATES]
 
     @property
     def steps(self) -> int:
         """Environment steps taken so far, by all workers."""
-        return int(self._look(lambda active: self._counts[active][:, _STEPS].sum()))
+        return self._counted()[_STEPS]
 
     @property
     def finished(self) -> bool:
         """Whether every later pull returns None."""
-        return self._look(lambda active: self._is_over(self._counts[active]))
+        counted = self._counted()
+        over = counted[_STEPS] >= self._max_steps or counted[_EPISODES] >= self._max_episodes
+        return over or bool(self._header[_STOPPED])
+
+    def _counted(self) -> list[int]:
+        """Steps, updates, episodes and skipped updates of all workers, and what was counted before."""
+        return self._sum(self._look(lambda active: self._counts[active].copy()))
+
+    def _sum(self, counts: np.ndarray) -> list[int]:
+        totals = counts[-1] if self._locking else counts.sum(axis=0)
+        return [int(n) for n in totals[:4]]
 
     def weights(self) -> np.ndarray:
         """A copy of the global parameters: [P] float32."""
@@ -345,8 +385,7 @@ class SharedStore:
                 {name: vector.copy() for name, vector in self._banks[active].items()},
             )
         )
-        steps, updates, episodes, skipped = (int(n) for n in counts[:, :4].sum(axis=0))
-        return self._since(counts), Contents(bank.pop("weights"), bank, steps, updates, episodes, skipped)
+        return self._since(counts), Contents(bank.pop("weights"), bank, *self._sum(counts))
 
     def _since(self, counts: np.ndarray) -> list[Report]:
         """A report of each worker that has done something between the last `counts` and these."""

@@ -1,0 +1,54 @@
+"""Looking for trouble before it happens: the machine, an environment, a model. Called by `a3c doctor`.
+
+A check is a function that says what it found. `system.py`: this machine. `environment.py`: an environment.
+`model.py`: a network, its losses and gradients.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from a3c.errors import UsageError, first_line
+
+Status = Literal["ok", "warning", "fault"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found."""
+
+    name: str
+    status: Status
+    text: str
+    fix: str = ""
+    """What to do about it, for a warning or a fault."""
+
+
+def ok(name: str, text: str) -> Check:
+    """Nothing to do."""
+    return Check(name, "ok", text)
+
+
+def warning(name: str, text: str, fix: str) -> Check:
+    """Something works, but worse than it could."""
+    return Check(name, "warning", text, fix)
+
+
+def fault(name: str, text: str, fix: str) -> Check:
+    """Something will not work."""
+    return Check(name, "fault", text, fix)
+
+
+Found = Check | Iterable[Check]
+
+
+def examine(name: str, look: Callable[..., Found], *arguments: Any) -> Iterator[Check]:
+    """What `look(*arguments)` finds; if it breaks down itself, that is a fault called `name`."""
+    try:
+        found = look(*arguments)
+        yield from [found] if isinstance(found, Check) else found
+    except UsageError as error:
+        yield fault(name, f"{error.received}: expected {error.expected}", error.fix)
+    except Exception as error:
+        text = f"{type(error).__name__}: {first_line(error)}"
+        yield fault(name, f"this could not be checked ({text})", "Try what it stands for by hand.")
