@@ -40,7 +40,8 @@ def make_model(config: Config, environment: Environment, model: Any = None) -> A
     seed = seeding.integer_seed(config.seed or 0, "model")
     if model is None and config.model is not None:
         cls = models.import_model(config.model)
-        keras.utils.set_random_seed(seed)  # the only way to seed the first weights of a foreign class
+        with backend.load().saving():  # else it imports an installed TensorFlow to seed that as well
+            keras.utils.set_random_seed(seed)  # the only way to seed the first weights of a foreign class
         try:
             model = cls(num_actions=environment.num_actions)
         except TypeError as error:

@@ -494,6 +494,7 @@ def truncated_best(cwd: Path) -> None:
 
 def agent_with_code(cwd: Path) -> None:
     """A model file with a Lambda layer, which would run code of its own."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
     x = keras.Input((4,))
