@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "a3c"
 
 # From the bottom up. A module may import from its own layer's package and from lower layers only.
 LAYERS = [
-    ["errors", "types", "tree", "seeding", "imports", "interrupts"],
+    ["errors", "types", "tree", "seeding", "imports", "interrupts", "output"],
     ["config"],
     ["returns", "sampling"],
     ["losses", "distributions", "models", "flat"],

@@ -88,6 +88,9 @@ class Observer:
     def on_tick(self):
         self.ticks += 1
 
+    def beat(self):
+        return 0
+
     def on_event(self, text):
         self.events.append(text)
 

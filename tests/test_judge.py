@@ -1,12 +1,14 @@
 """The judge: best by evaluation and not by luck, solved only when confirmed, costs bounded."""
 
+import threading
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from a3c.errors import RunError
-from a3c.evaluate import Evaluation
+from a3c.evaluate import Evaluation, Failed
 from a3c.judge import Candidate, Judge
 
 
@@ -16,9 +18,19 @@ class Scripted:
 
     means: list[float]
     seeds: list[int] = field(default_factory=list)
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    beat: int = 0
+    failures: int = 0
+    rebuilt: int = 0
+
+    def rebuild(self):
+        self.rebuilt += 1
 
     def evaluate(self, weights, mode, seed):
         self.seeds.append(seed)
+        if self.failures:
+            self.failures -= 1
+            raise Failed("Env-v0 raised ValueError\nits own traceback")
         return Evaluation(mode, np.full(10, self.means.pop(0)), np.full(10, 100))
 
     def close(self):
@@ -79,3 +91,53 @@ def test_a_crash_in_an_evaluation_is_not_swallowed():
     judge = make_judge([])
     with pytest.raises(RunError, match="pop from empty list"):
         judged(judge, 1)
+
+
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_an_environment_that_fails_in_an_evaluation_is_made_anew(concurrent):
+    evaluator, told = Scripted([7.0], failures=2), []
+    judge = Judge(evaluator, 475.0, 0, concurrent, max_failures=2, tell=told.append)  # type: ignore[arg-type]
+    judge.submit(candidate(1))
+    while (verdict := judge.verdict()) is None:
+        time.sleep(0.001)
+    assert verdict.mean == 7.0
+    assert evaluator.rebuilt == 2
+    assert len(set(evaluator.seeds)) == 3, "the same seed would fail again"
+    assert told[0] == "an evaluation failed: Env-v0 raised ValueError; its environments made anew 1/2"
+    judge.close()
+
+
+def test_past_the_limit_the_first_failure_ends_the_run():
+    judge = Judge(Scripted([], failures=9), 475.0, 0, False, max_failures=2)  # type: ignore[arg-type]
+    with pytest.raises(
+        RunError, match=r"(?s)an evaluation failed: Env-v0 raised ValueError.*its own traceback"
+    ):
+        judged(judge, 1)
+
+
+def test_what_was_under_judgement_is_judged_again_after_resuming():
+    first = Judge(Scripted([1.0, 2.0]), 475.0, 0, False)  # type: ignore[arg-type]
+    judged(first, 5)
+    first.abandon()
+    assert judged(first, 1_000) is None
+    second = Judge(Scripted([3.0]), 475.0, 0, False)  # type: ignore[arg-type]
+    second.restore(first.state())
+    assert second.best is not None
+    assert second.best.mean == 1.0
+    assert second.verdict().candidate.steps == 1_000
+    assert second.best.mean == 3.0
+
+
+def test_an_evaluation_that_hangs_keeps_nobody_from_leaving(monkeypatch):
+    from a3c import judge as module
+
+    class Hanging(Scripted):
+        def evaluate(self, weights, mode, seed):
+            time.sleep(3600)
+
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    judge = Judge(Hanging([]), 475.0, 0, concurrent=True)  # type: ignore[arg-type]
+    judge.submit(candidate(1))
+    time.sleep(0.05)
+    assert "in evaluate" in judge.whereabouts()
+    judge.close()

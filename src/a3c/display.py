@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from a3c.metrics import Status
+from a3c.output import say
 
 
 class Display(Protocol):
@@ -57,7 +58,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._stream, flush=True)
+        say(text, self._stream)
 
     warn = note
 

@@ -3,6 +3,8 @@
 Raised everywhere; the command line turns them into one or two lines and an exit code.
 """
 
+import traceback
+
 
 class A3CError(Exception):
     """Base of every error this package raises on purpose."""
@@ -40,6 +42,21 @@ class RunError(A3CError):
     """A fault while a run was under way, such as a worker that died. Exit code 1."""
 
 
+def describe(error: BaseException) -> str:
+    """What `error` is and says, in one line; a syntax error with its place."""
+    if isinstance(error, ImportError):
+        return first_line(error)
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
 def first_line(error: BaseException) -> str:
     """What `error` says in its first line, or its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def describe_stack(stack: traceback.StackSummary) -> str:
+    """Where a stack is, in the user's terms: the innermost function that has a file of its own."""
+    frames = [f for f in stack if not f.filename.startswith("<")]
+    own = [f for f in frames if "/a3c/" not in f.filename and "/gymnasium/" not in f.filename]
+    frame = (own or frames)[-1]
+    return f"it is in {frame.name} ({frame.filename}, line {frame.lineno})"

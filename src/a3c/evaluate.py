@@ -1,5 +1,6 @@
 """Judging: whole episodes in environments of their own, with seeds of their own."""
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -7,6 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from a3c import backend, envs, sampling, seeding
+from a3c.envs import fault
+from a3c.errors import RunError
 from a3c.types import Episode, Policy
 
 Mode = Literal["greedy", "sampled", "random"]
@@ -50,6 +53,16 @@ class Evaluation:
         )
 
 
+class Failed(RunError):
+    """An environment failed while it was played for judgement."""
+
+
+def failed(env_id: str, error: Exception) -> Failed:
+    """What an environment raised, with its own traceback."""
+    finding = fault.of_exception(error, None, None)
+    return Failed(f"{env_id} {finding.message}\n{finding.traceback.rstrip()}")
+
+
 class Player(Protocol):
     """Plays episode after episode in B copies of an environment."""
 
@@ -66,6 +79,10 @@ class Player(Protocol):
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Some steps more: where episodes ended, their returns and lengths there; all [T, B]."""
+        ...
+
+    def rebuild(self) -> None:
+        """Make the environments anew, after one of them failed."""
         ...
 
     def close(self) -> None:
@@ -85,7 +102,14 @@ class VectorPlayer:
 
     def __init__(self, environment: envs.Environment, policy: Policy | None, copies: int):
         self.copies, self._environment, self._policy = copies, environment, policy
-        self._env = envs.make_vector(environment.spec, copies, environment.vectorized)
+        self._make()
+
+    def _make(self) -> None:
+        environment = self._environment
+        try:
+            self._env = envs.make_vector(environment.spec, self.copies, environment.vectorized)
+        except Exception as error:
+            raise failed(environment.id, error) from error
 
     def warm_up(self, weights: Any) -> None:
         """Compile the policy for the number of copies at hand."""
@@ -97,14 +121,20 @@ class VectorPlayer:
         self._mode: Mode = mode
         self._act = None if self._policy is None else self._policy(weights)
         self._generator = seeding.generator(seed, "evaluation")
-        self._observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
+        try:
+            self._observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
+        except Exception as error:
+            raise failed(self._environment.id, error) from error
         self._returns, self._lengths = np.zeros(self.copies), np.zeros(self.copies, int)
         self._ended = np.zeros(self.copies, bool)
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step in every copy."""
         action = self._choose() + self._environment.action_start
-        self._observation, reward, terminated, truncated, _ = self._env.step(action)
+        try:
+            self._observation, reward, terminated, truncated, _ = self._env.step(action)
+        except Exception as error:
+            raise failed(self._environment.id, error) from error
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
         self._lengths = np.where(self._ended, 0, self._lengths + 1)
@@ -122,9 +152,16 @@ class VectorPlayer:
             return sampling.greedy(logits)
         return sampling.sample(logits, sampling.gumbel_noise(self._generator, shape))
 
+    def rebuild(self) -> None:
+        """Make the environments anew."""
+        with contextlib.suppress(Exception):  # they are broken anyway
+            self._env.close()
+        self._make()
+
     def close(self) -> None:
         """Close the environments."""
-        self._env.close()
+        with contextlib.suppress(Exception):  # what was played counts, however they end
+            self._env.close()
 
 
 class Evaluator:
@@ -142,6 +179,9 @@ class Evaluator:
         self._player, self._episodes = player, episodes
         self.abandoned = threading.Event()
         """Set by another thread to make an evaluation under way raise `Abandoned`."""
+        self.beat = 0
+        """Grows while an evaluation is under way and moves."""
+        self.rebuild = player.rebuild
 
     def warm_up(self, weights: Any) -> None:
         """Compile what will be needed."""
@@ -158,6 +198,7 @@ class Evaluator:
             if self.abandoned.is_set():
                 raise Abandoned
             ended, returns, lengths = player.advance()
+            self.beat += 1
             for t, copy in zip(*np.nonzero(ended & (left > 0)), strict=True):
                 if left[copy]:
                     finished[copy].append(Episode(float(returns[t, copy]), int(lengths[t, copy])))

@@ -5,18 +5,23 @@ evaluations with fixed parameters, in environments of their own. Called by the m
 """
 
 import functools
+import itertools
+import queue
+import sys
+import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from a3c.errors import RunError
-from a3c.evaluate import Abandoned, Evaluation, Evaluator
+from a3c.errors import RunError, describe_stack
+from a3c.evaluate import Abandoned, Evaluation, Evaluator, Failed
 from a3c.seeding import integer_seed
 
+_PATIENCE = 5.0  # seconds that an evaluation under way has to notice that it was given up
 _MANY_STEPS = 5_000  # a baseline of 20 episodes longer than this in all is long enough
 
 
@@ -58,6 +63,8 @@ class Judge:
         threshold: The mean return that counts as solved; None: nothing does.
         seed: The run's seed.
         concurrent: Evaluate on a thread of its own, while training goes on.
+        max_failures: How many failures of the environment are survived.
+        tell: Is told of each.
     """
 
     def __init__(
@@ -66,9 +73,18 @@ class Judge:
         threshold: float | None,
         seed: int,
         concurrent: bool,
+        max_failures: int = 0,
+        tell: Callable[[str], None] = lambda text: None,
     ):
         self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
-        self._executor = ThreadPoolExecutor(1, "a3c-judge") if concurrent else None
+        self._max_failures, self._failures, self._tell = max_failures, 0, tell
+        self._first_failure = ""
+        # No executor: Python waits for those at its end, however long their environment hangs.
+        self._tasks: queue.SimpleQueue[Any] | None = queue.SimpleQueue() if concurrent else None
+        self._thread: threading.Thread | None = None
+        if concurrent:
+            self._thread = threading.Thread(target=self._work, name="a3c-judge", daemon=True)
+            self._thread.start()
         self._pending: Future[Verdict] | None = None
         self._candidate: Candidate | None = None
         self._evaluations = 0
@@ -83,8 +99,8 @@ class Judge:
     def baseline(self, weights: np.ndarray) -> "Future[Evaluation]":
         """Random play, whatever the weights: 100 episodes, or 20 where they are long."""
 
-        def play() -> Evaluation:
-            seeds = (integer_seed(self._seed, "baseline", i) for i in range(2))
+        def play(again: tuple[int, ...]) -> Evaluation:
+            seeds = (integer_seed(self._seed, "baseline", i, again) for i in range(2))
             first = self._evaluator.evaluate(weights, "random", next(seeds), 20)
             if first.lengths.sum() > _MANY_STEPS:
                 return first
@@ -105,7 +121,7 @@ class Judge:
     def submit(self, candidate: Candidate) -> None:
         """Begin to judge `candidate`; `verdict` tells when it is done."""
         self._candidate, number = candidate, self._evaluations + 1
-        self._pending = self._submit(lambda: self._judge(candidate, number))
+        self._pending = self._submit(lambda again: self._judge(candidate, number, again))
 
     @property
     def pending(self) -> bool:
@@ -139,9 +155,23 @@ class Judge:
             and verdict.confirmation.mean >= self._threshold
         )
 
-    def final(self, weights: np.ndarray) -> Evaluation:
+    def final(self, weights: np.ndarray) -> "Future[Evaluation]":
         """An evaluation with seeds that chose nothing: the number to report."""
-        return self._evaluator.evaluate(weights, "greedy", integer_seed(self._seed, "final"))
+        return self._submit(
+            lambda again: self._evaluator.evaluate(
+                weights, "greedy", integer_seed(self._seed, "final", 0, again)
+            )
+        )
+
+    @property
+    def beat(self) -> int:
+        """Grows while an evaluation is under way and moves."""
+        return self._evaluator.beat
+
+    def whereabouts(self) -> str:
+        """The function that the judge's thread is in."""
+        frame = sys._current_frames().get((self._thread and self._thread.ident) or 0)
+        return "it is gone" if frame is None else describe_stack(traceback.extract_stack(frame))
 
     def abandon(self) -> None:
         """Give up what is under way, and evaluate nothing more. May be called from a signal handler."""
@@ -173,8 +203,11 @@ class Judge:
     def close(self) -> None:
         """Abandon what is under way, and close the environments."""
         self.abandon()
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._tasks is not None and self._thread is not None:
+            self._tasks.put(None)
+            self._thread.join(_PATIENCE)
+            if self._thread.is_alive():
+                return  # it hangs in an environment, which cannot be closed then
         self._evaluator.close()
 
     def _is_better(self, verdict: Verdict) -> bool:
@@ -182,32 +215,57 @@ class Judge:
             return True
         return verdict.mean >= self.best.mean and not self.solves(self.best)
 
-    def _judge(self, candidate: Candidate, number: int) -> Verdict:
+    def _judge(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> Verdict:
         weights = candidate.weights
-        seeds = (integer_seed(self._seed, "evaluation", 2 * number + i) for i in range(2))
+        seeds = (integer_seed(self._seed, "evaluation", 2 * number + i, again) for i in range(2))
         evaluation = self._evaluator.evaluate(weights, "greedy", next(seeds))
         confirmation = None
         if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
             confirmation = self._evaluator.evaluate(weights, "greedy", next(seeds))
         return Verdict(candidate, evaluation, confirmation)
 
-    def _submit(self, task: Callable[[], Any]) -> Future:
-        def guarded() -> Any:
+    def _submit(self, task: Callable[[tuple[int, ...]], Any]) -> Future:
+        """Run `task`, given what its seeds are told apart by, here or on the judge's thread."""
+        future: Future = Future()
+        if self._tasks is not None:
+            self._tasks.put((task, future))
+        else:
+            self._carry_out(task, future)
+        return future
+
+    def _work(self) -> None:
+        """The life of the judge's thread."""
+        assert self._tasks is not None
+        while (order := self._tasks.get()) is not None:
+            self._carry_out(*order)
+
+    def _carry_out(self, task: Callable[[tuple[int, ...]], Any], future: Future) -> None:
+        try:
+            future.set_result(self._retried(task))
+        except Exception as error:
+            future.set_exception(error)
+
+    def _retried(self, task: Callable[[tuple[int, ...]], Any]) -> Any:
+        """What `task` returns; where an environment fails, they are made anew and it is done again."""
+        for attempt in itertools.count():
+            if self.abandoned:
+                raise Abandoned
             try:
-                return task()
+                if attempt:
+                    self._evaluator.rebuild()
+                return task((attempt,))
             except Abandoned:
                 raise
+            except Failed as error:
+                what, _, trace = str(error).partition("\n")
+                self._first_failure = self._first_failure or f"{what}\n{trace}"
+                self._failures += 1
+                if self._failures > self._max_failures:
+                    raise RunError(f"an evaluation failed: {self._first_failure}") from error
+                again = f"its environments made anew {self._failures}/{self._max_failures}"
+                self._tell(f"an evaluation failed: {what}; {again}")
             except Exception as error:
                 raise RunError(f"an evaluation failed:\n{traceback.format_exc()}") from error
-
-        if self._executor is not None:
-            return self._executor.submit(guarded)
-        future: Future = Future()
-        try:
-            future.set_result(guarded())
-        except Abandoned as error:
-            future.set_exception(error)
-        return future
 
 
 def _verdict_tree(verdict: Verdict) -> dict[str, Any]:

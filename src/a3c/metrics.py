@@ -291,7 +291,8 @@ def read_rows(path: Path, end: int) -> list[tuple]:
     """The rows in the first `end` bytes of an `episodes.csv`, as `Statistics` keeps them."""
     with open(path, newline="") as file:
         lines = file.read(end).splitlines()
-    numbers = ((float(cell) if cell else None for cell in row) for row in csv.reader(lines[1:]))
+    whole_rows = (row for row in csv.reader(lines[1:]) if len(row) == len(EPISODE_COLUMNS))
+    numbers = ((float(cell) if cell else None for cell in row) for row in whole_rows)
     whole = EPISODE_COLUMNS.index("episode"), *map(EPISODE_COLUMNS.index, ("steps", "worker", "length"))
     return [
         tuple(int(v) if i in whole and v is not None else v for i, v in enumerate(row)) for row in numbers

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c.errors import UsageError, first_line
+from a3c.errors import UsageError, describe, first_line
 
 ROWS = 3  # of the trial call: unlike any usual dimension of a network, so that mistaken axes are seen
 
@@ -112,8 +112,10 @@ def import_model(reference: str) -> type[keras.Model]:
     expected = "module:Class, a keras.Model in a module that can be imported from here"
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"model {reference}", expected, f"Importing it failed: {error}.") from error
+    except Exception as error:  # whatever the user's own code does then
+        raise UsageError(
+            f"model {reference}", expected, f"Importing it failed: {describe(error)}."
+        ) from error
     if not (isinstance(found, type) and issubclass(found, keras.Model)):
         raise UsageError(f"model {reference}", expected, f"{class_name} is a {type(found).__name__}.")
     return found

@@ -19,6 +19,8 @@ from a3c.store import Contents
 if TYPE_CHECKING:
     from a3c.engines.job import Job
 
+_PARTS = {"about", "store", "statistics", "judge", "sampler", "files", "seconds", "wall_seconds", "baseline"}
+_PARTS |= {"reached_seconds", "solved", "goal", "count"}
 _MODEL = "model.keras"
 _OPTIMIZER = "optimizer.json"
 
@@ -82,6 +84,9 @@ def load(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
         runs.record_resumption(directory, job.config)
         note = "it was stopped before its first checkpoint: it begins anew"
         return _noted(begin(directory, job, model, optimizer), note)
+    if missing := _PARTS - set(state):
+        fix = f"It lacks {', '.join(sorted(missing))}."
+        raise UsageError(f"checkpoint {path}", "one that this version of a3c wrote", fix)
     if changes := checkpoint.differences(state["about"], describe(job, model)):
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)

@@ -8,6 +8,7 @@ import dataclasses
 import gc
 import sys
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ from a3c import backend, checkpoint, engines, resumption, runs
 from a3c.backend import cache
 from a3c.config import Config
 from a3c.display import Display, Silent
-from a3c.engines.supervision import Diverged
+from a3c.engines.supervision import Diverged, Vigil, spell
 from a3c.envs import Environment
 from a3c.envs.fault import Fault
 from a3c.errors import RunError, UsageError
@@ -138,6 +139,9 @@ class _Run:
         self._recorder = Recorder(directory, job.config, display.warn)
         self._engine: engines.Engine | None = None
         self._trained: float | None = None
+        self._baseline_future: Future[Any] | None = None
+        self._evaluating: Future[Any] | None = None
+        self._vigil = Vigil(1, job.config.hang_seconds)
         self._next_status = self._next_write = 0.0
         self._next_plot = resumed.seconds + _FIRST_PLOT
         self._next_checkpoint = resumed.seconds + job.config.checkpoint_seconds
@@ -152,9 +156,10 @@ class _Run:
             self._recorder.event(problem)
         failure = None
         try:
-            engine = self._start()
-            gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
+            engine = self._prepare()
             try:
+                self._begin_judgement()
+                gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
                 engine.run(self)
             except RunError as error:
                 failure = error
@@ -165,7 +170,7 @@ class _Run:
                 self._engine.close()
         return self._finish(failure)
 
-    def _start(self) -> engines.Engine:
+    def _prepare(self) -> engines.Engine:
         """Start the workers; meanwhile set up what watches them."""
         from a3c.evaluate import make_evaluator
         from a3c.judge import Judge
@@ -184,17 +189,24 @@ class _Run:
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
             concurrent=config.engine != "serial" and not config.eager,
+            max_failures=config.max_restarts,
+            tell=self._recorder.event,
         )
         self._recorder.open(resumed.files, self._statistics.episodes)
         if resumed.files is None:
             self._checkpoint()  # from the first moment on there is something to go on from
         self._judge.warm_up(weights)
         self.interrupts.defer(self._judge.abandon)
-        self._baseline_future = None if self._baseline is not None else self._judge.baseline(weights)
+        return self._engine
+
+    def _begin_judgement(self) -> None:
+        """Have random play judged, and what was under judgement when the run was stopped."""
+        resumed = self._resumed
+        if self._baseline is None:
+            self._baseline_future = self._judge.baseline(resumed.contents.weights)
         if resumed.judge is not None:
             self._judge.restore(resumed.judge)
             self._take_verdict()
-        return self._engine
 
     def _finish(self, failure: RunError | None) -> Result:
         """Save where the run stands, choose and judge the best parameters, and sum the run up."""
@@ -206,7 +218,11 @@ class _Run:
             last = self._last_good(last)
         else:
             self._checkpoint()
-        evaluation = None if failure else self._judge_at_the_end(last)
+        evaluation = None
+        try:
+            evaluation = None if failure else self._judge_at_the_end(last)
+        except RunError as error:
+            failure = error
         self._judge.close()
         best = self._judge.best
         interrupted = self.interrupts.requested
@@ -239,14 +255,41 @@ class _Run:
             self._await_verdict()
         best = self._judge.best
         self._take_baseline(wait=True)
+        final = self._judge.final(last if best is None else best.candidate.weights)
         with contextlib.suppress(Abandoned):
-            return self._judge.final(last if best is None else best.candidate.weights)
+            return self._await(final)
         return None
 
     def _await_verdict(self) -> None:
         while self._judge.pending:
             self._take_verdict()
+            self._look_after_judge()
             time.sleep(0.001)
+
+    def _await(self, future: "Future[Any]") -> Any:
+        """The result of an evaluation, as long as that does not hang."""
+        self._evaluating = future
+        while not future.done():
+            self._look_after_judge()
+            time.sleep(0.001)
+        return future.result()
+
+    def _look_after_judge(self) -> None:
+        """Tell of an evaluation that hangs, and give up on it.
+
+        Raises:
+            RunError: after `hang_seconds`.
+        """
+        futures = (self._baseline_future, self._evaluating)
+        busy = self._judge.pending or any(f is not None and not f.done() for f in futures)
+        tell, end = self._vigil.look([self._judge.beat], [0] if busy else [])
+        if not busy:
+            self._vigil.forget(0)
+        for seconds in [*tell.values(), *end.values()]:
+            text = f"an evaluation has not moved for {spell(seconds)}; {self._judge.whereabouts()}"
+            if end:
+                raise RunError(text)
+            self._recorder.event(text)
 
     def _last_good(self, last: np.ndarray) -> np.ndarray:
         """The parameters of the newest checkpoint, where the present ones lead nowhere."""
@@ -289,6 +332,10 @@ class _Run:
         """Keep the card of an environment's fault."""
         return self._recorder.card(worker, fault)
 
+    def beat(self) -> int:
+        """Grows while an evaluation moves."""
+        return self._judge.beat
+
     def on_tick(self) -> None:
         """Do what is due: verdicts, checkpoints, the display, files, the picture."""
         assert self._engine is not None
@@ -297,6 +344,7 @@ class _Run:
             return
         self._take_verdict()
         self._take_baseline(wait=False)
+        self._look_after_judge()
         seconds = self._seconds()
         if seconds >= self._next_checkpoint and not self._recorder.busy:
             self._checkpoint()
@@ -340,7 +388,7 @@ class _Run:
         future = self._baseline_future
         if self._baseline is None and future is not None and (wait or future.done()):
             with contextlib.suppress(Abandoned):
-                self._baseline = future.result().mean
+                self._baseline = self._await(future).mean
 
     def _checkpoint(self) -> None:
         """Save where the run stands: what was counted, and what was learned from exactly that."""

@@ -110,7 +110,6 @@ class Case:
     cleanup: Callable[[Path], None] = nothing
     trace: bool = False
     """Whether a traceback is shown: that of the user's own code."""
-    slow: bool = False
     """Whether it takes more than some seconds."""
     fails: str = ""
     """Why it is known not to hold yet."""
@@ -738,7 +737,6 @@ CASES: dict[str, Case] = {
         2,
         ("environment broken:Env-v0: expected",),
         file("broken.py", "def (:\n"),
-        fails="envs/__init__.py only expects an ImportError of the user's module",
     ),
     "relative module": Case(("train", ".faulty:Env-v0"), 2, ("environment .faulty:Env-v0: expected",)),
     "images": Case(("train", "faulty:Images-v0"), 2, ("not images", "FlattenObservation"), environments),
@@ -811,7 +809,6 @@ CASES: dict[str, Case] = {
         0,
         ("the floor is lava",),
         environments,
-        fails="judge.py ends the run with a traceback of its own",
     ),
     "environment that fails in every step, serial": Case(
         ("train", "faulty:InEveryStep-v0", *SERIAL, "--max-restarts", "1"),
@@ -826,7 +823,6 @@ CASES: dict[str, Case] = {
         ("a3c: ", "ValueError: nothing works"),
         environments,
         trace=True,
-        fails="random, evaluate and play let the environment's exception through",
     ),
     "observation that is no number": Case(
         ("train", "faulty:NanOnce-v0", *ONE),
@@ -862,14 +858,12 @@ CASES: dict[str, Case] = {
         ("has finished nothing for", "it is in step (", "faulty.py, line "),
         environments,
         logged("hung for", "it is in step (", "restarted 1/5"),
-        slow=True,
     ),
     "environment that hangs, serial": Case(
         ("train", "faulty:SerialHangsOnce-v0", *SERIAL, "--hang-seconds", "3"),
         0,
         ("worker 0: nothing finished for", "it is in step (", "faulty.py, line ", "rebuilt 1/5"),
         environments,
-        slow=True,
     ),
     # networks
     "model with wrong shapes": Case(
@@ -892,7 +886,6 @@ CASES: dict[str, Case] = {
         DIVERGED,
         models,
         agents_are_finite,
-        slow=True,
     ),
     "learning rate that is far too high": Case(
         ("train", *ONE, "--learning-rate", "1e30", "--max-steps", "60000"),
@@ -933,7 +926,6 @@ CASES: dict[str, Case] = {
         ("the cache directory cannot be written to (--no-cache)",),
         holds=finished,
         environment={"XDG_CACHE_HOME": "/proc/none", "HOME": "/proc/none"},
-        slow=True,
     ),
     "two runs at the same moment": Case(("train", *SERIAL), 0, holds=two_runs, run=twice_at_once),
     "no shared memory": Case(
@@ -959,7 +951,6 @@ CASES: dict[str, Case] = {
         newest_flipped,
         fell_back,
         RESUMED,
-        slow=True,
     ),
     "every checkpoint damaged": Case(
         ("resume", RUN),
@@ -967,11 +958,9 @@ CASES: dict[str, Case] = {
         ("expected one with a whole checkpoint", "best.keras and last.keras"),
         all_truncated,
     ),
-    "no checkpoint": Case(
-        ("resume", RUN, "--json"), 0, ("begins anew",), no_checkpoints, changes=RESUMED, slow=True
-    ),
+    "no checkpoint": Case(("resume", RUN, "--json"), 0, ("begins anew",), no_checkpoints, changes=RESUMED),
     "checkpoint of another network": Case(
-        ("resume", RUN), 2, ("network", "[4, 8] in the checkpoint"), of_another_network, slow=True
+        ("resume", RUN), 2, ("network", "[4, 8] in the checkpoint"), of_another_network
     ),
     "run whose network was edited": Case(
         ("resume", RUN), 2, ("[4, 32] in the checkpoint, [4, 3] now",), edited("hidden_units", "[3, 3]")
@@ -998,7 +987,6 @@ CASES: dict[str, Case] = {
         ("episodes before the checkpoint",),
         damaged_figures,
         changes=RESUMED,
-        fails="metrics.read_rows takes the half row for a row",
     ),
     "run that has ended": Case(("resume", RUN, "--json"), 0, ("has ended: it reached its limit",), ended),
     "run that another process trains": Case(
@@ -1044,15 +1032,44 @@ CASES: dict[str, Case] = {
         ("train", *SERIAL[:4]),
         0,
         run=without_standard_output,
-        fails="display.py asks None whether it is a terminal",
     ),
     "standard output that is full": Case(
         ("train", *SERIAL[:4]),
         0,
         run=into_a_full_device,
-        fails="what cannot be shown ends the run with a traceback",
     ),
 }
+
+
+SLOW = {
+    "agent with code of its own",
+    "cache directory that cannot be written",
+    "checkpoint of another network",
+    "environment that cannot be reset",
+    "environment that fails again and again",
+    "environment that fails in a step, once",
+    "environment that fails in an evaluation, once",
+    "environment that hangs",
+    "environment that hangs, serial",
+    "environment that kills its process",
+    "full disk during training",
+    "infinite reward",
+    "learning rate that is far too high",
+    "model that cannot be saved",
+    "model that makes no numbers",
+    "model with wrong shapes",
+    "newest checkpoint truncated",
+    "newest checkpoint with one bit changed",
+    "no checkpoint",
+    "no shared memory",
+    "observation of another shape",
+    "observation that is no number",
+    "run with a damaged result",
+    "run with damaged figures",
+    "standard output closed from the start",
+    "two runs at the same moment",
+}
+"""Cases of more than two seconds, for the long suite."""
 
 
 def main() -> int:

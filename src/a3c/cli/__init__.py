@@ -28,6 +28,7 @@ COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; `arguments` default to those of the process. Returns the exit code."""
     argv = sys.argv[1:] if arguments is None else arguments
+    sys.stdout, sys.stderr = (s or open(os.devnull, "w") for s in (sys.stdout, sys.stderr))  # noqa: SIM115
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if argv else 2
@@ -47,11 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: not a fault
         return 0
+    except OSError as error:
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}", 1)
 
 
 def _run(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
-        raise UsageError(f"command {argv[0]}", f"one of {', '.join(COMMANDS)}", "See a3c --help.")
+        typed = " ".join(argv[0].split())[:80]
+        raise UsageError(f"command {typed}", f"one of {', '.join(COMMANDS)}", "See a3c --help.")
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _stop)

@@ -9,6 +9,7 @@ from typing import Any
 from a3c import __version__, runs
 from a3c.cli import parsing, train
 from a3c.config import RESUMABLE
+from a3c.output import say
 
 Arguments = dataclasses.make_dataclass(
     "Arguments",
@@ -41,14 +42,14 @@ def resume(directory: Path, given: dict[str, Any], as_json: bool, quiet: bool) -
         result = runs.read_result(directory)
         if not quiet:
             how = "solved its environment" if result["ended"] == "solved" else "reached its limit"
-            print(
+            say(
                 f"{directory} has ended: it {how} after {result['steps']:,} steps. To go on, raise what it "
                 f"reached: a3c resume {directory} --max-steps {2 * result['steps']} --stop-return …",
-                file=stream,
+                stream,
             )
         if as_json:
             print(json.dumps(result))
         return 0
     if not quiet:
-        print(f"a3c {__version__}: going on with {directory} …", file=stream, flush=True)
+        say(f"a3c {__version__}: going on with {directory} …", stream)
     return train.carry_out(config, as_json, quiet, stream, directory)

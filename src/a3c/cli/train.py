@@ -12,6 +12,7 @@ from a3c import __version__, runs
 from a3c.cli import parsing
 from a3c.config import RESUMABLE, Config, make_config
 from a3c.errors import SettingError
+from a3c.output import say
 
 # One dataclass from the settings, so that each is described in one place only.
 Arguments = dataclasses.make_dataclass(
@@ -56,11 +57,7 @@ def run(argv: list[str]) -> int:
 
         return resume.resume(directory, _changes(given, directory), arguments.json, arguments.quiet)
     if not arguments.quiet:
-        print(
-            f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …",
-            file=stream,
-            flush=True,
-        )
+        say(f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …", stream)
     return carry_out(config, arguments.json, arguments.quiet, stream)
 
 
@@ -108,9 +105,9 @@ def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: P
     result = train(config, environment=environment, display=shown, process_started=started, resume=resume)
     summary = result.summary
     if not quiet:
-        print(_verdict(summary, result.interrupted), file=stream, flush=True)
+        say(_verdict(summary, result.interrupted), stream)
     if as_json:
-        print(json.dumps(summary), flush=True)
+        say(json.dumps(summary), sys.stdout)
     return 130 if result.interrupted else 0
 
 

@@ -1,28 +1,66 @@
 """What `a3c doctor` asks of an environment: does it keep its word, does it end, can it be learned from?"""
 
+import contextlib
 import dataclasses
+import functools
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from a3c import envs
-from a3c.doctor import Check, fault, ok, warning
+from a3c import backend, envs
+from a3c.config import Config, make_config
+from a3c.doctor import Check, Step, describe, fault, ok, warning
 from a3c.envs import Environment
-from a3c.errors import first_line
 
 _STEPS = 10_000  # of random play
 _SECONDS = 5.0  # for it at most
+_SPEED_SECONDS = 0.5
 _LARGE = 100.0
+
+
+def prepare(env_id: str, model: str | None, wanted: str, seed: int) -> tuple[Config, Environment]:
+    """The environment, and the settings that it would be trained with.
+
+    Raises:
+        UsageError: if there is no such environment, or it cannot be trained on.
+    """
+    own = {} if model is None else {"model": model}
+    config = make_config(env_id=env_id, seed=seed, engine="serial", workers=1, **own)
+    config = dataclasses.replace(config, backend=_settled_backend(wanted))
+    return config, envs.find(env_id)
+
+
+def _settled_backend(wanted: str) -> Any:
+    with contextlib.suppress(backend.UsageError):  # that was told already
+        return backend.select(wanted)
+    return "auto"
+
+
+def checks(environment: Environment, seed: int, resume: bool) -> Iterator[Step]:
+    """The checks of an environment that was found."""
+    yield "check_env", functools.partial(gymnasium_check, environment)
+    yield "stepping", functools.partial(vector, environment)
+    yield "threshold", functools.partial(threshold, environment)
+    yield "play", functools.partial(played, environment, seed)
+    yield "speed", functools.partial(speed, environment, seed)
+    yield "seed", functools.partial(determinism, environment, seed)
+    if resume:
+        yield "resume", functools.partial(continuity, environment, seed)
 
 
 def described(environment: Environment) -> Check:
     """What was found."""
     shape, actions = environment.observation_shape, environment.num_actions
-    return ok("environment", f"{environment.id}: observations {shape}, {actions} actions")
+    text = f"{environment.id}: vectors of {shape[0]}, {actions} actions"
+    if actions == 1:
+        fix = "Give it at least two actions."
+        return warning("environment", f"{text}: there is nothing to choose", fix)
+    return ok("environment", text)
 
 
 def gymnasium_check(environment: Environment) -> Iterator[Check]:
@@ -36,14 +74,17 @@ def gymnasium_check(environment: Environment) -> Iterator[Check]:
             warnings.simplefilter("always")
             check_env(env.unwrapped, skip_render_check=True)
     except Exception as error:
-        fix = "Gymnasium's documentation of Env says what is expected."
-        yield fault("check_env", f"{type(error).__name__}: {first_line(error)}", fix)
+        if "eterministic" in str(error):  # it can be trained on all the same
+            yield warning("check_env", describe(error), "See the line on its seed.")
+        else:
+            fix = "Gymnasium's documentation of Env says what is expected."
+            yield fault("check_env", describe(error), fix)
         return
     finally:
         env.close()
     # That a space is unbounded is no fault: Gymnasium's own CartPole is.
     texts = (str(w.message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m").strip() for w in caught)
-    said = dict.fromkeys(text for text in texts if "infinity. This is probably too" not in text)
+    said = dict.fromkeys(" ".join(text.split()) for text in texts if "infinity. This is probably" not in text)
     for text in said:
         yield warning("check_env", text, "See Gymnasium's documentation of Env.")
     if not said:
@@ -51,41 +92,100 @@ def gymnasium_check(environment: Environment) -> Iterator[Check]:
 
 
 def vector(environment: Environment) -> Check:
-    """How many copies are stepped."""
+    """How copies are stepped; all of them reset in the step after an end."""
     if environment.compiled:
         return ok("stepping", "inside the worker's compiled program")
     if environment.vectorized:
-        return ok(
-            "stepping", "many copies at once, by vector code of its own, reset in the step after an end"
-        )
-    return ok("stepping", "single copies in turn, reset in the step after an end")
+        return ok("stepping", "many copies at once by vector code of its own, with next-step autoreset")
+    unlike = environment.spec.vector_entry_point is not None
+    why = ": its own vector code resets otherwise" if unlike else ""
+    return ok("stepping", f"single copies in turn, with next-step autoreset{why}")
+
+
+def threshold(environment: Environment) -> Check:
+    """Whether it says what solved means."""
+    if environment.reward_threshold is None:
+        fix = "Give one with --stop-return, or register it with reward_threshold=…."
+        return warning("threshold", "it does not say what solved means: training goes on to its limit", fix)
+    return ok("threshold", f"solved at a mean return of {environment.reward_threshold:g}")
+
+
+# -- random play --------------------------------------------------------------------------------------------
 
 
 class Play:
-    """Some random play of a single copy."""
+    """Some random play of one copy, stepped as in training: by its own vector code if it has any."""
 
     def __init__(self, environment: Environment, seed: int):
         self.observations: list[np.ndarray] = []
         self.rewards: list[float] = []
         self.outside = 0
         self.terminated = self.truncated = 0
+        self.space: gym.Space
         # What Gymnasium would warn of in passing, `gymnasium_check` tells once.
-        env = envs.make_single(dataclasses.replace(environment.spec, disable_env_checker=True), None)
-        env.action_space.seed(seed)
-        seen, _ = env.reset(seed=seed)
+        unchecked = dataclasses.replace(environment, spec=_unchecked(environment))
+        copy = _vector_steps(unchecked, seed) if environment.vectorized else _single_steps(unchecked, seed)
         started = time.perf_counter()
-        while len(self.rewards) < _STEPS and time.perf_counter() - started < _SECONDS:
+        with contextlib.closing(copy):
+            for self.space, seen, reward, terminated, truncated in copy:
+                self.observations.append(np.array(seen))
+                self.outside += not self.space.contains(seen)
+                if reward is None:
+                    continue
+                self.rewards.append(float(reward))
+                self.terminated += bool(terminated)
+                self.truncated += bool(truncated)
+                if len(self.rewards) >= _STEPS or time.perf_counter() - started > _SECONDS:
+                    break
+
+
+def _unchecked(environment: Environment) -> Any:
+    return dataclasses.replace(environment.spec, disable_env_checker=True)
+
+
+_Seen = tuple[gym.Space, Any, Any, bool, bool]
+"""The space, an observation, and what led to it; the reward is None after a reset."""
+
+
+def _single_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
+    env = envs.make_single(environment.spec, None)
+    try:
+        env.action_space.seed(seed)
+        ended, again = True, seed
+        while True:
+            if ended:
+                yield env.observation_space, env.reset(seed=again)[0], None, False, False
+                again, ended = None, False
             seen, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-            self.observations.append(np.array(seen))
-            self.rewards.append(float(reward))
-            self.outside += not env.observation_space.contains(seen)
-            self.terminated += bool(terminated)
-            self.truncated += bool(truncated)
-            if terminated or truncated:
-                seen, _ = env.reset()
-        self.seconds = time.perf_counter() - started
-        self.space: gym.Space = env.observation_space
+            ended = bool(terminated or truncated)
+            yield env.observation_space, seen, reward, terminated, truncated
+    finally:
         env.close()
+
+
+def _vector_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
+    env = envs.make_vector(environment.spec, 1, True)
+    space = env.single_observation_space
+    generator = np.random.default_rng(seed)
+    try:
+        seen, _ = env.reset(seed=seed)
+        yield space, seen[0], None, False, False
+        ended = False
+        while True:
+            actions = generator.integers(environment.num_actions, size=1) + environment.action_start
+            seen, reward, terminated, truncated, _ = env.step(actions)
+            yield space, seen[0], None if ended else reward[0], terminated[0], truncated[0]
+            ended = bool(terminated[0] or truncated[0])
+    finally:
+        env.close()
+
+
+def played(environment: Environment, seed: int) -> Iterator[Check]:
+    """What random play shows."""
+    play = Play(environment, seed)
+    yield ends(environment, play)
+    yield observations(play)
+    yield rewards(play)
 
 
 def ends(environment: Environment, play: Play) -> Check:
@@ -97,41 +197,48 @@ def ends(environment: Environment, play: Play) -> Check:
         return ok("ends", f"{text}; time limit {limit:,} steps")
     if play.terminated + play.truncated == 0:
         fix = "Register it with max_episode_steps=…, or wrap it in gymnasium.wrappers.TimeLimit."
-        return warning("ends", f"{text}, and no time limit: nothing can be counted", fix)
-    fix = "An episode of a good agent may never end: register it with max_episode_steps=…."
-    return warning("ends", f"{text}; no time limit", fix)
+        return warning("ends", f"no episode ended in {steps:,} random steps, and there is no time limit", fix)
+    return ok("ends", f"{text}; no time limit")
 
 
 def observations(play: Play) -> Check:
-    """Whether observations are what networks like."""
-    seen = np.stack(play.observations).astype(np.float64)
+    """Whether observations are what networks like: float32 they become in any case."""
+    with np.errstate(all="ignore"):
+        seen = np.stack(play.observations).astype(np.float32)
     if not np.isfinite(seen).all():
         first = int(np.argwhere(~np.isfinite(seen))[0][0])
-        return fault("observations", f"not finite after {first + 1} steps", "Return numbers only.")
+        text = f"observation {first + 1} of random play is not finite"
+        return fault("observations", text, "Return only finite numbers, within the range of float32.")
+    low, high, fixes = float(seen.min()), float(seen.max()), []
+    text = f"inside their space, from {low:.3g} to {high:.3g} in random play"
     if play.outside:
-        text = f"{play.outside} of {len(seen):,} lie outside {play.space}"
-        return warning("observations", text, "Correct the space or what is returned: its dtype, too.")
-    low, high = float(seen.min()), float(seen.max())
-    text = f"inside their space, from {low:.3g} to {high:.3g} at random"
+        dtypes = {str(each.dtype) for each in play.observations}
+        where = f"({', '.join(sorted(dtypes))}) lie outside {play.space}"
+        text = f"{play.outside} of {len(seen):,} {where}, from {low:.3g} to {high:.3g}"
+        fixes.append("Correct the space or what is returned, bounds and dtype.")
     if max(-low, high) > _LARGE:
-        fix = "Scale them to about ±1, for example with gymnasium.wrappers.TransformObservation."
-        return warning("observations", text, fix)
-    return ok("observations", text)
+        fixes.append("Scale them to about ±1, for example with gymnasium.wrappers.TransformObservation.")
+    return warning("observations", text, "\n".join(fixes)) if fixes else ok("observations", text)
 
 
 def rewards(play: Play) -> Check:
     """Whether rewards are of a size that can be learned from."""
-    earned = np.array(play.rewards)
+    with np.errstate(all="ignore"):
+        earned = np.array(play.rewards).astype(np.float32)
     if not np.isfinite(earned).all():
-        return fault("rewards", "not all are finite", "Return numbers only.")
-    text = f"from {earned.min():.3g} to {earned.max():.3g} at random"
-    if np.abs(earned).max() > _LARGE:
+        return fault("rewards", "not all are finite", "Return only finite numbers.")
+    low, high = float(earned.min()), float(earned.max())
+    text = f"from {low:.3g} to {high:.3g} in random play"
+    if max(-low, high) > _LARGE:
         fix = "Scale them to about ±1, for example with gymnasium.wrappers.TransformReward."
         return warning("rewards", text, fix)
-    if earned.min() == earned.max() == 0:
-        fix = "Random play never finds one: shape the reward, or let it explore (--entropy-coefficient)."
-        return warning("rewards", "always 0 at random", fix)
+    if low == high == 0:
+        fix = "Reward steps on the way, or let it explore longer (--entropy-coefficient, --max-steps)."
+        return warning("rewards", "random play never finds one other than 0", fix)
     return ok("rewards", text)
+
+
+# -- seeds and speed ----------------------------------------------------------------------------------------
 
 
 def determinism(environment: Environment, seed: int) -> Check:
@@ -148,27 +255,32 @@ def determinism(environment: Environment, seed: int) -> Check:
 def _trajectory(environment: Environment, seed: int) -> list[tuple[np.ndarray, ...]]:
     env = envs.make_vector(environment.spec, 2, environment.vectorized, checked=False)
     generator = np.random.default_rng(seed)
-    seen, _ = env.reset(seed=seed)
-    steps = [(np.array(seen),)]
-    for _ in range(200):
-        actions = generator.integers(environment.num_actions, size=2) + environment.action_start
-        seen, reward, terminated, truncated, _ = env.step(actions)
-        steps.append(tuple(map(np.array, (seen, reward, terminated, truncated))))
-    env.close()
+    try:
+        steps: list[tuple[np.ndarray, ...]] = [(np.array(env.reset(seed=seed)[0]),)]
+        for _ in range(200):
+            actions = generator.integers(environment.num_actions, size=2) + environment.action_start
+            steps.append(tuple(map(np.array, env.step(actions)[:4])))
+    finally:
+        env.close()
     return steps
 
 
-def speed(play: Play) -> Check:
-    """How fast it is."""
-    return ok("speed", f"{len(play.rewards) / max(play.seconds, 1e-9):,.0f} random steps/s of a single copy")
-
-
-def threshold(environment: Environment) -> Check:
-    """Whether it says what solved means."""
-    if environment.reward_threshold is None:
-        fix = "Give one with --stop-return, or register it with reward_threshold=…."
-        return warning("threshold", "it does not say what solved means: training goes on to its limit", fix)
-    return ok("threshold", f"solved at a mean return of {environment.reward_threshold:g}")
+def speed(environment: Environment, seed: int) -> Check:
+    """How fast it is, stepped as one worker does."""
+    copies, steps = Config.envs_per_worker, 0
+    env = envs.make_vector(environment.spec, copies, environment.vectorized, checked=False)
+    generator = np.random.default_rng(seed)
+    actions = generator.integers(environment.num_actions, size=(64, copies)) + environment.action_start
+    try:
+        env.reset(seed=seed)
+        env.step(actions[0])  # what it does only once, such as compiling, does not count
+        started = time.perf_counter()
+        while (seconds := time.perf_counter() - started) < _SPEED_SECONDS:
+            env.step(actions[steps % len(actions)])
+            steps += 1
+    finally:
+        env.close()
+    return ok("speed", f"{copies * steps / seconds:,.0f} random steps/s by {copies} copies on one core")
 
 
 def continuity(environment: Environment, seed: int) -> Check:
@@ -177,6 +289,6 @@ def continuity(environment: Environment, seed: int) -> Check:
 
     found = continuity.check(environment, seed)
     if found.ok:
-        return ok("resume", "a stopped serial run goes on bit for bit")
+        return ok("resume", f"a stopped serial run goes on bit for bit: {found.reason}")
     fix = "Give it state_dict() and load_state_dict(state); without, a resumed run begins its episodes anew."
     return warning("resume", found.reason, fix)

@@ -25,8 +25,8 @@ from typing import Any
 
 from a3c import backend
 from a3c.backend import cache
-from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher, describe_stack
-from a3c.errors import RunError
+from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher
+from a3c.errors import RunError, describe_stack
 
 _FOLDER = "a3c-fork-server-"
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -176,6 +176,8 @@ class ProcessEngine:
 
     def _hear(self, worker: int, end: Connection) -> str | None:
         """Take in one message; returns it if it is the answer to a question."""
+        kind: Any
+        content: Any
         try:
             kind, content = end.recv()
         except (EOFError, OSError):

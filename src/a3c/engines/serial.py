@@ -12,9 +12,9 @@ from typing import Any
 
 from a3c import backend
 from a3c.engines.job import Job
-from a3c.engines.supervision import Faults, Vigil, Watcher, check_streak, describe_stack
+from a3c.engines.supervision import Faults, Vigil, Watcher, check_streak, spell
 from a3c.envs.sampler import Sampler
-from a3c.errors import RunError
+from a3c.errors import RunError, describe_stack
 from a3c.flat import Network
 from a3c.store import Contents
 from a3c.store.local import WorkerStore
@@ -34,7 +34,6 @@ class SerialEngine:
         self.training_started: float | None = None
         self.sampler: Sampler | None = None
         self._state = sampler_state
-        self._in_worker = False
 
     def run(self, watcher: Watcher) -> None:
         """Train until the store says that training is over."""
@@ -47,7 +46,6 @@ class SerialEngine:
             while True:
                 assert self.sampler is not None
                 try:
-                    self._in_worker = True
                     return work(WorkerStore(self.store, 0, self._pushed), self.sampler, self._kit.learn)
                 except RunError:
                     raise
@@ -82,14 +80,12 @@ class SerialEngine:
 
     def _pushed(self) -> None:
         """Report after every update: what the master decides then must not depend on the clock."""
-        self._in_worker = False
         for report in self.store.reports():
             self._watcher.on_report(report)
         check_streak(self.store, self._config)
         if (now := time.monotonic()) >= self._next_tick:
             self._watcher.on_tick()
             self._next_tick = now + _TICK
-        self._in_worker = True
 
     @contextlib.contextmanager
     def _vigil(self) -> Iterator[None]:
@@ -104,10 +100,10 @@ class SerialEngine:
         def watch() -> None:
             nonlocal told
             while not done.wait(0.5):
-                tell, end = vigil.look(self.store.beats(), [0] if self._in_worker else [])
+                tell, end = vigil.look([self.store.beats()[0] + self._watcher.beat()], [0])
                 for seconds in [*tell.values(), *end.values()]:
                     where = describe_stack(traceback.extract_stack(sys._current_frames()[thread]))
-                    told = f"nothing finished for {seconds:.0f} s; {where}"
+                    told = f"nothing finished for {spell(seconds)}; {where}"
                     self._watcher.on_event(f"worker 0: {told}")
                 if end:
                     signal.pthread_kill(thread, signal.SIGALRM)

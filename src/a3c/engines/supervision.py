@@ -4,7 +4,6 @@ Each engine has its crew, which starts and ends workers; what becomes of them is
 """
 
 import time
-import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,10 @@ class Watcher(Protocol):
 
     def on_fault(self, worker: int, fault: Fault) -> Path:
         """Keep the card of an environment's fault; returns where."""
+        ...
+
+    def beat(self) -> int:
+        """Grows while the watcher itself plays in environments, on the thread of the serial engine."""
         ...
 
 
@@ -263,17 +266,17 @@ class Supervision:
         tell, end = self._vigil.look(beats, self._present & self._ready)
         for worker, seconds in tell.items():
             where = self._crew.whereabouts(worker)
-            self._watcher.on_event(f"worker {worker} has finished nothing for {seconds:.0f} s; {where}")
+            self._watcher.on_event(f"worker {worker} has finished nothing for {spell(seconds)}; {where}")
         for worker, seconds in end.items():
             where = self._crew.whereabouts(worker)
             guilty = self._crew.give_up(worker)
-            whose = f"worker {guilty} hung for {seconds:.0f} s"
+            whose = f"worker {guilty} hung for {spell(seconds)}"
             self._replace(guilty, f"{whose} ({where})" if guilty == worker else f"{whose} in an update")
             for other in end:
                 self._vigil.forget(other)  # they may have waited for the one that was ended
             break
         for worker, seconds in self._lag.look(self._store.versions(), beats).items():
-            what = f"worker {worker} has acted on the same parameters for {seconds:.0f} s"
+            what = f"worker {worker} has acted on the same parameters for {spell(seconds)}"
             self._watcher.on_event(f"{what} while others changed them")
 
 
@@ -292,9 +295,6 @@ def check_streak(store: Master, config: Config) -> None:
         )
 
 
-def describe_stack(stack: traceback.StackSummary) -> str:
-    """Where a stack is, in the user's terms: the innermost function that has a file of its own."""
-    frames = [f for f in stack if not f.filename.startswith("<")]
-    own = [f for f in frames if "/a3c/" not in f.filename and "/gymnasium/" not in f.filename]
-    frame = (own or frames)[-1]
-    return f"it is in {frame.name} ({frame.filename}, line {frame.lineno})"
+def spell(seconds: float) -> str:
+    """Seconds in words: whole ones, where there are some."""
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"

@@ -13,8 +13,9 @@ import traceback
 
 from a3c import backend
 from a3c.engines.job import Job
-from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher, describe_stack
+from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher
 from a3c.envs.sampler import Sampler
+from a3c.errors import describe_stack
 from a3c.flat import Network
 from a3c.store import Contents
 from a3c.store.local import WorkerStore

@@ -17,7 +17,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from a3c.envs import compiled
-from a3c.errors import UsageError, first_line
+from a3c.errors import UsageError, describe, first_line
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,15 @@ def _find_spec(env_id: str) -> EnvSpec:
         return envpool.find_spec(env_id.removeprefix("envpool/"))
     module, _, name = env_id.rpartition(":")
     try:
+        if module:
+            __import__(module)
+    except Exception as error:  # whatever the user's own code does then
+        fix = f"Importing {module} failed: {describe(error)}."
+        expected = "module:EnvId with a module that can be imported"
+        raise UsageError(f"environment {env_id}", expected, fix) from error
+    try:
         with _no_version_advice():
-            if module:
-                __import__(module)
             return gym.spec(name)
-    except ImportError as error:
-        fix = f"Importing {module} failed: {error}."
-        raise UsageError(
-            f"environment {env_id}", "module:EnvId with a module that can be imported", fix
-        ) from error
     except (gym.error.Error, ValueError) as error:
         close = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."

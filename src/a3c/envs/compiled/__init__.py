@@ -86,6 +86,6 @@ def _is_class(env_id: str) -> bool:
         return False
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except ImportError:
+    except Exception:
         return False  # `envs` tells what is wrong with the module
     return inspect.isclass(found) and issubclass(found, FuncEnv)

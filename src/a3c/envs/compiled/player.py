@@ -76,5 +76,8 @@ class CompiledPlayer:
         )
         return np.asarray(finished.ended), np.asarray(finished.total), np.asarray(finished.length)
 
+    def rebuild(self) -> None:
+        """Nothing of what is kept can be broken."""
+
     def close(self) -> None:
         """Nothing is held."""
