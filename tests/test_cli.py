@@ -382,7 +382,9 @@ def test_an_agents_file_is_a_keras_file_with_a_card(cli, tmp_path):
     assert keras.models.load_model(path).count_params() > 0
 
 
-@pytest.mark.parametrize("command", ["train", "random", "play", "evaluate", "plot"])
+@pytest.mark.parametrize(
+    "command", ["train", "resume", "random", "play", "evaluate", "plot", "reproduce", "doctor"]
+)
 def test_help(command, cli):
     outcome = cli(command, "--help")
     assert outcome.code == 0
