@@ -421,7 +421,7 @@ def test_a_module_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     [check] = examine("environment", of_environment.prepare, "broken_env:Env-v0", None, "auto", 0)
     assert check.status == "fault"
-    assert "SyntaxError" in check.text
+    assert "SyntaxError" in check.text + check.fix
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--resume"], ["--backend", "torch"], ["--frob"]])
