@@ -25,6 +25,9 @@ from a3c.store import Contents
 
 pytestmark = pytest.mark.both_backends
 
+the_same_everywhere = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="no backend has a part in it: once is enough"
+)
 COMPILED = "jax/CartPole-v1"
 ENGINES = {
     "serial": dict(engine="serial", workers=1),
@@ -181,6 +184,7 @@ def test_past_the_limit_the_environments_own_traceback_ends_the_run(engine_setti
     assert "a3c reproduce crash-1.json" in observer.events[0]
 
 
+@the_same_everywhere
 def test_an_environment_that_fails_now_and_then_is_rebuilt(engine_settings):
     """Each copy fails in its hundredth step, so the limit is reached only if every worker sees two."""
     engine, _ = start({**engine_settings, "max_restarts": 5, "max_steps": 300}, "test/Faulty-v0")
@@ -210,6 +214,7 @@ def test_a_killed_worker_is_restarted_and_no_update_is_lost(engine_settings):
     assert not any(process.is_alive() for process in engine._processes.values())
 
 
+@the_same_everywhere
 def test_past_the_limit_killed_workers_end_the_run(engine_settings):
     if engine_settings["engine"] != "processes":
         pytest.skip("there is no other process to kill")
@@ -225,6 +230,7 @@ def test_past_the_limit_killed_workers_end_the_run(engine_settings):
     assert not any(process.is_alive() for process in engine._processes.values())
 
 
+@the_same_everywhere
 def test_a_stopped_worker_is_found_out_even_if_it_holds_the_lock(engine_settings):
     """SIGSTOP: it neither dies nor moves, and others may wait for the lock that it holds."""
     if engine_settings["engine"] != "processes":
@@ -267,6 +273,7 @@ class Sleepy(gym.Env):
 gym.register("test/Sleepy-v0", entry_point=Sleepy)
 
 
+@the_same_everywhere
 def test_a_hanging_environment_is_named_with_its_seconds(engine_settings):
     if "env_id" in engine_settings:
         pytest.skip("nothing can hang in a compiled program")

@@ -16,13 +16,12 @@ def moments(runs, longest, seed):
     return [generator.uniform(0, longest) for _ in range(runs)]
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.5])
-def test_a_killed_worker_is_replaced(tmp_path, delay):
-    outcome = kill_worker.kill_one(tmp_path, 1, delay)
+def test_a_killed_worker_is_replaced(tmp_path):
+    outcome = kill_worker.kill_one(tmp_path, 1, 0.5)
     assert outcome["restarted"] or not outcome["killed"]
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("delay", [0.2, 1.0])
 def test_a_killed_run_is_resumed(tmp_path, delay):
     kill_master.kill_and_resume(tmp_path, 1, delay)
 
