@@ -27,7 +27,7 @@ def test_a_killed_run_is_resumed(tmp_path, delay):
 
 
 def test_a_stopped_serial_run_goes_on_bit_for_bit(tmp_path):
-    outcome = stop_serial.compare(tmp_path, "CartPole-v1", "jax", "SIGINT", 3, 60_000, runs=1)
+    outcome = stop_serial.compare(tmp_path, "CartPole-v1", "jax", "SIGINT", 3, 300_000, runs=1)
     assert outcome["stopped_at"], "it ended before it was stopped"
 
 
