@@ -18,12 +18,12 @@ from solve import RESULTS, command, machine
 from throughput import NEVER
 
 CASES = {  # name: environment and settings
-    "vector code, t_max 20": ("CartPole-v1", "--t-max", "20", "--max-steps", "16000000"),
-    "vector code, the preset's t_max 10": ("CartPole-v1", "--max-steps", "12000000"),
+    "vector code, t_max 20": ("CartPole-v1", "--t-max", "20", "--max-steps", "10000000"),
+    "vector code, the preset's t_max 10": ("CartPole-v1", "--max-steps", "8000000"),
     "single copies in turn, t_max 20": (
-        "sync_cartpole:SyncCartPole-v1", "--preset", "CartPole-v1", "--t-max", "20", "--max-steps", "2500000",
+        "sync_cartpole:SyncCartPole-v1", "--preset", "CartPole-v1", "--t-max", "20", "--max-steps", "1500000",
     ),
-    "compiled": ("jax/CartPole-v1", "--max-steps", "30000000"),
+    "compiled": ("jax/CartPole-v1", "--max-steps", "20000000"),
 }  # fmt: skip
 
 
