@@ -429,3 +429,16 @@ def test_unusable_arguments(cli, arguments):
     outcome = cli("doctor", *arguments)
     assert outcome.code == 2
     assert len(outcome.err.strip().splitlines()) <= 2
+
+
+class Unpaid(Simple):
+    def step(self, action):
+        return self.observe(), None, True, False, {}
+
+
+gym.register("doctor/Unpaid-v0", entry_point=Unpaid)
+
+
+def test_rewards_of_none_are_a_fault_and_not_a_wait_without_end():
+    with pytest.raises(TypeError):
+        of_environment.Play(envs.find("doctor/Unpaid-v0"), 0)

@@ -130,7 +130,7 @@ class Play:
             for self.space, seen, reward, terminated, truncated in copy:
                 self.observations.append(np.array(seen))
                 self.outside += not self.space.contains(seen)
-                if reward is None:
+                if reward is _RESET:
                     continue
                 self.rewards.append(float(reward))
                 self.terminated += bool(terminated)
@@ -144,7 +144,8 @@ def _unchecked(environment: Environment) -> Any:
 
 
 _Seen = tuple[gym.Space, Any, Any, bool, bool]
-"""The space, an observation, and what led to it; the reward is None after a reset."""
+"""The space, an observation, and what led to it; the reward is `_RESET` after a reset."""
+_RESET = object()  # not None, which some environment may return
 
 
 def _single_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
@@ -154,7 +155,7 @@ def _single_steps(environment: Environment, seed: int) -> Generator[_Seen, None,
         ended, again = True, seed
         while True:
             if ended:
-                yield env.observation_space, env.reset(seed=again)[0], None, False, False
+                yield env.observation_space, env.reset(seed=again)[0], _RESET, False, False
                 again, ended = None, False
             seen, reward, terminated, truncated, _ = env.step(env.action_space.sample())
             ended = bool(terminated or truncated)
@@ -169,12 +170,12 @@ def _vector_steps(environment: Environment, seed: int) -> Generator[_Seen, None,
     generator = np.random.default_rng(seed)
     try:
         seen, _ = env.reset(seed=seed)
-        yield space, seen[0], None, False, False
+        yield space, seen[0], _RESET, False, False
         ended = False
         while True:
             actions = generator.integers(environment.num_actions, size=1) + environment.action_start
             seen, reward, terminated, truncated, _ = env.step(actions)
-            yield space, seen[0], None if ended else reward[0], terminated[0], truncated[0]
+            yield space, seen[0], _RESET if ended else reward[0], terminated[0], truncated[0]
             ended = bool(terminated[0] or truncated[0])
     finally:
         env.close()
