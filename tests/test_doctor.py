@@ -72,6 +72,19 @@ class Generous(Simple):
         return self.observe(), 1000.0, True, False, {}
 
 
+class Flat(Simple):
+    def observe(self):
+        return super().observe() * np.float32(1e-4) + np.float32(0.9)
+
+
+class Growing(Simple):
+    length = 2
+
+    def observe(self):
+        self.length = min(self.length + 1, 4)
+        return np.zeros(self.length, np.float32)
+
+
 class Unwilling(Simple):
     def step(self, action):
         raise RuntimeError("no step today")
@@ -81,7 +94,7 @@ class Continuous(Simple):
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
 
-for _cls in (Simple, Endless, Nan, Large, Outside, Unseeded, Double, Generous, Unwilling, Continuous):
+for _cls in (Simple, *Simple.__subclasses__()):
     gym.register(f"doctor/{_cls.__name__}-v0", entry_point=_cls)
 
 
@@ -117,6 +130,8 @@ def test_what_never_ends_is_told(monkeypatch):
         ("Large", "warning", "random"),
         ("Outside", "warning", "lie outside"),
         ("Double", "warning", "(float64) lie outside"),
+        ("Flat", "warning", "a standard deviation of at most"),
+        ("Growing", "fault", "some have shape (4,), their space has (3,)"),
     ],
 )
 def test_observations_that_cannot_be_learned_from(name, status, text, monkeypatch):
@@ -414,6 +429,22 @@ def test_an_unknown_environment_is_a_fault_with_its_fix(cli):
     assert "        Closest: CartPole" in outcome.out
     assert "1 fault" in outcome.out.splitlines()[-1]
     assert "Traceback" not in outcome.out + outcome.err
+
+
+def test_what_an_environment_says_steers_no_terminal_and_needs_no_encoding(cli, tmp_path):
+    (tmp_path / "said.py").write_text("raise RuntimeError('caf\\xe9 \\x1b[2J\\ud800')\n")
+    outcome = cli("doctor", "said:Env-v0", environment={"PYTHONIOENCODING": "ascii"})
+    assert outcome.code == 1, outcome.err
+    assert "RuntimeError: caf\\xe9  [2J" in outcome.out
+    assert "\x1b" not in outcome.out
+    assert "Traceback" not in outcome.err
+
+
+def test_a_model_that_no_backend_computes_is_told(cli):
+    outcome = cli("doctor", "CartPole-v1", environment={"KERAS_BACKEND": "none"})
+    assert outcome.code == 1
+    assert "fault   backend: Keras backend none: expected one of" in outcome.out
+    assert "warning model: was not checked" in outcome.out
 
 
 def test_a_module_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):

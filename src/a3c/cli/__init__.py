@@ -1,4 +1,4 @@
-"""The command line: `a3c train | random | play | evaluate | plot | scaling`.
+"""The command line: `a3c train | resume | play | …`.
 
 This file says the first word, dispatches, and turns errors into sentences and exit codes; one file beside
 it per command. Exit codes: 0 done, 1 a fault in the run, 2 unusable arguments, 130 stopped by Ctrl-C.

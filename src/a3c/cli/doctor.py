@@ -1,6 +1,7 @@
 """`a3c doctor`: check this machine, an environment and a model, and say what to fix."""
 
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from a3c import runs
 from a3c.cli import parsing
-from a3c.doctor import Check, examine
+from a3c.doctor import Check, describe, examine, warning
 from a3c.errors import SettingError, UsageError
 
 Arguments = dataclasses.make_dataclass(
@@ -40,7 +41,10 @@ def run(argv: list[str]) -> int:
     if arguments.env_id is None and (arguments.model or arguments.resume):
         flag = f"--model {arguments.model}" if arguments.model else "--resume"
         raise UsageError(flag, "an environment with it", f"a3c doctor ENV_ID {flag}")
-    console = Console(file=sys.stderr if arguments.json else sys.stdout, highlight=False, soft_wrap=True)
+    stream = sys.stderr if arguments.json else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):  # what other people's code says may not fit its encoding
+        stream.reconfigure(errors="backslashreplace")
+    console = Console(file=stream, highlight=False, soft_wrap=True)
     found = []
     for check in _all(arguments):
         found.append(check)
@@ -56,11 +60,17 @@ def run(argv: list[str]) -> int:
 
 
 def _show(check: Check, console: Console) -> None:
-    line = Text.assemble((f"{check.status:8}", _STYLES[check.status]), f"{check.name}: {check.text}")
+    text = _printable(f"{check.name}: {check.text}")
+    line = Text.assemble((f"{check.status:8}", _STYLES[check.status]), text)
     console.print(line)
     if check.fix:
-        console.print(Text("\n".join(f"        {part}" for part in check.fix.splitlines())))
+        console.print(Text("\n".join(f"        {_printable(part)}" for part in check.fix.splitlines())))
     console.file.flush()
+
+
+def _printable(text: str) -> str:
+    """`text` without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _all(arguments: Any) -> Iterator[Check]:
@@ -94,8 +104,10 @@ def _of_model(config: Any, environment: Any, seed: int) -> Iterator[Check]:
     """The checks of the model; none but the first where it cannot be made."""
     try:
         from a3c.doctor import model as looks
-    except ImportError:
-        return  # no backend computes, which was told already
+    except Exception as error:  # whatever Keras raises where no backend computes, which was told already
+        text = f"was not checked: {describe(error)}"
+        yield warning("model", text, "See the lines on backends: a network needs one.")
+        return
     made: list[looks.Subject] = []
 
     def make() -> Check:

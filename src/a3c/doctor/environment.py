@@ -21,6 +21,7 @@ _STEPS = 10_000  # of random play
 _SECONDS = 5.0  # for it at most
 _SPEED_SECONDS = 0.5
 _LARGE = 100.0
+_FLAT = 0.01  # standard deviation of the number that varies most
 
 
 def prepare(env_id: str, model: str | None, wanted: str, seed: int) -> tuple[Config, Environment]:
@@ -204,6 +205,9 @@ def ends(environment: Environment, play: Play) -> Check:
 
 def observations(play: Play) -> Check:
     """Whether observations are what networks like: float32 they become in any case."""
+    if unlike := {each.shape for each in play.observations} - {play.space.shape}:
+        text = f"some have shape {', '.join(map(str, sorted(unlike)))}, their space has {play.space.shape}"
+        return fault("observations", text, "Return the shape of the space from each reset() and step().")
     with np.errstate(all="ignore"):
         seen = np.stack(play.observations).astype(np.float32)
     if not np.isfinite(seen).all():
@@ -219,6 +223,10 @@ def observations(play: Play) -> Check:
         fixes.append("Correct the space or what is returned, bounds and dtype.")
     if max(-low, high) > _LARGE:
         fixes.append("Scale them to about ±1, for example with gymnasium.wrappers.TransformObservation.")
+    spread = float(seen.std(0, dtype=np.float64).max())
+    if spread < _FLAT:
+        text += f", with a standard deviation of at most {spread:.2g}"
+        fixes.append("A network hardly tells them apart: subtract their mean, and scale them to about ±1.")
     return warning("observations", text, "\n".join(fixes)) if fixes else ok("observations", text)
 
 
