@@ -22,8 +22,8 @@ Arguments = dataclasses.make_dataclass(
 )
 Arguments.__doc__ = """Go on with a run that was stopped or killed, from its newest whole checkpoint.
 
-A serial run goes on exactly where it stood, bit for bit. With parallel workers no update before it is
-lost; episodes under way begin anew. Settings are those of the run, but for what is typed here."""
+A serial run goes on exactly where it stood, bit for bit. With parallel workers nothing before the checkpoint
+is lost; episodes under way begin anew. Settings are those of the run, but for what is typed here."""
 
 
 def run(argv: list[str]) -> int:
