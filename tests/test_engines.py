@@ -246,7 +246,9 @@ def test_a_stopped_worker_is_found_out_even_if_it_holds_the_lock(engine_settings
             engine.store.stop()
 
     observer = observe(engine, on_report=stop)
-    assert any("worker 1 hung for" in event and "restarted 1/5" in event for event in observer.events)
+    assert any("worker 1 hung for" in event and "restarted 1/5" in event for event in observer.events), (
+        observer.events
+    )
 
 
 class Sleepy(gym.Env):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from a3c.config import Config
 from a3c.engines import supervision
-from a3c.engines.supervision import Faults, LagWatch, Vigil
+from a3c.engines.supervision import Event, Faults, LagWatch, Supervision, Vigil
 from a3c.envs.fault import Fault
 from a3c.errors import RunError
 
@@ -108,3 +109,67 @@ def test_a_slow_worker_is_not_frozen(clock):
         clock.now = second
         frozen += watch.look([10 * second, 5], [200 * second, 3])
     assert not frozen
+
+
+class Store:
+    """Two workers' signs of life by the clock."""
+
+    finished, beat = False, staticmethod(lambda worker, now: 0)
+
+    def __init__(self, clock):
+        self._clock = clock
+
+    def beats(self):
+        return [self.beat(worker, int(self._clock.now)) for worker in range(2)]
+
+    def versions(self):
+        return [0, 0]
+
+    def streak(self):
+        return 0
+
+    def reports(self):
+        return []
+
+
+class Crew:
+    """Workers of which worker 0 holds the lock whenever somebody looks."""
+
+    def __init__(self, clock, store):
+        self._clock, self._store, self.ended = clock, store, []
+
+    def start(self, worker, restart):
+        self._store.finished = True
+
+    def listen(self, seconds):
+        self._clock.now += 1
+        return [Event("ready", w) for w in range(2)] if self._clock.now == 1 else []
+
+    def whereabouts(self, worker):
+        return "somewhere"
+
+    def blocking(self):
+        return 0
+
+    def give_up(self, worker):
+        self.ended.append(worker)
+
+
+@pytest.mark.parametrize(
+    ("beat", "guilty"),
+    [
+        pytest.param(lambda worker, now: now if worker == 0 else 0, 1, id="the-holder-is-at-work"),
+        pytest.param(lambda worker, now: 0, 0, id="the-holder-hangs-as-well"),
+        pytest.param(lambda worker, now: worker == 0 and now > 5, 0, id="the-holder-hangs-since-later"),
+    ],
+)
+def test_only_a_silent_worker_is_ended(clock, beat, guilty):
+    """Whoever happens to hold the lock when the silence of another is over may be innocent."""
+    store = Store(clock)
+    store.beat = beat
+    crew, watcher = Crew(clock, store), Watcher()
+    watcher.on_tick = lambda: None
+    config = Config(workers=2, hang_seconds=50.0)
+    Supervision(crew, store, config, watcher).run()
+    assert crew.ended == [guilty]
+    assert watcher.events[-1].startswith(f"worker {guilty} hung for 50 s")

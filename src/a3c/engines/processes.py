@@ -203,15 +203,17 @@ class ProcessEngine:
             return "it is gone"
         return "it does not answer: stopped, or in code that holds Python's lock"
 
-    def give_up(self, worker: int) -> int:
-        """End the worker that holds the lock, if one does, since others wait for it; else this one."""
+    def blocking(self) -> int | None:
+        """The worker that holds the lock, if one does: others wait for it."""
         holder = self.store.lock_holder()
-        guilty = next((w for w, process in self._processes.items() if process.pid == holder), worker)
-        if end := self._ends.pop(guilty, None):
+        return next((w for w, process in self._processes.items() if process.pid == holder), None)
+
+    def give_up(self, worker: int) -> None:
+        """Kill a hanging worker."""
+        if end := self._ends.pop(worker, None):
             end.close()
-        self._processes[guilty].kill()
-        self._processes[guilty].join(PATIENCE)
-        return guilty
+        self._processes[worker].kill()
+        self._processes[worker].join(PATIENCE)
 
     def _obituary(self, worker: int) -> str:
         """What became of a worker that left without a word."""

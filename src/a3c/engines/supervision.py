@@ -131,6 +131,10 @@ class Vigil:
                 tell[worker] = silent
         return tell, end
 
+    def silence(self, worker: int) -> float:
+        """Seconds since this worker last showed a sign of life, as far as `look` was called."""
+        return self._silent[worker]
+
     def forget(self, worker: int) -> None:
         """Begin anew with this worker, as with one just started."""
         self._beats[worker], self._silent[worker], self._next_told[worker] = -1, 0.0, self._limit / 10
@@ -183,8 +187,12 @@ class Crew(Protocol):
         """What a silent worker is doing, as far as can be told."""
         ...
 
-    def give_up(self, worker: int) -> int:
-        """End the worker that a silence is the fault of, this one or another; returns which."""
+    def blocking(self) -> int | None:
+        """The worker that others may be waiting for at this moment."""
+        ...
+
+    def give_up(self, worker: int) -> None:
+        """End a silent worker."""
         ...
 
 
@@ -269,7 +277,8 @@ class Supervision:
             self._watcher.on_event(f"worker {worker} has finished nothing for {spell(seconds)}; {where}")
         for worker, seconds in end.items():
             where = self._crew.whereabouts(worker)
-            guilty = self._crew.give_up(worker)
+            guilty = self._guilty(worker)
+            self._crew.give_up(guilty)
             whose = f"worker {guilty} hung for {spell(seconds)}"
             self._replace(guilty, f"{whose} ({where})" if guilty == worker else f"{whose} in an update")
             for other in end:
@@ -278,6 +287,16 @@ class Supervision:
         for worker, seconds in self._lag.look(self._store.versions(), beats).items():
             what = f"worker {worker} has acted on the same parameters for {spell(seconds)}"
             self._watcher.on_event(f"{what} while others changed them")
+
+    def _guilty(self, worker: int) -> int:
+        """Whose fault the silence of `worker` is: another's if that one is silent itself and keeps it waiting.
+
+        Whoever holds the lock at this moment may well be at work; it need not have been silent quite as long.
+        """
+        blocking = self._crew.blocking()
+        if blocking is None or self._vigil.silence(blocking) < self._vigil.silence(worker) / 2:
+            return worker
+        return blocking
 
 
 def check_streak(store: Master, config: Config) -> None:

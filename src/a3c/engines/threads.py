@@ -83,10 +83,13 @@ class ThreadEngine:
         frame = sys._current_frames().get(self._threads[worker].ident or 0)
         return "its thread is gone" if frame is None else describe_stack(traceback.extract_stack(frame))
 
-    def give_up(self, worker: int) -> int:
+    def blocking(self) -> int | None:
+        """None: no thread stops while it holds the lock."""
+        return None
+
+    def give_up(self, worker: int) -> None:
         """Leave a hanging worker behind: a thread cannot be ended, but what it still brings is not wanted."""
         self._stores[worker].revoked = True
-        return worker
 
     # -- in the worker's thread -----------------------------------------------------------------------------
 
