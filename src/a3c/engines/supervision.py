@@ -289,7 +289,7 @@ class Supervision:
             self._watcher.on_event(f"{what} while others changed them")
 
     def _guilty(self, worker: int) -> int:
-        """Whose fault the silence of `worker` is: another's if that one is silent itself and keeps it waiting.
+        """Whose fault the silence of `worker` is: another's if that one is silent and keeps it waiting.
 
         Whoever holds the lock at this moment may well be at work; it need not have been silent quite as long.
         """
