@@ -73,7 +73,7 @@ def test_workers_compute_what_the_users_model_computes():
     framework = backend.load()
     policy = framework.compile_policy(job.make_network())
     # Sums of numbers around 1 that cancel to 0.001 are as exact as the numbers, not as the sum.
-    np.testing.assert_allclose(policy(parameters_of(model))(observations), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(policy(parameters_of(model))(observations)[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_models_that_cannot_be_saved_are_refused_before_training(tmp_path):

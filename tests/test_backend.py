@@ -6,8 +6,10 @@ import pytest
 
 from a3c import algorithms, backend, models
 from a3c.config import Config
-from a3c.flat import Layout, Network, assign_parameters, fixed_of, parameters_of
-from a3c.types import Transitions
+from a3c.distributions.categorical import Categorical
+from a3c.flat import Layout, assign_parameters, parameters_of
+from a3c.types import Outputs, Transitions
+from parts import network_of, vectors
 
 pytestmark = pytest.mark.both_backends
 
@@ -16,8 +18,8 @@ TIME, BATCH, ACTIONS = 5, 3, 4
 
 def make_network(seed=0):
     model = models.ActorCritic(ACTIONS, (8, 8), seed=seed)
-    models.build(model, (2,))
-    return Network(model, fixed_of(model))
+    models.build(model, vectors(2))
+    return network_of(model, 2)
 
 
 def make_transitions(seed=0):
@@ -39,14 +41,14 @@ def test_policy_equals_the_model(eager):
     expected = keras.ops.convert_to_numpy(network.model(observations)[0])
     policy = framework.compile_policy(network, eager)
     weights = parameters_of(network.model)
-    np.testing.assert_allclose(policy(weights)(observations), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(policy(weights)(observations)[0], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("eager", [False, True])
 def test_gradients_equal_finite_differences(eager):
     network, framework, transitions = make_network(), backend.load(), make_transitions()
     # λ = 1 with zero discount: the targets do not depend on the weights, so differences are exact.
-    loss = algorithms.make_loss(Config(gamma=0.0, entropy_coefficient=0.1))
+    loss = algorithms.find("a3c").make_loss(Config(gamma=0.0, entropy_coefficient=0.1), Categorical(ACTIONS))
     compute = framework.compile_gradients(network, loss, None, eager)
     weights = parameters_of(network.model)
     gradient, losses = compute(weights, transitions)
@@ -69,8 +71,8 @@ def test_gradients_equal_finite_differences(eager):
         assert float(value_only @ direction) == pytest.approx(slope, rel=2e-2, abs=1e-3)
 
 
-def _without_policy(loss, apply, transitions):
-    total, terms = loss(apply, transitions)
+def _without_policy(loss, outputs, transitions, target):
+    total, terms = loss(outputs, transitions, target)
     return total - terms["policy_loss"], terms
 
 
@@ -85,9 +87,10 @@ def test_policy_gradient_credits_each_step_with_its_own_advantage():
     def table_loss(weights, transitions):
         table = keras.ops.reshape(weights, (TIME, BATCH, ACTIONS))
         padded = keras.ops.concatenate([table, table[:1]])
-        apply = lambda _: (keras.ops.reshape(padded, (-1, ACTIONS)), keras.ops.zeros(((TIME + 1) * BATCH,)))  # noqa: E731
-        loss = algorithms.make_loss(Config(entropy_coefficient=0.0, value_coefficient=0.0))
-        return loss(apply, transitions)[0]
+        outputs = Outputs(padded, keras.ops.zeros((TIME + 1, BATCH)))
+        config = Config(entropy_coefficient=0.0, value_coefficient=0.0)
+        loss = algorithms.find("a3c").make_loss(config, Categorical(ACTIONS))
+        return loss(outputs, transitions, None)[0]
 
     if keras.backend.backend() == "jax":
         import jax
@@ -99,7 +102,7 @@ def test_policy_gradient_credits_each_step_with_its_own_advantage():
         weights = tf.constant(logits.ravel())
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            total = table_loss(weights, Transitions(*map(tf.constant, transitions)))
+            total = table_loss(weights, Transitions(*map(tf.constant, transitions[:6])))
         gradient = tape.gradient(total, weights)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     chosen = np.eye(ACTIONS)[transitions.actions]
@@ -110,7 +113,7 @@ def test_policy_gradient_credits_each_step_with_its_own_advantage():
 
 def test_clipping_keeps_the_direction_and_bounds_the_norm():
     network, framework, transitions = make_network(), backend.load(), make_transitions()
-    loss = algorithms.make_loss(Config())
+    loss = algorithms.find("a3c").make_loss(Config(), Categorical(ACTIONS))
     weights = parameters_of(network.model)
     free, losses = framework.compile_gradients(network, loss, None)(weights, transitions)
     clipped, same = framework.compile_gradients(network, loss, 1e-3)(weights, transitions)

@@ -265,13 +265,18 @@ def test_a_terminal_gets_a_live_panel(tmp_path):
 BAD = {
     "unknown id": (["train", "CartPole-v9"], "environment CartPole-v9: expected", "Closest: CartPole"),
     "unknown module": (["train", "nowhere:Env-v0"], "module:EnvId", "Importing nowhere failed"),
-    "image observations": (["train", "a3c_bad_envs:Images-v0"], "not images", "FlattenObservation"),
-    "continuous actions": (
-        ["train", "Pendulum-v1"],
-        "expected Discrete actions",
-        "Continuous actions are not",
+    "text observations": (["train", "a3c_bad_envs:Words-v0"], "observations Text", "TransformObservation"),
+    "composite actions": (["train", "a3c_bad_envs:Both-v0"], "with actions Dict", "TransformAction"),
+    "values of continuous actions": (
+        ["train", "Pendulum-v1", "--algorithm", "n-step-q"],
+        "1 continuous actions and --algorithm n-step-q: expected Discrete actions",
+        "--algorithm a3c, a2c or impala",
     ),
-    "discrete observations": (["train", "FrozenLake-v1"], "Box of shape (n,)", "one-hot"),
+    "convolutions of vectors": (
+        ["train", "--network", "nature"],
+        "--network nature: expected another: it is one for images",
+        "CartPole-v1 shows vectors of 4",
+    ),
     "negative workers": (["train", "--workers", "-2"], "--workers -2: expected an integer of at least 1", ""),
     "negative t-max": (["train", "--update-freq", "-1"], "--t-max -1: expected an integer of at least 1", ""),
     "word for a number": (["train", "--lr", "fast"], "--learning-rate fast: expected a number", "--help"),
@@ -303,10 +308,14 @@ BAD = {
 }
 ENVS = """
 import gymnasium as gym, numpy as np
-class Images(gym.Env):
-    observation_space = gym.spaces.Box(0, 255, (84, 84, 3), np.uint8)
+class Words(gym.Env):
+    observation_space = gym.spaces.Text(20)
     action_space = gym.spaces.Discrete(2)
-gym.register("Images-v0", entry_point=Images)
+class Both(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (2,))
+    action_space = gym.spaces.Dict(a=Words.action_space, b=Words.action_space)
+for cls in (Words, Both):
+    gym.register(cls.__name__ + "-v0", entry_point=cls)
 """
 
 

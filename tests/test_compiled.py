@@ -7,19 +7,23 @@ import keras
 import numpy as np
 import pytest
 
-from a3c import algorithms, backend, envs, models
+from a3c import algorithms, backend, distributions, envs, models
 from a3c.config import Config
 from a3c.dense import make_policy
+from a3c.distributions import ModeNoise
+from a3c.distributions.categorical import Categorical
 from a3c.envs import compiled
 from a3c.envs.compiled.compilation import Compilation
 from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
-from a3c.envs.compiled.stepping import blank, draw_key, key_data, rollout
+from a3c.envs.compiled.stepping import World, blank, draw_key, key_data, rollout
 from a3c.envs.fault import Description
 from a3c.errors import UsageError
 from a3c.evaluate import Evaluator, VectorPlayer
 from a3c.flat import Network, parameters_of
-from a3c.types import Transitions
+from a3c.spaces import describe_observations
+from a3c.types import Snapshot, Transitions
 from functional_environments import Counter, Target
+from parts import network_of
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="fused on JAX only")
 
@@ -75,16 +79,22 @@ def test_first_states_are_drawn_as_the_originals():
 # -- rollouts -----------------------------------------------------------------------------------------------
 
 
+def world(env, limit=None):
+    observations = describe_observations(env.observation_space, "")
+    return World(env, limit, observations, distributions.for_space(env.action_space, ""))
+
+
+def nothing(seen, memory, noise):
+    """Always action 0."""
+    return jnp.zeros(seen.shape[0], int), memory, None
+
+
 def test_steps_around_an_end_are_told_apart():
     """The same story as `test_sampler` tells of the vector sampler, one reset later."""
     env = Counter()
-    run = jax.jit(
-        lambda copies, key: rollout(
-            env, None, 5, lambda seen: jnp.zeros((2, 3)), jnp.zeros((8, 2, 3)), copies, key
-        )
-    )
-    copies, transitions, finished = run(blank(env, 2), draw_key(key_data(0))[1])
-    observations, actions, rewards, terminated, truncated, valid = map(np.asarray, transitions)
+    run = jax.jit(lambda copies, key: rollout(world(env, None), nothing, jnp.zeros((8, 2, 3)), copies, key))
+    copies, transitions, finished = run(blank(env, world(env).shapes(1, 2)), draw_key(key_data(0))[1])
+    observations, actions, rewards, terminated, truncated, valid = map(np.asarray, transitions[:6])
     # t:                                        0(reset)  1  2  3  4(reset)  5  6  7
     np.testing.assert_array_equal(observations[1:, 0, 0], [0, 1, 2, 3, 0, 1, 2, 3])
     np.testing.assert_array_equal(rewards[:, 0], [0, 1, 2, 3, 0, 1, 2, 3])
@@ -100,12 +110,8 @@ def test_steps_around_an_end_are_told_apart():
 
 def test_a_time_limit_truncates_and_keeps_the_last_observation():
     env = Counter()
-    run = jax.jit(
-        lambda copies, key: rollout(
-            env, 2, 5, lambda seen: jnp.zeros((1, 3)), jnp.zeros((7, 1, 3)), copies, key
-        )
-    )
-    _, transitions, finished = run(blank(env, 1), draw_key(key_data(0))[1])
+    run = jax.jit(lambda copies, key: rollout(world(env, 2), nothing, jnp.zeros((7, 1, 3)), copies, key))
+    _, transitions, finished = run(blank(env, world(env).shapes(1, 1)), draw_key(key_data(0))[1])
     np.testing.assert_array_equal(np.asarray(transitions.truncated)[:, 0], [0, 0, 1, 0, 0, 1, 0])
     np.testing.assert_array_equal(np.asarray(transitions.observations)[1:, 0, 0], [0, 1, 2, 0, 1, 2, 0])
     assert not np.asarray(transitions.terminated).any()
@@ -114,30 +120,22 @@ def test_a_time_limit_truncates_and_keeps_the_last_observation():
 
 def test_an_end_at_the_limit_is_both_as_in_gymnasium():
     env = Counter()
-    run = jax.jit(
-        lambda copies, key: rollout(
-            env, 3, 5, lambda seen: jnp.zeros((1, 3)), jnp.zeros((4, 1, 3)), copies, key
-        )
-    )
-    _, transitions, _ = run(blank(env, 1), draw_key(key_data(0))[1])
+    run = jax.jit(lambda copies, key: rollout(world(env, 3), nothing, jnp.zeros((4, 1, 3)), copies, key))
+    _, transitions, _ = run(blank(env, world(env).shapes(1, 1)), draw_key(key_data(0))[1])
     assert bool(transitions.terminated[3, 0])
     assert bool(transitions.truncated[3, 0])
 
 
 def make_program(env, batch=3, t_max=7, limit=None, differentiate=None, seed=1):
-    space = env.action_space
-    model = models.ActorCritic(int(space.n), (8,), seed=seed)
-    models.build(model, env.observation_space.shape)
-    network, weights = Network(model, []), parameters_of(model)
+    place = world(env, limit)
+    model = models.ActorCritic(place.actions.outputs, (8,), seed=seed)
+    models.build(model, place.observations)
+    network, weights = Network(model, [], place.observations), parameters_of(model)
     framework = backend.load()
-    loss = algorithms.make_loss(Config(gamma=0.9, gae_lambda=0.7))
+    loss = algorithms.find("a3c").make_loss(Config(gamma=0.9, gae_lambda=0.7), place.actions)
     program = Program(
-        env,
-        limit,
-        int(space.n),
-        int(space.start),
-        batch,
-        t_max,
+        place,
+        place.shapes(t_max, batch),
         framework.policy_function(network),
         differentiate or framework.gradient_function(network, loss, 0.5),
         weights,
@@ -150,13 +148,14 @@ def make_compiled_sampler(program, seed):
         raise AssertionError(fault.summary)
 
     describe = Description("functional_environments:Some", 0, 3, True)
-    return CompiledSampler(program, lambda making: seed + 1000 * making, describe, fail)
+    return CompiledSampler(program, None, lambda making: seed + 1000 * making, describe, fail)
 
 
 def test_episodes_are_counted_across_rollouts():
     program, _, weights, _ = make_program(Counter(), t_max=5)
     sampler = make_compiled_sampler(program, 0)
-    rollouts = [sampler.collect(weights) for _ in range(8)]  # 40 steps: resets and three steps in turn
+    # 40 steps: resets and three steps in turn.
+    rollouts = [sampler.collect(Snapshot(weights, 0)) for _ in range(8)]
     episodes = [episode for rollout in rollouts for episode in rollout.episodes]
     assert episodes == [(6.0, 3)] * 30
     assert [rollout.steps for rollout in rollouts[:4]] == [9, 12, 12, 12]
@@ -167,9 +166,9 @@ def test_the_fused_gradient_is_the_gradient_of_the_transitions():
     """One program for all, against the separate gradient function on the same transitions."""
     seen = []
 
-    def spy(weights, transitions):
-        jax.debug.callback(lambda *arrays: seen.append(arrays), *transitions, ordered=True)
-        return gradient(weights, transitions)
+    def spy(weights, transitions, target):
+        jax.debug.callback(lambda *arrays: seen.append(arrays), *transitions[:6], ordered=True)
+        return gradient(weights, transitions, target)
 
     framework = backend.load()
     env = Target()
@@ -179,8 +178,8 @@ def test_the_fused_gradient_is_the_gradient_of_the_transitions():
     sampler = make_compiled_sampler(program, 4)
     separate = framework.compile_gradients(network, loss, 0.5)
     for turn in range(4):
-        rollout = sampler.collect(weights)
-        got, losses = hand_over(weights, rollout.transitions)
+        rollout = sampler.collect(Snapshot(weights, 0))
+        got, losses = hand_over(Snapshot(weights, 0), rollout.transitions)
         jax.effects_barrier()
 
         transitions = Transitions(*map(np.asarray, seen[turn]))
@@ -195,10 +194,12 @@ def test_actions_follow_the_policy():
     env = Target()
     logits = jnp.log(jnp.array([0.2, 0.8]))
     noise = jax.random.gumbel(draw_key(key_data(3))[1], (400, 50, 2))
-    run = jax.jit(
-        lambda copies, key: rollout(env, 9, 0, lambda seen: jnp.tile(logits, (50, 1)), noise, copies, key)
-    )
-    _, transitions, _ = run(blank(env, 50), draw_key(key_data(0))[1])
+
+    def decide(seen, memory, noise):
+        return world(env).actions.choose(jnp.tile(logits, (50, 1)), noise), memory, None
+
+    run = jax.jit(lambda copies, key: rollout(world(env, 9), decide, noise, copies, key))
+    _, transitions, _ = run(blank(env, world(env).shapes(1, 50)), draw_key(key_data(0))[1])
     assert np.asarray(transitions.actions).mean() == pytest.approx(0.8, abs=0.01)
 
 
@@ -229,10 +230,10 @@ def test_both_players_measure_the_same(mode):
 
     environment = envs.find("jax/CartPole-v1")
     model = models.ActorCritic(2, (8,), seed=5)
-    models.build(model, (4,))
-    network, weights = Network(model, []), parameters_of(model)
-    framework = backend.load()
-    fused = Evaluator(CompiledPlayer(environment, framework.policy_function(network), 100), 1000)
+    models.build(model, environment.observations)
+    network, weights = network_of(model, 4), parameters_of(model)
+    framework, noise = backend.load(), ModeNoise(environment.actions)
+    fused = Evaluator(CompiledPlayer(environment, framework.policy_function(network), 100, 0, noise), 1000)
     stepped = Evaluator(VectorPlayer(environment, make_policy(framework, network), 100), 1000)
     a, b = (e.evaluate(weights, mode, 7) for e in (fused, stepped))
     assert len(a.returns) == len(b.returns) == 1000
@@ -249,7 +250,8 @@ def test_both_players_measure_the_same(mode):
 def test_an_environment_of_ones_own_is_found_and_described():
     environment = envs.find("functional_environments:Counter")
     assert environment.compiled
-    assert (environment.num_actions, environment.action_start, environment.observation_shape) == (3, 5, (1,))
+    assert environment.actions == Categorical(3, 5)
+    assert environment.observations.shape == (1,)
     limited = envs.find("functional_environments:Target")
     assert limited.spec.max_episode_steps == 30
     assert limited.reward_threshold == 25.0
@@ -276,7 +278,7 @@ def test_the_step_is_stateless():
     a, b = make_compiled_sampler(program, 1), make_compiled_sampler(program, 1)
     for _ in range(5):
         np.testing.assert_array_equal(
-            np.asarray(a.collect(weights).transitions.gradients),
-            np.asarray(b.collect(weights).transitions.gradients),
+            np.asarray(a.collect(Snapshot(weights, 0)).transitions.gradients),
+            np.asarray(b.collect(Snapshot(weights, 0)).transitions.gradients),
         )
     jax.tree.map(np.testing.assert_array_equal, first, program.first_copies)

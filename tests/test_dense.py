@@ -6,12 +6,13 @@ import pytest
 
 from a3c import backend, models
 from a3c.dense import dense_policy, make_policy
-from a3c.flat import Network, fixed_of, parameters_of
+from a3c.flat import parameters_of
+from parts import network_of, vectors
 
 
 def built(**settings):
     model = models.ActorCritic(3, seed=1, **settings)
-    models.build(model, (5,))
+    models.build(model, vectors(5))
     return model
 
 
@@ -21,18 +22,18 @@ def built(**settings):
 )
 def test_it_equals_the_model_for_any_weights(activation, hidden_units, shared):
     model = built(activation=activation, hidden_units=hidden_units, shared_tower=shared)
-    policy = dense_policy(model)
+    policy = dense_policy(model, vectors(5))
     rng = np.random.default_rng(0)
     for _ in range(3):
         weights = rng.normal(size=parameters_of(model).shape).astype(np.float32)
         observations = rng.normal(size=(7, 5)).astype(np.float32)
         kept = weights.copy(), observations.copy()
-        logits = policy(weights)(observations)
+        logits = policy(weights)(observations)[0]
         assert logits.dtype == np.float32
         np.testing.assert_array_equal(weights, kept[0])
         np.testing.assert_array_equal(observations, kept[1])
-        compiled = backend.load().compile_policy(Network(model, fixed_of(model)))
-        np.testing.assert_allclose(logits, compiled(weights)(observations), rtol=1e-5, atol=1e-5)
+        compiled = backend.load().compile_policy(network_of(model, 5))
+        np.testing.assert_allclose(logits, compiled(weights)(observations)[0], rtol=1e-5, atol=1e-5)
 
 
 class Twice(models.ActorCritic):
@@ -55,13 +56,13 @@ class Twice(models.ActorCritic):
     ids=["activation", "large", "subclass", "Sequential", "mixed precision"],
 )
 def test_it_covers_nothing_that_it_does_not_know(model):
-    assert dense_policy(model()) is None
+    assert dense_policy(model(), vectors(5)) is None
 
 
 def test_what_it_does_not_cover_is_compiled():
     model = Twice(3, seed=1)
-    models.build(model, (5,))
+    models.build(model, vectors(5))
     observations = np.ones((2, 5), np.float32)
-    act = make_policy(backend.load(), Network(model, []))(parameters_of(model))
+    act = make_policy(backend.load(), network_of(model, 5))(parameters_of(model))
     expected = keras.ops.convert_to_numpy(model(observations)[0])
-    np.testing.assert_allclose(act(observations), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(act(observations)[0], expected, rtol=1e-5, atol=1e-6)

@@ -90,8 +90,8 @@ class Unwilling(Simple):
         raise RuntimeError("no step today")
 
 
-class Continuous(Simple):
-    action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+class Composite(Simple):
+    action_space = gym.spaces.Tuple([gym.spaces.Discrete(2), gym.spaces.Discrete(3)])
 
 
 for _cls in (Simple, *Simple.__subclasses__()):
@@ -147,9 +147,9 @@ def test_large_rewards_are_told(monkeypatch):
 
 
 def test_spaces_that_are_not_supported_are_a_fault():
-    [check] = examine("environment", of_environment.prepare, "doctor/Continuous-v0", None, "auto", 0)
+    [check] = examine("environment", of_environment.prepare, "doctor/Composite-v0", None, "auto", 0)
     assert check.status == "fault"
-    assert "Continuous actions are not supported yet" in check.fix
+    assert "becomes a MultiDiscrete" in check.fix
 
 
 def test_an_environment_that_fails_is_a_fault():

@@ -63,11 +63,11 @@ def start(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     environment = envs.find(env_id)
     config = Config(**{**defaults, **settings, "env_id": env_id, "backend": backend})
     config = resolve(config, environment.compiled)
-    model = model or models.ActorCritic(environment.num_actions, (16,), seed=1)
-    models.build(model, environment.observation_shape)
+    model = model or models.ActorCritic(environment.actions.outputs, (16,), seed=1)
+    models.build(model, environment.observations)
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
-    weights, network = parameters_of(model), Network(model, [])
+    weights, network = parameters_of(model), Network(model, [], environment.observations)
     _, state = job.make_update(a3c.backend.load(), network)
     return engines.start(job, network, Contents(weights, state)), weights
 

@@ -635,7 +635,7 @@ class Secret(gym.Env):
         return np.array([float(self.count())]), 1.0, False, False, {}
 
 
-class Global(gym.Env):
+class Generators(gym.Env):
     """Draws from the generators of the modules, and observes NaN now and then."""
 
     observation_space, action_space = Base.observation_space, Base.action_space
@@ -647,7 +647,7 @@ class Global(gym.Env):
         return np.array([random.random()]), np.random.random(), random.random() < 0.02, False, {}
 
 
-for cls in (Truthful, Wrong, NotPlain, Hidden, Secret, Global):
+for cls in (Truthful, Wrong, NotPlain, Hidden, Secret, Generators):
     gym.register(f"test/{cls.__name__}-v0", entry_point=cls)
 
 
@@ -665,7 +665,7 @@ def test_continuity_of_good_and_bad_environments():
     good = continuity.check(envs.find("test/Truthful-v0"), steps=60)
     assert good.ok, good.reason
     assert good.steps > 60
-    assert continuity.check(envs.find("test/Global-v0"), steps=60).ok
+    assert continuity.check(envs.find("test/Generators-v0"), steps=60).ok
     found = {
         name: continuity.check(envs.find(f"test/{name}-v0"), steps=60).reason
         for name in ("Wrong", "NotPlain", "Hidden", "Secret")
@@ -683,7 +683,7 @@ def test_the_check_leaves_the_global_generators_alone():
     random.seed(3)
     expected = random.random()
     random.seed(3)
-    continuity.check(envs.find("test/Global-v0"), steps=20)
+    continuity.check(envs.find("test/Generators-v0"), steps=20)
     assert random.random() == expected
 
 

@@ -7,35 +7,39 @@ import numpy as np
 import pytest
 
 from a3c import envs
+from a3c.distributions.categorical import Categorical
 from a3c.envs.fault import Description
-from a3c.envs.sampler import VectorSampler
+from parts import ANY, vector_sampler
 
 pytest.importorskip("envpool")
 
 
 def test_it_resets_in_the_step_after_an_end_and_keeps_the_time_limit():
     environment = envs.find("envpool/CartPole-v1")
-    assert (environment.num_actions, environment.observation_shape) == (2, (4,))
+    assert environment.actions == Categorical(2)
+    assert environment.observations.shape == (4,)
     assert environment.reward_threshold == 475
 
     def balance(weights):
-        def act(observations):
+        def act(observations, state):
             push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-            return np.stack([~push, push], 1) * np.float32(1e3)
+            return np.stack([~push, push], 1) * np.float32(1e3), state
 
         return act
 
-    env = envs.make_vector(environment.spec, 4, environment.vectorized)
-    sampler = VectorSampler(
+    env = envs.make_vector(environment.spec, 8, environment.vectorized)
+    sampler = vector_sampler(
+        environment,
         make_env=lambda: env,
         policy=balance,
+        batch=8,
         t_max=1003,
-        generator=np.random.default_rng(0),
+        generator=0,
         seeds=lambda making: making,
         describe=Description("envpool/CartPole-v1", 0, 8, True),
         on_fault=print,
     )
-    rollout = sampler.collect(None)
+    rollout = sampler.collect(ANY)
     transitions = rollout.transitions
     assert [e.length for e in rollout.episodes] == [500] * 8
     assert transitions.truncated[499].all()

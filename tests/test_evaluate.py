@@ -59,7 +59,7 @@ def test_evaluations_are_independent_of_those_before():
 
 def test_greedy_and_sampled_follow_the_policy():
     def policy(weights):
-        return lambda observations: np.tile(np.array([[0.0, 1.0]], np.float32), (len(observations), 1))
+        return lambda seen, state: (np.tile(np.array([[0.0, 1.0]], np.float32), (len(seen), 1)), state)
 
     seen = []
 

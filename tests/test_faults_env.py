@@ -1,5 +1,6 @@
 """Environments that fail: what is told, how a sampler goes on, and that crash cards play faults again."""
 
+import copy
 import dataclasses
 import functools
 import json
@@ -13,9 +14,10 @@ import pytest
 from a3c import envs, tree
 from a3c.envs import fault
 from a3c.envs.fault import Description, read_card, write_card
-from a3c.envs.sampler import VectorSampler
 from a3c.errors import UsageError
 from a3c.reproduce import reproduce
+from a3c.types import Snapshot
+from parts import ANY, vector_sampler
 
 MODULE = '''
 import random
@@ -213,19 +215,16 @@ def never_but(fails):
     )
 
 
-def uniform(weights):
-    return lambda seen: np.zeros((len(seen), 3), np.float32)
-
-
 def make_sampler(name, witness, copies=3, t_max=7, generator=0, environment=None):
     environment = environment or envs.find(find_name(name))
-    return VectorSampler(
+    return vector_sampler(
+        environment,
         make_env=functools.partial(
             envs.make_vector, environment.spec, copies, environment.vectorized, checked=False
         ),
-        policy=lambda weights: lambda seen: np.zeros((len(seen), environment.num_actions), np.float32),
+        batch=copies,
         t_max=t_max,
-        generator=np.random.default_rng(generator),
+        generator=generator,
         seeds=lambda making: 50 + 1000 * making,
         describe=Description(find_name(name), 4, copies, environment.vectorized),
         on_fault=witness,
@@ -236,15 +235,15 @@ def run_into_faults(name, copies, limit=3, **options):
     """The faults of a sampler that ran into `limit` of them."""
     witness = Witness(limit)
     with pytest.raises(Enough):
-        collect(lambda: make_sampler(name, witness, copies, **options), None)
+        collect(lambda: make_sampler(name, witness, copies, **options))
     return witness.faults
 
 
-def collect(make, weights, look=lambda rollout: None, rollouts=4000):
+def collect(make, weights=None, look=lambda rollout: None, rollouts=4000):
     """Make a sampler and take many rollouts; `look` at each of them."""
     sampler = make()
     for _ in range(rollouts):
-        look(sampler.collect(weights))
+        look(sampler.collect(Snapshot(weights, 0)))
 
 
 def check_reproduces(told, tmp_path):
@@ -346,7 +345,7 @@ def test_the_run_goes_on_with_sane_rollouts(name):
     sampler = make_sampler(name, witness, copies)
     lengths, seen, anew, episodes = np.zeros(copies, int), 0, True, 0
     while seen < 6:
-        rollout = sampler.collect(None)
+        rollout = sampler.collect(ANY)
         transitions = rollout.transitions
         if len(witness.faults) > seen:
             seen, anew = len(witness.faults), True
@@ -378,30 +377,29 @@ def test_the_first_making_may_fail_as_well():
         return envs.make_vector(environment.spec, 2, False)
 
     witness, description = Witness(), Description("test", 0, 2, False)
-    generator = np.random.default_rng(0)
-    sampler = VectorSampler(make, uniform, 5, generator, lambda k: k, description, witness)
+    sampler = vector_sampler(environment, make, 2, 5, 0, lambda k: k, description, witness)
     assert [told.card["making"] for told in witness.faults] == [0, 1]
-    assert sampler.collect(None).steps > 0
+    assert sampler.collect(ANY).steps > 0
 
 
 def test_a_sampler_that_was_given_up_closes_without_a_word():
     sampler = make_sampler("Raise", Witness(1), 2)
     with pytest.raises(Enough):
-        collect(lambda: sampler, None)
+        collect(lambda: sampler)
     sampler.close()
     sampler.close()
 
 
 def test_faults_of_the_policy_are_not_the_environments():
     sampler = make_sampler("Never", Witness())
-    sampler._policy = lambda weights: lambda seen: 1 / 0
+    sampler._policy = lambda weights: lambda seen, state: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        sampler.collect(None)
+        sampler.collect(ANY)
 
 
 def test_great_numbers_are_finite():
     sampler = make_sampler("Never", Witness())
-    sampler.collect(None)
+    sampler.collect(ANY)
     for number, finite in ((3e38, True), (-3e38, True), (np.inf, False), (np.nan, False)):
         for array in sampler._transitions.observations, sampler._transitions.rewards:
             kept = array.copy()
@@ -435,10 +433,10 @@ def test_copies_that_a_look_makes_slower_are_captured_only_after_a_checkpoint(mo
 
     witness = Witness(1)
     sampler = make_sampler("Late", witness, 2)
-    sampler.collect(None)
+    sampler.collect(ANY)
     sampler.state()
     with pytest.raises(Enough):
-        collect(lambda: sampler, None)
+        collect(lambda: sampler)
     assert len(witness.faults[0].card["replay"]["actions"]) <= 57
     check_reproduces(witness.faults[0], tmp_path)
 
@@ -488,19 +486,19 @@ def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
     first, second = Witness(10**9), Witness(10**9)
     sampler = make_sampler(env_id, first)
     for _ in range(60):
-        sampler.collect(None)
+        sampler.collect(ANY)
     before, kept = len(first.faults), through_json(sampler.state())
     expected = []
     for _ in range(60):
-        rollout = sampler.collect(None)
-        transitions = type(rollout.transitions)(*(array.copy() for array in rollout.transitions))
+        rollout = sampler.collect(ANY)
+        transitions = copy.deepcopy(rollout.transitions)
         expected.append((transitions, rollout.episodes, rollout.steps))
 
     other = make_sampler(env_id, second, generator=99)
     second.faults.clear()
     other.restore(kept)
     for transitions, episodes, steps in expected:
-        rollout = other.collect(None)
+        rollout = other.collect(ANY)
         assert (rollout.episodes, rollout.steps) == (episodes, steps)
         for x, y in zip(rollout.transitions, transitions, strict=True):
             np.testing.assert_array_equal(x, y)
@@ -515,7 +513,7 @@ def test_what_cannot_be_saved_says_so():
     from a3c.envs.state import Unsaveable
 
     sampler = make_sampler("Opaque", Witness())
-    sampler.collect(None)
+    sampler.collect(ANY)
     with pytest.raises(Unsaveable, match="lock"):
         sampler.state()
 
@@ -582,7 +580,7 @@ def make_compiled_sampler(program, witness, name="Functional", copies=4):
     from a3c.envs.compiled.sampler import CompiledSampler
 
     description = Description(f"faulty_module:{name}", 4, copies, True)
-    return CompiledSampler(program, lambda making: 7 + 1000 * making, description, witness)
+    return CompiledSampler(program, None, lambda making: 7 + 1000 * making, description, witness)
 
 
 @compiled
@@ -629,11 +627,11 @@ def test_a_restored_compiled_sampler_goes_on_bit_for_bit(program):
     first, second = Witness(10**9), Witness(10**9)
     sampler, other = make_compiled_sampler(program, first), make_compiled_sampler(program, second)
     for _ in range(60):
-        sampler.collect(weights)
+        sampler.collect(Snapshot(weights, 0))
     before = len(first.faults)
     other.restore(through_json(sampler.state()))
     for _ in range(60):
-        a, b = sampler.collect(weights), other.collect(weights)
+        a, b = sampler.collect(Snapshot(weights, 0)), other.collect(Snapshot(weights, 0))
         assert (a.episodes, a.steps, a.transitions.losses) == (b.episodes, b.steps, b.transitions.losses)
         np.testing.assert_array_equal(
             np.asarray(a.transitions.gradients), np.asarray(b.transitions.gradients)

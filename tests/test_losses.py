@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import distributions, losses, sampling
+from a3c import losses, sampling
+from a3c.distributions.categorical import Categorical
 
 pytestmark = pytest.mark.both_backends
 
@@ -29,8 +30,8 @@ def random_case(seed=0, time=6, batch=4, actions=3):
 
 def test_log_prob_and_entropy_equal_the_slow_twins():
     _, logits, actions, _ = random_case()
-    log_probs = ops.convert_to_numpy(distributions.log_prob(tensor(logits), ops.convert_to_tensor(actions)))
-    entropies = ops.convert_to_numpy(distributions.entropy(tensor(logits)))
+    log_probs = ops.convert_to_numpy(Categorical(3).log_prob(tensor(logits), ops.convert_to_tensor(actions)))
+    entropies = ops.convert_to_numpy(Categorical(3).entropy(tensor(logits)))
     for t, b in np.ndindex(actions.shape):
         p = softmax(logits[t, b])
         assert log_probs[t, b] == pytest.approx(math.log(p[actions[t, b]]), abs=1e-5)
@@ -70,9 +71,10 @@ def test_shapes_that_would_broadcast_are_refused(term):
 def test_samples_follow_the_softmax():
     logits = np.array([[0.0, 1.0, 2.0]], np.float32)
     noise = sampling.gumbel_noise(np.random.default_rng(0), (200_000, 3))
-    frequencies = np.bincount(sampling.sample(logits, noise), minlength=3) / 200_000
+    frequencies = np.bincount(Categorical(3).choose(logits, noise), minlength=3) / 200_000
     np.testing.assert_allclose(frequencies, softmax(logits[0]), atol=0.005)
 
 
 def test_greedy_takes_the_most_probable_action():
-    np.testing.assert_array_equal(sampling.greedy(np.array([[0, 2, 1], [5, 1, 1]])), [1, 0])
+    logits = np.array([[0, 2, 1], [5, 1, 1]], np.float32)
+    np.testing.assert_array_equal(Categorical(3).choose(logits, np.zeros((2, 3))), [1, 0])

@@ -6,8 +6,11 @@ import pytest
 from keras import ops
 
 from a3c import models
+from a3c.distributions.categorical import Categorical
 from a3c.errors import UsageError
-from a3c.models import ActorCritic, Orthogonal
+from a3c.models import ActorCritic
+from a3c.models.initializers import Orthogonal
+from parts import vectors
 
 pytestmark = pytest.mark.both_backends
 
@@ -48,7 +51,7 @@ def functional(policy_units=2, value_units=1, outputs=2):
 
 
 def test_functional_models_fit():
-    models.check_model(functional(), (4,), 2)
+    models.check_model(functional(), vectors(4), Categorical(2))
 
 
 class Flat(keras.Model):
@@ -63,7 +66,7 @@ class Flat(keras.Model):
 
 
 def test_values_may_be_flat():
-    models.check_model(Flat(), (4,), 2)
+    models.check_model(Flat(), vectors(4), Categorical(2))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_values_may_be_flat():
 )
 def test_models_that_do_not_fit_are_refused_by_shape(model, message):
     with pytest.raises(UsageError, match=message):
-        models.check_model(model(), (4,), 2)
+        models.check_model(model(), vectors(4), Categorical(2))
 
 
 def test_classes_are_imported_by_name():

@@ -6,7 +6,8 @@ import pytest
 
 from a3c import envs
 from a3c.envs.fault import Description
-from a3c.envs.sampler import EpisodeLog, VectorSampler
+from a3c.envs.sampler import EpisodeLog
+from parts import ANY, vector_sampler
 
 SEED = 5
 
@@ -38,24 +39,22 @@ gym.register("test/Counter-v0", entry_point=Counter)
 gym.register("test/CounterFromFive-v0", entry_point=Counter, kwargs={"start": 5})
 
 
-def uniform_policy(actions):
-    return lambda weights: lambda observations: np.zeros((len(observations), actions), np.float32)
-
-
 def fail(fault):
     raise AssertionError(fault.summary)
 
 
 def make_sampler(
-    env_id, batch=2, t_max=7, actions=3, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0
+    env_id, batch=2, t_max=7, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0
 ):
     environment = envs.find(env_id)
     vectorized = environment.vectorized if vectorized is None else vectorized
-    return VectorSampler(
+    return vector_sampler(
+        environment,
         make_env=lambda: envs.make_vector(environment.spec, batch, vectorized),
-        policy=policy or uniform_policy(actions),
+        policy=policy,
+        batch=batch,
         t_max=t_max,
-        generator=np.random.default_rng(generator),
+        generator=generator,
         seeds=lambda making: seed + 1000 * making,
         describe=Description(env_id, 0, batch, vectorized),
         on_fault=on_fault,
@@ -64,8 +63,8 @@ def make_sampler(
 
 def test_steps_around_an_end_are_told_apart():
     sampler = make_sampler("test/Counter-v0")
-    rollout = sampler.collect(None)
-    observations, actions, rewards, terminated, truncated, valid = rollout.transitions
+    rollout = sampler.collect(ANY)
+    observations, actions, rewards, terminated, truncated, valid, *_ = rollout.transitions
     # t:                                  0  1  2  3(reset)  4  5  6
     np.testing.assert_array_equal(observations[:, 0, 1], [0, 1, 2, 3, 0, 1, 2, 3])
     np.testing.assert_array_equal(observations[:, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1])
@@ -82,12 +81,12 @@ def test_steps_around_an_end_are_told_apart():
 
 def test_the_next_rollout_goes_on_where_the_last_one_ended():
     whole, halves = make_sampler("test/Counter-v0", t_max=12), make_sampler("test/Counter-v0", t_max=6)
-    expected = whole.collect(None)
-    first = halves.collect(None)
+    expected = whole.collect(ANY)
+    first = halves.collect(ANY)
     observations = [first.transitions.observations[:-1].copy()]
     valid = [first.transitions.valid.copy()]
     episodes = list(first.episodes)
-    second = halves.collect(None)
+    second = halves.collect(ANY)
     observations.append(second.transitions.observations)
     valid.append(second.transitions.valid)
     np.testing.assert_array_equal(np.concatenate(observations), expected.transitions.observations)
@@ -96,17 +95,16 @@ def test_the_next_rollout_goes_on_where_the_last_one_ended():
 
 
 def test_actions_sent_out_carry_the_start_of_the_space():
-    rollout = make_sampler("test/CounterFromFive-v0").collect(None)  # the environment asserts its own range
+    rollout = make_sampler("test/CounterFromFive-v0").collect(ANY)  # the environment asserts its own range
     assert set(rollout.transitions.actions.ravel()) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])
 def test_rollouts_agree_with_single_environments(env_id):
     """Replay the recorded actions in plain `gym.make` copies: same observations, rewards and ends."""
-    environment = envs.find(env_id)
     batch, t_max = 3, 600
-    sampler = make_sampler(env_id, batch, t_max, environment.num_actions, vectorized=False)
-    transitions = sampler.collect(None).transitions
+    sampler = make_sampler(env_id, batch, t_max, vectorized=False)
+    transitions = sampler.collect(ANY).transitions
     for b in range(batch):
         twin = gym.make(env_id)
         observation, _ = twin.reset(seed=SEED + b)
@@ -124,8 +122,8 @@ def test_rollouts_agree_with_single_environments(env_id):
 def test_the_vector_entry_point_obeys_the_same_contract():
     """CartPole's own vector code: episodes end and restart as single copies would."""
     assert envs.find("CartPole-v1").vectorized
-    sampler = make_sampler("CartPole-v1", 4, 300, 2)
-    transitions = sampler.collect(None).transitions
+    sampler = make_sampler("CartPole-v1", 4, 300)
+    transitions = sampler.collect(ANY).transitions
     ends = transitions.terminated | transitions.truncated
     assert ends.any()
     for t, b in zip(*np.nonzero(ends[:-1]), strict=True):
@@ -144,14 +142,14 @@ def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
     """The tutorial's `.unwrapped` dropped the limit: an episode of 46,032 steps."""
 
     def balance(weights):
-        def act(observations):
+        def act(observations, state):
             push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-            return np.stack([~push, push], 1) * np.float32(1e3)
+            return np.stack([~push, push], 1) * np.float32(1e3), state
 
         return act
 
     sampler = make_sampler(env_id, 4, limit, policy=balance, seed=0)
-    rollout = sampler.collect(None)
+    rollout = sampler.collect(ANY)
     assert [e.length for e in rollout.episodes] == [limit] * 4
     assert rollout.transitions.truncated[-1].all()
     assert not rollout.transitions.terminated.any()
@@ -159,8 +157,8 @@ def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
 
 def test_scores_are_the_environments_own():
     """The tutorial's reward of −1 at the end made every score 2 too low."""
-    sampler = make_sampler("CartPole-v1", batch=8, t_max=200, actions=2)
-    episodes = sampler.collect(None).episodes
+    sampler = make_sampler("CartPole-v1", batch=8, t_max=200)
+    episodes = sampler.collect(ANY).episodes
     assert len(episodes) > 20
     assert all(e.episode_return == e.length for e in episodes)
 
@@ -180,9 +178,9 @@ def test_returns_of_long_episodes_do_not_drift():
 
 def test_rollouts_have_exactly_t_max_steps():
     """The tutorial's first segment had 21 steps."""
-    sampler = make_sampler("CartPole-v1", batch=1, t_max=20, actions=2)
+    sampler = make_sampler("CartPole-v1", batch=1, t_max=20)
     for _ in range(3):
-        assert sampler.collect(None).transitions.rewards.shape == (20, 1)
+        assert sampler.collect(ANY).transitions.rewards.shape == (20, 1)
 
 
 class OneStep(gym.Env):
@@ -204,6 +202,6 @@ gym.register("test/OneStep-v0", entry_point=OneStep)
 
 def test_episodes_of_one_step_are_counted():
     """The tutorial divided by zero on them."""
-    rollout = make_sampler("test/OneStep-v0", batch=1, t_max=6, actions=2).collect(None)
+    rollout = make_sampler("test/OneStep-v0", batch=1, t_max=6).collect(ANY)
     assert rollout.episodes == [(1.0, 1)] * 3
     assert rollout.steps == 3

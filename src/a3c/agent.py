@@ -9,9 +9,11 @@ import numpy as np
 
 from a3c import backend, envs, runs, seeding
 from a3c.config import Config, make_config
+from a3c.distributions import Mode, ModeNoise
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
-from a3c.evaluate import Evaluation, Mode, make_evaluator, random_evaluation
+from a3c.evaluate import Evaluation, make_evaluator, random_evaluation
+from a3c.spaces import Misfit
 from a3c.types import Act, Episode, Policy
 
 if TYPE_CHECKING:
@@ -44,9 +46,9 @@ class Agent:
 
     Args:
         env_id: A Gymnasium environment, also as `module:EnvId`.
-        algorithm: `a3c`.
-        model: A `keras.Model`, subclassed or functional, that maps observations [N, *O] to (policy logits
-            [N, A], value [N, 1]); default: what the settings describe.
+        algorithm: `a3c`, `a2c`, `impala`, `one-step-q`, `one-step-sarsa` or `n-step-q`.
+        model: A `keras.Model`, subclassed or functional, that maps observations [N, …] to (policy parameters
+            [N, A], value [N, 1]); see `a3c.models`. Default: what the settings describe.
         optimizer: A Keras optimizer, with a schedule if you like; default: what the settings describe.
         **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset.
 
@@ -71,7 +73,7 @@ class Agent:
         if self.config.seed is None:
             self.config = dataclasses.replace(self.config, seed=seeding.fresh_seed())
         backend.select(self.config.backend)
-        self.environment: Environment = envs.find(self.config.env_id)
+        self.environment: Environment = envs.find(self.config.env_id, self.config.action_bounds)
         from a3c.setup import make_model
 
         self.model: keras.Model = make_model(self.config, self.environment, model)
@@ -122,10 +124,11 @@ class Agent:
             mode: `greedy`, the most probable actions, or `sampled`, actions drawn from the policy.
             seed: Default: a fresh one.
         """
-        from a3c.flat import Network, fixed_of, parameters_of
+        from a3c.flat import parameters_of
 
-        network = Network(self.model, fixed_of(self.model))
-        evaluator = make_evaluator(self.environment, network, episodes, self.config.eager)
+        evaluator = make_evaluator(
+            self.environment, self._network(), episodes, self._noise.values, self.config.eager
+        )
         weights = parameters_of(self.model)
         try:
             return evaluator.evaluate(weights, mode, seeding.fresh_seed() if seed is None else seed)
@@ -152,29 +155,43 @@ class Agent:
         return play.play_episode(
             self.environment,
             self._act(),
-            sampled=mode == "sampled",
+            noise=self._noise,
+            state_size=self._state_size,
+            mode=mode,
             seed=seeding.fresh_seed() if seed is None else seed,
             window=video is None and play.has_display(),
             video=None if video is None else Path(video),
             on_step=on_step,
         )
 
-    def predict(self, observation: Any) -> Any:
-        """The most probable action for an observation [*O], or for each of a batch [N, *O].
+    def predict(self, observation: Any, state: Any = None) -> Any:
+        """The most probable action for an observation, or for each of a batch of N.
+
+        Args:
+            observation: As the environment shows it; a batch has a first axis N in each of its arrays.
+            state: [N, S], of a network with a memory: what it returned in the step before; None where an
+                episode begins.
 
         Returns:
-            An integer for one observation, an integer array [N] for a batch; in the environment's own
-            numbers, so that they can be passed to `env.step`.
+            An action for one observation, an array of N for a batch, as `env.step` takes them; of a network
+            with a memory that and its state.
         """
-        observations = np.asarray(observation, np.float32)
-        shape = self.environment.observation_shape
-        single = observations.shape == shape
-        if not single and observations.shape[1:] != shape:
-            received = f"observation of shape {observations.shape}"
-            raise UsageError(received, f"{shape}, or a batch of them, {('N', *shape)}")
-        actions = self._act()(observations[None] if single else observations).argmax(-1)
-        actions = actions + self.environment.action_start
-        return int(actions[0]) if single else actions
+        seen, actions = self.environment.observations, self.environment.actions
+        try:
+            packed, single = seen.pack_any(observation)
+        except Misfit as error:
+            shape = np.shape(observation)
+            raise UsageError(
+                f"observation of shape {shape}" if shape else f"observation {type(observation).__name__}",
+                f"{seen.describe()}, or a batch of them with a first axis N",
+            ) from error
+        if self._state_size and state is None:
+            state = np.zeros((len(packed), self._state_size), np.float32)
+        parameters, state = self._act()(packed, state)
+        chosen = actions.to_env(actions.choose(parameters, np.zeros(self._noise.shape(1), np.float32)))
+        if single:
+            chosen = chosen[0] if np.ndim(chosen[0]) else int(chosen[0])
+        return (chosen, state) if self._state_size else chosen
 
     def save(self, path: str | Path) -> None:
         """Write the agent to a `.keras` file: an ordinary one, except that it names its environment."""
@@ -219,7 +236,7 @@ class Agent:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
         model = model_file.load_model(file, model_class, unsafe)
         try:
-            agent = cls(env_id, model=model, backend=backend_name, preset="none")
+            agent = cls(env_id, model=model, backend=backend_name, preset="none", **model_file.manner(card))
         except UsageError as error:
             trained = card.get("env_id")
             if trained and trained != env_id:
@@ -237,13 +254,30 @@ class Agent:
     def _act(self) -> Act:
         """The policy with the present weights."""
         from a3c.dense import make_policy
-        from a3c.flat import Network, fixed_of, parameters_of
+        from a3c.flat import parameters_of
 
         framework = backend.load()
         if self._compiled is None or self._compiled[0] is not self.model:
-            network = Network(self.model, fixed_of(self.model))
-            self._compiled = (self.model, make_policy(framework, network, self.config.eager))
+            self._compiled = (self.model, make_policy(framework, self._network(), self.config.eager))
         return self._compiled[1](parameters_of(self.model))
+
+    def _network(self) -> Any:
+        """The model as a function."""
+        from a3c.flat import Network, fixed_of
+
+        return Network(self.model, fixed_of(self.model), self.environment.observations)
+
+    @property
+    def _state_size(self) -> int:
+        from a3c.models import state_size
+
+        return state_size(self.model)
+
+    @property
+    def _noise(self) -> ModeNoise:
+        from a3c import algorithms
+
+        return ModeNoise(self.environment.actions, algorithms.find(self.config.algorithm).values)
 
 
 def random_baseline(env_id: str = "CartPole-v1", episodes: int = 100, seed: int | None = None) -> Evaluation:

@@ -32,6 +32,9 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+Algorithm = Literal["a3c", "a2c", "impala", "one-step-q", "one-step-sarsa", "n-step-q", "random"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`."""
@@ -42,8 +45,10 @@ class Config:
     preset: str = setting(
         "auto", "auto (the environment's own, if there is one), none, a name, or a TOML file."
     )
-    algorithm: Literal["a3c", "random"] = setting(
-        "a3c", "Learning algorithm; random only plays the baseline."
+    algorithm: Algorithm = setting(  # noqa: RUF009 - no function to be called again
+        "a3c",
+        "Learning algorithm: the paper's four asynchronous ones, a2c (in step), impala (a learner apart from "
+        "its actors); random only plays the baseline.",
     )
     backend: Literal["auto", "jax", "tensorflow"] = setting("auto", "Keras backend.")
     engine: Literal["auto", "serial", "threads", "processes"] = setting(
@@ -58,10 +63,25 @@ class Config:
     t_max: int = setting(
         20, "Steps between updates.", at_least=1, note="the paper uses 5", aliases=("--update-freq",)
     )
-    model: str | None = setting(None, "Your own model as module:Class; default: towers of dense layers.")
-    hidden_units: tuple[int, ...] = setting((64, 64), "Units of each hidden layer.", at_least=1)
-    activation: str = setting("tanh", "Activation of the hidden layers, any name that Keras knows.")
-    shared_tower: bool = setting(False, "One tower for policy and value instead of one each.")
+    model: str | None = setting(None, "Your own model as module:Class; default: what the next settings say.")
+    network: Literal["auto", "mlp", "paper", "nature", "impala"] = setting(
+        "auto",
+        "mlp: dense layers, images flattened; convolutions of the A3C paper, of Nature's DQN, or IMPALA's "
+        "residual ones; auto: the paper's where there is a large enough image, else mlp.",
+    )
+    hidden_units: tuple[int, ...] | None = setting(
+        None, "Units of each dense layer; default: 64 64, after convolutions 256, Nature's 512.", at_least=1
+    )
+    activation: str | None = setting(
+        None, "Their activation, any name that Keras knows; default: tanh, after convolutions relu."
+    )
+    shared_tower: bool | None = setting(
+        None, "One tower for policy and value instead of one each; default: with convolutions or a memory."
+    )
+    lstm_units: int = setting(0, "Units of an LSTM after the dense layers; 0: no memory.", at_least=0)
+    action_bounds: Literal["clip", "squash"] = setting(
+        "clip", "How continuous actions are kept inside their bounds: clipped, or squashed by a tanh."
+    )
     optimizer: Literal["adam", "rmsprop"] = setting("adam", "Shared optimizer; rmsprop is the paper's.")
     learning_rate: float = setting(1e-3, "Step size of the shared optimizer.", above=0, aliases=("--lr",))
     anneal: bool = setting(False, "Lower the learning rate linearly to 0 at max-steps, as the paper does.")
@@ -69,8 +89,31 @@ class Config:
     gae_lambda: float = setting(
         1.0, "Weight of longer returns; 1: the paper's n-step returns, below 1: GAE.", at_least=0, at_most=1
     )
-    entropy_coefficient: float = setting(0.01, "Weight of the entropy bonus.", at_least=0)
+    entropy_coefficient: float | None = setting(
+        None,
+        "Weight of the entropy bonus; default: 0.01, for continuous actions 0.0001, as in the paper.",
+        at_least=0,
+    )
     value_coefficient: float = setting(0.5, "Weight of the squared value error.", at_least=0)
+    target_steps: int = setting(
+        10_000, "Q and Sarsa: steps of all workers between renewals of the target network.", at_least=1
+    )
+    epsilon_steps: int | None = setting(
+        None,
+        "Q and Sarsa: steps over which ε falls from 1 to its final value, drawn for each environment; "
+        "default: a twentieth of max-steps, as in the paper.",
+        at_least=0,
+    )
+    rho_bar: float = setting(1.0, "impala: where importance weights are cut off.", above=0)
+    c_bar: float = setting(1.0, "impala: where they are cut off along the trace.", above=0)
+    rollouts_per_update: int | None = setting(
+        None, "impala: rollouts that the learner batches; default: as many as workers.", at_least=1
+    )
+    queue_rollouts: int | None = setting(
+        None,
+        "impala: rollouts that may wait for the learner before actors wait; default: as many as it batches.",
+        at_least=1,
+    )
     global_clipnorm: float | None = setting(0.5, "Largest gradient norm; None: no clipping.", above=0)
     max_episodes: int | None = setting(
         None, "Stop after so many episodes.", at_least=1, aliases=("--max-eps",)
@@ -149,7 +192,7 @@ def _check(f: dataclasses.Field, value: Any) -> None:
     expected = _expectation(f)
     if typing.get_origin(f.type) is Literal:
         good = isinstance(value, str) and value in typing.get_args(f.type)
-    elif f.name == "hidden_units":
+    elif f.name == "hidden_units":  # a tuple
         good = isinstance(value, tuple) and all(_is_number(v, int) and _in_range(f, v) for v in value)
     elif _scalar_type(f) in (int, float):
         good = _is_number(value, _scalar_type(f)) and _in_range(f, value)
@@ -219,9 +262,7 @@ def _expectation(f: dataclasses.Field) -> str:
     if typing.get_origin(f.type) is Literal:
         return "one of " + ", ".join(typing.get_args(f.type))
     kind = _scalar_type(f)
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[kind]
-    if f.name == "hidden_units":
-        words = "integers"
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}.get(kind, "integers")
     low, above, high = (f.metadata[k] for k in ("at_least", "above", "at_most"))
     bounds = " and".join(
         f" {phrase} {bound:g}"

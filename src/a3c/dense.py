@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from a3c.flat import Network
-from a3c.models import ActorCritic
+from a3c.models import OURS
+from a3c.spaces import Observations, Part
 from a3c.types import Act, Policy
 
 _LARGEST = 2**17  # parameters; beyond that the arithmetic counts, and may have an accelerator
@@ -27,16 +28,20 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
 
 def make_policy(framework: ModuleType, network: Network, eager: bool = False) -> Policy:
     """The policy head of `network`: in NumPy where that is possible, else compiled by the backend."""
-    plain = None if eager else dense_policy(network.model)
+    plain = None if eager else dense_policy(network.model, network.observations)
     return framework.compile_policy(network, eager) if plain is None else plain
 
 
-def dense_policy(model: keras.Model) -> Policy | None:
+def dense_policy(model: keras.Model, observations: Observations) -> Policy | None:
     """The policy head of `model` in NumPy, or None for a model that this does not cover.
 
-    It covers our own `ActorCritic` of moderate size with hidden layers of tanh, relu or no activation.
+    It covers our own networks of moderate size with hidden layers of tanh, relu or no activation, without a
+    memory, where observations are vectors as they come.
     """
-    if type(model) is not ActorCritic or model.settings["activation"] not in _ACTIVATIONS:
+    seen = observations.tree
+    if not (isinstance(seen, Part) and (seen.kind, len(seen.shape), seen.scale) == ("vector", 1, 1.0)):
+        return None
+    if type(model) not in OURS or model.settings["activation"] not in _ACTIVATIONS or model.state_size:
         return None
     if (
         model.compute_dtype != "float32"
@@ -45,7 +50,7 @@ def dense_policy(model: keras.Model) -> Policy | None:
         return None
     activation = _ACTIVATIONS[model.settings["activation"]]
     places = _places(model)
-    layers = [(places[layer.kernel.path], places[layer.bias.path]) for layer in model.policy_tower]
+    layers = [(places[layer.kernel.path], places[layer.bias.path]) for layer in model.policy_body.dense]
     head = places[model.policy_head.kernel.path], places[model.policy_head.bias.path]
 
     def policy(weights: Any) -> Act:
@@ -54,13 +59,13 @@ def dense_policy(model: keras.Model) -> Policy | None:
         (where, shape), (bias, _) = head
         kernel, offset = flat[where].reshape(shape), flat[bias]
 
-        def act(observations: np.ndarray) -> np.ndarray:
+        def act(observations: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
             x = observations
             for w, b in hidden:
                 x = x @ w
                 x += b
                 x = activation(x, x)
-            return x @ kernel + offset
+            return x @ kernel + offset, None
 
         return act
 

@@ -3,16 +3,15 @@
 import contextlib
 import threading
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from a3c import backend, envs, sampling, seeding
+from a3c import backend, envs, seeding
+from a3c.distributions import Mode, ModeNoise
 from a3c.envs import fault
 from a3c.errors import RunError
 from a3c.types import Episode, Policy
-
-Mode = Literal["greedy", "sampled", "random"]
 
 
 @dataclass(frozen=True)
@@ -95,13 +94,23 @@ class VectorPlayer:
 
     Args:
         environment: What to play.
-        policy: Maps weights to a function from observations [B, *O] to logits [B, A]; None: only random
-            actions.
+        policy: Maps weights to a function from observations [B, *O] to policy parameters [B, A]; None: only
+            random actions.
         copies: B.
+        state_size: S; 0: the network has no memory.
+        noise: How actions are drawn in each mode.
     """
 
-    def __init__(self, environment: envs.Environment, policy: Policy | None, copies: int):
+    def __init__(
+        self,
+        environment: envs.Environment,
+        policy: Policy | None,
+        copies: int,
+        state_size: int = 0,
+        noise: ModeNoise | None = None,
+    ):
         self.copies, self._environment, self._policy = copies, environment, policy
+        self._state_size, self._noise = state_size, noise or ModeNoise(environment.actions)
         self._make()
 
     def _make(self) -> None:
@@ -114,7 +123,11 @@ class VectorPlayer:
     def warm_up(self, weights: Any) -> None:
         """Compile the policy for the number of copies at hand."""
         if self._policy is not None:
-            self._policy(weights)(np.zeros((self.copies, *self._environment.observation_shape), np.float32))
+            seen = self._environment.observations
+            self._policy(weights)(np.zeros((self.copies, *seen.shape), seen.dtype), self._empty_memory())
+
+    def _empty_memory(self) -> np.ndarray | None:
+        return np.zeros((self.copies, self._state_size), np.float32) if self._state_size else None
 
     def reset(self, weights: Any, mode: Mode, seed: int) -> None:
         """Start anew in every copy, with the policy of `weights`."""
@@ -122,35 +135,42 @@ class VectorPlayer:
         self._act = None if self._policy is None else self._policy(weights)
         self._generator = seeding.generator(seed, "evaluation")
         try:
-            self._observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
+            observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
+            self._observation = self._packed(observation)
         except Exception as error:
             raise failed(self._environment.id, error) from error
         self._returns, self._lengths = np.zeros(self.copies), np.zeros(self.copies, int)
-        self._ended = np.zeros(self.copies, bool)
+        self._ended, self._memory = np.zeros(self.copies, bool), self._empty_memory()
+
+    def _packed(self, observation: Any) -> np.ndarray:
+        seen = self._environment.observations
+        return np.asarray(seen.pack(observation), seen.dtype)
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One step in every copy."""
-        action = self._choose() + self._environment.action_start
+        action = self._environment.actions.to_env(self._choose())
         try:
-            self._observation, reward, terminated, truncated, _ = self._env.step(action)
+            observation, reward, terminated, truncated, _ = self._env.step(action)
+            self._observation = self._packed(observation)
         except Exception as error:
             raise failed(self._environment.id, error) from error
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
         self._lengths = np.where(self._ended, 0, self._lengths + 1)
+        if self._memory is not None:  # an episode begins after a step that only reset
+            self._memory[self._ended] = 0.0
         self._ended = terminated | truncated
         return self._ended[None], self._returns[None], self._lengths[None]
 
     def _choose(self) -> np.ndarray:
-        """[B] actions counted from 0."""
-        shape = self.copies, self._environment.num_actions
+        """[B, …] actions as their distribution keeps them."""
+        actions = self._environment.actions
+        noise = self._noise.draw(self._mode, self._generator, (self.copies,))
         if self._mode == "random":
-            return self._generator.integers(shape[1], size=shape[0])
+            return actions.choose(np.zeros((self.copies, actions.outputs), np.float32), noise)
         assert self._act is not None
-        logits = self._act(np.asarray(self._observation, np.float32))
-        if self._mode == "greedy":
-            return sampling.greedy(logits)
-        return sampling.sample(logits, sampling.gumbel_noise(self._generator, shape))
+        parameters, self._memory = self._act(self._observation, self._memory)
+        return actions.choose(parameters, noise)
 
     def rebuild(self) -> None:
         """Make the environments anew."""
@@ -214,21 +234,30 @@ class Evaluator:
 
 
 def make_evaluator(
-    environment: envs.Environment, network: Any, episodes: int, eager: bool = False
+    environment: envs.Environment, network: Any, episodes: int, values: bool, eager: bool = False
 ) -> Evaluator:
-    """The evaluator of a `flat.Network` in `environment`, on the backend that Keras runs on."""
+    """The evaluator of a `flat.Network` in `environment`, on the backend that Keras runs on.
+
+    Args:
+        environment: Where to play.
+        network: Who plays.
+        episodes: Episodes per evaluation.
+        values: Whether its parameters are the values of actions, not a policy.
+        eager: Run uncompiled.
+    """
     framework = backend.load()
+    noise, size = ModeNoise(environment.actions, values), network.state_size
     if environment.compiled and framework.FUSES and not eager:
         from a3c.envs.compiled.player import CompiledPlayer
 
         policy = framework.policy_function(network)
-        return Evaluator(CompiledPlayer(environment, policy, min(episodes, 100)), episodes)
+        return Evaluator(CompiledPlayer(environment, policy, min(episodes, 100), size, noise), episodes)
     # Copies in one NumPy program cost next to nothing; single ones cost memory and time each.
     copies = min(episodes, 100 if environment.vectorized else 16)
     from a3c.dense import make_policy
 
     policy = make_policy(framework, network, eager)
-    return Evaluator(VectorPlayer(environment, policy, copies), episodes)
+    return Evaluator(VectorPlayer(environment, policy, copies, size, noise), episodes)
 
 
 class Abandoned(Exception):

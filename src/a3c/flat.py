@@ -14,6 +14,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from a3c.inputs import unpack
+from a3c.models import state_size
+from a3c.spaces import Observations
+from a3c.types import Outputs, Transitions
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -75,27 +80,60 @@ class Network:
     Attributes:
         model: A built model; the values of its own variables are never used.
         fixed: The values of its non-trainable weights, which training leaves as they are.
+        observations: How what it sees is packed.
     """
 
     model: keras.Model
     fixed: list[np.ndarray]
+    observations: Observations
+
+    @property
+    def state_size(self) -> int:
+        """S, numbers of its memory per copy of the environment; 0: it has none."""
+        return state_size(self.model)
 
 
-def apply_network(network: Network, weights: Any, observations: Any) -> tuple[Any, Any]:
+def apply_network(
+    network: Network, weights: Any, observations: Any, state: Any = None, starts: Any = None
+) -> tuple[Any, Any, Any]:
     """Call the model with the flat `weights` in place of its own.
 
     Args:
         network: The model and its fixed weights.
         weights: [P] float32.
-        observations: [N, *O].
+        observations: [N, *O], packed; with a memory [T·N, *O].
+        state: [N, S]: the memory before the first step, if it has one.
+        starts: [T, N]: 1 where an episode begins.
 
     Returns:
-        Policy parameters [N, A] and values [N].
+        Policy parameters [N, A], values [N], and the memory after the last step, None without one.
     """
     trainable = Layout.of(network.model.trainable_variables).split({"float32": weights})
-    outputs, _ = network.model.stateless_call(trainable, network.fixed, observations, training=False)
-    policy_parameters, values = outputs
-    return policy_parameters, ops.reshape(values, (-1,))
+    seen = unpack(network.observations, observations)
+    memory = () if state is None else (state, starts)
+    outputs, _ = network.model.stateless_call(trainable, network.fixed, seen, *memory, training=False)
+    policy_parameters, values, *after = outputs
+    return policy_parameters, ops.reshape(values, (-1,)), after[0] if after else None
+
+
+def act_once(network: Network, weights: Any, observations: Any, state: Any = None) -> tuple[Any, Any]:
+    """Policy parameters [N, A] and the memory's next state, for the observations [N, *O] of one step."""
+    starts = None if state is None else ops.zeros((1, observations.shape[0]))
+    parameters, _, after = apply_network(network, weights, observations, state, starts)
+    return parameters, after
+
+
+def unroll(network: Network, weights: Any, transitions: Transitions) -> Outputs:
+    """What the network says of every observation of a rollout, T + 1 steps of B copies."""
+    time, batch = transitions.rewards.shape
+    observations = ops.reshape(transitions.observations, (-1, *transitions.observations.shape[2:]))
+    starts = None
+    if transitions.state is not None:
+        # After a step that only resets, an episode begins; before the first step the sampler has seen to it.
+        reset = 1.0 - ops.cast(transitions.valid, "float32")
+        starts = ops.concatenate([ops.zeros((1, batch)), reset], 0)
+    parameters, values, _ = apply_network(network, weights, observations, transitions.state, starts)
+    return Outputs(ops.reshape(parameters, (time + 1, batch, -1)), ops.reshape(values, (time + 1, batch)))
 
 
 # For these the parameters may as well be one variable, which compiles six times faster. Other optimizers

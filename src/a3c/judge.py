@@ -33,7 +33,8 @@ class Candidate:
     """[P] float32."""
     steps: int
     reached: bool
-    """Whether the mean of the last 100 training episodes had reached the threshold."""
+    """Whether it may end the training: the mean of the last 100 training episodes had reached the threshold,
+    or says nothing of that."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Judge:
         concurrent: Evaluate on a thread of its own, while training goes on.
         max_failures: How many failures of the environment are survived.
         tell: Is told of each.
+        explores: Whether training returns are those of a policy that goes on exploring, and say little of how
+            good the greedy one is; then evaluations alone decide.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Judge:
         concurrent: bool,
         max_failures: int = 0,
         tell: Callable[[str], None] = lambda text: None,
+        explores: bool = False,
     ):
+        self._explores = explores
         self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
         self._max_failures, self._failures, self._tell = max_failures, 0, tell
         self._first_failure = ""
@@ -112,6 +117,10 @@ class Judge:
         """Whether the training returns call for a decision."""
         return None not in (mean_return_100, self._threshold) and mean_return_100 >= self._threshold  # type: ignore[operator]
 
+    def decides(self, mean_return_100: float | None) -> bool:
+        """Whether an evaluation now may end the training."""
+        return self._explores or self.reached(mean_return_100)
+
     def due(self, steps: int, mean_return_100: float | None) -> bool:
         """Whether to evaluate now."""
         if self._pending is not None or mean_return_100 is None:
@@ -140,7 +149,10 @@ class Judge:
         steps, cost = verdict.candidate.steps, int(verdict.evaluation.lengths.sum())
         # Periodic evaluations share the cores with training: in the long run they take one step in twenty.
         # Retries of a threshold nearly reached come sooner, since training is about to end.
-        self._next_steps = steps + max(steps // 4, 20 * cost)
+        # Where only they can tell, they come more often.
+        self._next_steps = steps + (
+            max(steps // 10, 4 * cost) if self._explores else max(steps // 4, 20 * cost)
+        )
         self._next_reached = steps + max(steps // 20, cost // 4)
         if self._is_better(verdict):
             self.best = verdict

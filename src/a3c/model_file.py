@@ -44,6 +44,13 @@ def describe(
     )
 
 
+def manner(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings of an agent's card that say how its network acts."""
+    settings = card.get("settings")
+    kept = settings if isinstance(settings, dict) else {}
+    return {name: kept[name] for name in ("algorithm", "action_bounds") if name in kept}
+
+
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
     """Write `model` and its `card` to `path`, replacing what was there in one step."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")

@@ -4,22 +4,26 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from a3c import envs, sampling, seeding
+from a3c import envs, seeding
+from a3c.distributions import Mode, ModeNoise
 from a3c.errors import UsageError
 from a3c.types import Act, Episode
 
-OnStep = Callable[[int, float, int], None]
-"""Called with the number of the step from 1, its reward and its action."""
+OnStep = Callable[[int, float, Any], None]
+"""Called with the number of the step from 1, its reward and its action: an `int` or an array."""
 
 
 def play_episode(
     environment: envs.Environment,
     act: Act,
     *,
-    sampled: bool = False,
+    noise: ModeNoise | None = None,
+    state_size: int = 0,
+    mode: Mode = "greedy",
     seed: int = 0,
     window: bool = False,
     video: Path | None = None,
@@ -29,8 +33,10 @@ def play_episode(
 
     Args:
         environment: What to play.
-        act: Maps observations [1, *O] to policy logits [1, A].
-        sampled: Draw actions from the policy; else take the most probable ones.
+        act: Maps observations [1, *O] to policy parameters [1, A].
+        noise: How actions are drawn in each mode; default: as from a policy.
+        state_size: S; 0: the network has no memory.
+        mode: `greedy`, the most probable actions, or `sampled`.
         seed: Seed of the environment and of the draws.
         window: Show it on the screen while it is played.
         video: Write it to this file, `.mp4` or `.gif`.
@@ -49,7 +55,8 @@ def play_episode(
             f"{environment.id} to be shown as {render_mode}", "an environment that can draw itself"
         )
     try:
-        episode, frames = _run(env, act, sampled, seed, video is not None, on_step)
+        choose = _Choice(environment, act, noise or ModeNoise(environment.actions), state_size, mode, seed)
+        episode, frames = _run(env, choose, seed, video is not None, on_step)
     finally:
         env.close()
     if video is not None:
@@ -57,17 +64,30 @@ def play_episode(
     return episode
 
 
-def _run(env, act, sampled, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
-    generator = seeding.generator(seed, "play")
-    start = int(env.action_space.start)
+class _Choice:
+    """What the agent does next, given what it sees."""
+
+    def __init__(self, environment, act, noise, state_size, mode, seed):
+        self._environment, self._act, self._noise, self._mode = environment, act, noise, mode
+        self._generator = seeding.generator(seed, "play")
+        self._memory = np.zeros((1, state_size), np.float32) if state_size else None
+
+    def __call__(self, observation: Any) -> Any:
+        """An action as the environment takes it."""
+        actions, seen = self._environment.actions, self._environment.observations
+        packed, _ = seen.pack_any(observation)
+        parameters, self._memory = self._act(packed, self._memory)
+        chosen = actions.choose(parameters, self._noise.draw(self._mode, self._generator, (1,)))
+        action = actions.to_env(chosen)[0]
+        return action if np.ndim(action) else int(action)
+
+
+def _run(env, choose, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
     observation, _ = env.reset(seed=seeding.integer_seed(seed, "play"))
     frames = [env.render()] if record else []
     total, length, done = 0.0, 0, False
     while not done:
-        logits = act(np.asarray(observation, np.float32)[None])
-        if sampled:
-            logits = logits + sampling.gumbel_noise(generator, logits.shape)
-        action = int(sampling.greedy(logits)[0]) + start
+        action = choose(observation)
         observation, reward, terminated, truncated, _ = env.step(action)
         total, length, done = total + float(reward), length + 1, terminated or truncated
         if record:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from a3c import envs
-from a3c.envs import compiled, fault, state
+from a3c.envs import fault, state
 from a3c.envs.fault import Finding
 from a3c.errors import UsageError
+from a3c.spaces import Misfit, Observations
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ def _play_compiled(
 ) -> tuple[Finding | None, int]:
     from a3c.envs.compiled.sampler import find_fault, replay
 
-    env = compiled.load(environment.spec.kwargs["reference"])
-    transitions = replay(env, environment.spec, start["state"], actions)
+    transitions = replay(environment, start["state"], actions)
     wrong = find_fault(transitions)
     return (None, len(actions)) if wrong is None else (wrong[1], wrong[0] + 1)
 
@@ -81,14 +81,15 @@ def _play_vector(
     environment: envs.Environment, copies: int, vectorized: bool, start: dict[str, Any], actions: np.ndarray
 ) -> tuple[Finding | None, int]:
     """Steps of an environment that is made and reset as `start` says; stops at the first fault."""
-    env, shape, taken = None, environment.observation_shape, 0
+    env, seen_as, taken = None, environment.observations, 0
+    shape = seen_as.shape if seen_as.plain else None
     state.restore_globals(start["globals"])
     with contextlib.ExitStack() as stack:
         try:
             env = envs.make_vector(environment.spec, copies, vectorized, checked=False)
             stack.callback(_close, env)
             seen, _ = env.reset(seed=start["seed"])
-            finding = _look(seen, None, copies, shape)
+            finding = _look(seen, None, copies, seen_as)
         except Exception as error:
             return fault.of_exception(error, env, shape), 0
         if finding is not None:
@@ -96,20 +97,24 @@ def _play_vector(
         if start["state"] is not None:
             state.restore(env, start["state"])
             state.restore_globals(start["globals"])
-        for action in actions.astype(np.int64) + environment.action_start:
+        for action in environment.actions.to_env(actions.astype(environment.actions.dtype)):
             taken += 1
             try:
                 seen, reward, _, _, _ = env.step(action)
             except Exception as error:
                 return fault.of_exception(error, env, shape), taken
-            if (finding := _look(seen, reward, copies, shape)) is not None:
+            if (finding := _look(seen, reward, copies, seen_as)) is not None:
                 return finding, taken
     return None, taken
 
 
-def _look(seen: Any, reward: Any, copies: int, shape: tuple[int, ...]) -> Finding | None:
-    if np.shape(seen) != (copies, *shape):
-        return fault.of_shape(seen, shape)
+def _look(seen: Any, reward: Any, copies: int, observations: Observations) -> Finding | None:
+    try:
+        seen = observations.pack(seen)
+    except Misfit as error:
+        return fault.of_misfit(error)
+    if np.shape(seen) != (copies, *observations.shape):
+        return fault.of_shape(seen, observations.shape)
     return fault.of_values(seen, reward)
 
 

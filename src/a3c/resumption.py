@@ -68,7 +68,8 @@ def begin(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
         with backend.load().saving():
             serialized = keras.saving.serialize_keras_object(optimizer)
         runs.write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
-    _, state = job.make_update(backend.load(), Network(model, fixed_of(model)))
+    network = Network(model, fixed_of(model), job.environment.observations)
+    _, state = job.make_update(backend.load(), network)
     return Resumed(Contents(parameters_of(model), state))
 
 
@@ -143,8 +144,8 @@ def describe(job: "Job", model: Any) -> dict[str, Any]:
     }
     return {
         "environment": environment.id,
-        "observation shape": list(environment.observation_shape),
-        "actions": environment.num_actions,
+        "observations": environment.observations.describe(),
+        "actions": environment.actions.describe(),
         "algorithm": job.config.algorithm,
         "optimizer": job.optimizer.cls.__name__,
         **_named_apart(network),

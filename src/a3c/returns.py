@@ -39,18 +39,69 @@ def lambda_returns(rewards: Any, discounts: Any, continues: Any, values: Any, ga
     check_shapes(rewards=rewards, discounts=discounts, continues=continues, next_values=values[1:])
     mixing = gae_lambda * continues
     known = rewards + discounts * (1.0 - mixing) * values[1:]
-    carried = discounts * mixing
+    return _recursion(known, discounts * mixing, values[-1])
+
+
+def vtrace(
+    ratios: Any,
+    rewards: Any,
+    discounts: Any,
+    continues: Any,
+    values: Any,
+    rho_bar: float = 1.0,
+    c_bar: float = 1.0,
+    gae_lambda: float = 1.0,
+) -> tuple[Any, Any]:
+    """V-trace targets and advantages from actions of another policy (Espeholt et al. 2018, equation 1).
+
+        v[t] = V[t] + δ[t] + discounts[t] · c[t] · (v[t+1] − V[t+1]),  v[T] = V[T]
+        δ[t] = ρ[t] · (r[t] + discounts[t] · V[t+1] − V[t])
+
+    with ρ = min(ρ̄, π/μ) and c = λ · min(c̄, π/μ). The advantages are ρ[t] · (r[t] + discounts[t] · v[t+1] −
+    V[t]) (section 4.2). On-policy, where all ratios are 1, the targets are those of `lambda_returns`.
+
+    Args:
+        ratios: [T, B], π(a|s)/μ(a|s) of the actions taken.
+        rewards: [T, B].
+        discounts: [T, B], γ·(1 − terminated).
+        continues: [T, B], 1 − truncated; across a cut, v[t+1] is V[t+1].
+        values: [T + 1, B], the last row being the bootstrap value.
+        rho_bar: ρ̄.
+        c_bar: c̄.
+        gae_lambda: λ in [0, 1].
+
+    Returns:
+        Targets and advantages, both [T, B].
+
+    Raises:
+        ValueError: if the shapes do not fit each other.
+    """
+    check_shapes(
+        ratios=ratios, rewards=rewards, discounts=discounts, continues=continues, next_values=values[1:]
+    )
+    clipped = ops.minimum(ratios, rho_bar)
+    deltas = clipped * (rewards + discounts * values[1:] - values[:-1])
+    carried = discounts * continues * gae_lambda * ops.minimum(ratios, c_bar)
+    corrections = _recursion(deltas, carried, ops.zeros_like(values[-1]))
+    targets = values[:-1] + corrections
+    later = ops.concatenate([corrections[1:], ops.zeros_like(corrections[:1])], 0)
+    following = values[1:] + continues * later
+    return targets, clipped * (rewards + discounts * following - values[:-1])
+
+
+def _recursion(known: Any, carried: Any, last: Any) -> Any:
+    """x[t] = known[t] + carried[t] · x[t+1], backward from x[T] = last: [T, B]."""
 
     def step(following, now):
         known_t, carried_t = now
-        target = known_t + carried_t * following
-        return target, target
+        result = known_t + carried_t * following
+        return result, result
 
     # Without a loop several times faster, and no slower to compile while the rollout is short.
-    time = rewards.shape[0]
+    time = known.shape[0]
     unroll = time if time <= _LONGEST_UNROLLED else _STEPS_PER_TURN
-    _, targets = ops.scan(step, values[-1], (known, carried), reverse=True, unroll=unroll)
-    return targets
+    _, results = ops.scan(step, last, (known, carried), reverse=True, unroll=unroll)
+    return results
 
 
 def check_shapes(**arrays: Any) -> None:

@@ -1,8 +1,15 @@
-"""The categorical policy while acting, in NumPy: a compiled call costs more than what it would draw."""
+"""The noise that makes actions of policy parameters, drawn in NumPy.
+
+Every distribution's sample is a function of its parameters and of noise that does not depend on them; where
+the noise is zero, that function gives the most probable action. So the same lines act in NumPy and inside
+compiled programs, which bring noise of their own.
+"""
 
 import numpy as np
 
 _TINY = np.finfo(np.float32).tiny
+LOUD = 1e30
+"""Noise of this size leaves nothing of the parameters it is added to."""
 
 
 def gumbel_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -13,11 +20,76 @@ def gumbel_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.n
     return np.negative(noise, out=noise)
 
 
-def sample(logits: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """One action per row by the Gumbel-max trick. Both [..., A]. Returns [...] integers."""
-    return (logits + noise).argmax(-1)
+def logistic_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard logistic noise, float32: logit + noise > 0 with the probability sigmoid(logit)."""
+    return gumbel_noise(generator, shape) - gumbel_noise(generator, shape)
 
 
-def greedy(logits: np.ndarray) -> np.ndarray:
-    """The most probable action per row. `logits`: [..., A]. Returns [...] integers."""
-    return logits.argmax(-1)
+def normal_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal noise, float32."""
+    return generator.standard_normal(shape, dtype=np.float32)
+
+
+def epsilon_noise(
+    generator: np.random.Generator, shape: tuple[int, ...], epsilons: np.ndarray | float
+) -> np.ndarray:
+    """Noise for ε-greedy choices: argmax(values + noise) is random with probability ε, else greedy.
+
+    Args:
+        generator: Where it comes from.
+        shape: [..., B, A].
+        epsilons: ε, for all or for each of the copies [B].
+    """
+    noise = generator.random(shape, dtype=np.float32)
+    noise *= LOUD
+    noise *= (generator.random(shape[:-1], dtype=np.float32) < epsilons)[..., None]
+    return noise
+
+
+class PolicyNoise:
+    """The noise of actions drawn from a policy.
+
+    Args:
+        kind: A name in `DRAW`.
+        shape: [T, B, numbers per action].
+    """
+
+    def __init__(self, kind: str, shape: tuple[int, ...]):
+        self._draw, self._shape = DRAW[kind], shape
+
+    def __call__(self, generator: np.random.Generator, steps: int) -> np.ndarray:
+        """The noise of a rollout; how many `steps` there were before makes no difference."""
+        return self._draw(generator, self._shape)
+
+
+FINAL_EPSILONS, FINAL_CHANCES = (0.1, 0.01, 0.5), (0.4, 0.3, 0.3)
+
+
+class EpsilonNoise:
+    """The noise of ε-greedy play: ε falls linearly from 1 to a final value that each copy has of its own.
+
+    Those are drawn from 0.1, 0.01 and 0.5 with the probabilities 0.4, 0.3 and 0.3 (Mnih et al. 2016, section
+    5.1), for each copy, since each plays the part of one of the paper's actor-learners.
+
+    Args:
+        shape: [T, B, A].
+        anneal_steps: Steps of all workers until the final values are reached.
+        generator: Draws them.
+    """
+
+    def __init__(self, shape: tuple[int, ...], anneal_steps: int, generator: np.random.Generator):
+        self._shape, self._anneal_steps = shape, anneal_steps
+        self._finals = generator.choice(FINAL_EPSILONS, size=shape[-2], p=FINAL_CHANCES)
+
+    def epsilons(self, steps: int) -> np.ndarray:
+        """ε of each copy [B] after `steps` of all workers."""
+        share = min(1.0, steps / self._anneal_steps) if self._anneal_steps else 1.0
+        return (1.0 + share * (self._finals - 1.0)).astype(np.float32)
+
+    def __call__(self, generator: np.random.Generator, steps: int) -> np.ndarray:
+        """The noise of a rollout that begins after `steps` of all workers."""
+        return epsilon_noise(generator, self._shape, self.epsilons(steps))
+
+
+DRAW = {"gumbel": gumbel_noise, "logistic": logistic_noise, "normal": normal_noise}
+"""By the names that distributions use, which are JAX's."""

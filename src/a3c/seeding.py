@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-Role = Literal["model", "environments", "actions", "baseline", "evaluation", "final", "play"]
+Role = Literal["model", "environments", "actions", "baseline", "evaluation", "final", "play", "exploration"]
 _KEYS: dict[str, int] = {
     "model": 0,
     "environments": 1,
@@ -17,6 +17,7 @@ _KEYS: dict[str, int] = {
     "evaluation": 4,
     "final": 5,
     "play": 6,
+    "exploration": 7,
 }
 
 

@@ -6,10 +6,11 @@ Called by the master and by `Agent`, before anything is started.
 import dataclasses
 from typing import Any
 
-from a3c import backend, engines, envs, seeding
+from a3c import algorithms, backend, engines, envs, seeding
 from a3c.config import Config
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
+from a3c.spaces import leaves
 
 
 def settle(config: Config) -> tuple[Config, Environment]:
@@ -23,7 +24,8 @@ def settle(config: Config) -> tuple[Config, Environment]:
     )
     assert config.workers is not None
     with backend.compute_threads(config.workers):  # a compiled environment may start JAX
-        environment = envs.find(config.env_id)
+        environment = envs.find(config.env_id, config.action_bounds)
+    algorithms.check_actions(config, environment.actions)
     config = engines.resolve_engine(config, environment.compiled)
     if config.stop_return is None:
         config = dataclasses.replace(config, stop_return=environment.reward_threshold)
@@ -42,23 +44,68 @@ def make_model(config: Config, environment: Environment, model: Any = None) -> A
         cls = models.import_model(config.model)
         with backend.load().saving():  # else it imports an installed TensorFlow to seed that as well
             keras.utils.set_random_seed(seed)  # the only way to seed the first weights of a foreign class
+        count = environment.actions.outputs
         try:
-            model = cls(num_actions=environment.num_actions)
+            model = cls(num_actions=count)
         except TypeError as error:
-            fix = f"{error}. It is made as {cls.__name__}(num_actions={environment.num_actions})."
+            fix = f"{error}. It is made as {cls.__name__}(num_actions={count})."
             raise UsageError(f"model {config.model}", "a class that takes num_actions", fix) from error
     elif model is None:
-        try:
-            keras.activations.get(config.activation)
-        except ValueError as error:
-            raise SettingError(
-                "activation", config.activation, "a name that Keras knows, such as tanh"
-            ) from error
-        model = models.ActorCritic(
-            environment.num_actions, config.hidden_units, config.activation, config.shared_tower, seed
-        )
-    models.check_model(model, environment.observation_shape, environment.num_actions)
+        model = _own_model(config, environment, seed)
+    models.check_model(model, environment.observations, environment.actions)
     return model
+
+
+def _own_model(config: Config, environment: Environment, seed: int) -> Any:
+    """Our network as the settings describe it."""
+    import keras
+
+    from a3c import models
+
+    convolutions, images = _convolutions(config, environment)
+    units = {None: (64, 64), "nature": (512,)}.get(convolutions, (256,))
+    activation = config.activation or ("relu" if convolutions else "tanh")
+    try:
+        keras.activations.get(activation)
+    except ValueError as error:
+        raise SettingError("activation", activation, "a name that Keras knows, such as tanh") from error
+    settings: dict[str, Any] = dict(
+        num_actions=environment.actions.outputs,
+        hidden_units=units if config.hidden_units is None else config.hidden_units,
+        activation=activation,
+        seed=seed,
+        convolutions=convolutions,
+        images=images,
+        lstm_units=config.lstm_units,
+    )
+    if algorithms.find(config.algorithm).values:
+        return models.ActionValues(**settings)
+    shared = bool(convolutions or config.lstm_units) if config.shared_tower is None else config.shared_tower
+    if config.lstm_units and not shared:
+        raise SettingError("shared-tower", False, "true where --lstm-units is not 0: the memory is shared")
+    return models.ActorCritic(**settings, shared_tower=shared)
+
+
+def _convolutions(config: Config, environment: Environment) -> tuple[str | None, int]:
+    """The kind of convolutions, None for none, and how many images there are.
+
+    Raises:
+        SettingError: for images that are too small for them.
+    """
+    from a3c.models.layers import SMALLEST
+
+    images = [part.seen_shape for part in leaves(environment.observations.tree) if part.kind == "image"]
+    sides = [min(height, width) for height, width, _ in images]
+    network = config.network
+    if network == "auto":
+        network = "paper" if images and min(sides) >= SMALLEST["nature"] else "mlp"
+    if network == "mlp":
+        return None, 0
+    if not images or min(sides) < SMALLEST[network]:
+        seen = environment.observations.describe()
+        pixels = f"one for images of at least {SMALLEST[network]} × {SMALLEST[network]}"
+        raise SettingError("network", network, f"another: it is {pixels}", f"{environment.id} shows {seen}.")
+    return network, len(images)
 
 
 def make_optimizer(config: Config) -> Any:

@@ -131,7 +131,7 @@ class _Run:
 
         self._job, self._config, self._environment, self._model = job, job.config, job.environment, model
         self._display, self._started, self._framework = display, started, framework
-        self._network = Network(model, fixed_of(model))
+        self._network = Network(model, fixed_of(model), job.environment.observations)
         self._resumed = resumed
         self._statistics = resumed.statistics
         self._baseline, self._reached_seconds = resumed.baseline, resumed.reached_seconds
@@ -183,8 +183,13 @@ class _Run:
             self._engine.store.stop()
         self._judge = Judge(
             evaluator=make_evaluator(
-                self._environment, self._network, config.evaluation_episodes, config.eager
+                self._environment,
+                self._network,
+                config.evaluation_episodes,
+                self._job.algorithm.values,
+                config.eager,
             ),
+            explores=self._job.algorithm.values,
             threshold=config.stop_return,
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
@@ -365,7 +370,7 @@ class _Run:
         """Have the judge evaluate `weights`."""
         from a3c.judge import Candidate
 
-        reached = self._judge.reached(self._statistics.mean_return_100)
+        reached = self._judge.decides(self._statistics.mean_return_100)
         if reached:
             self._reached_seconds = self._wall_seconds()
         self._judge.submit(Candidate(weights, self._statistics.steps, reached))

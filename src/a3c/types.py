@@ -3,8 +3,8 @@
 The one legend of the axes used everywhere:
 
     T  time steps of one rollout (`t_max`)          B  environments of one worker (`envs_per_worker`)
-    A  number of discrete actions                   P  number of trainable parameters
-    O  the shape of one observation
+    A  number of policy parameters                  P  number of trainable parameters
+    O  the shape of one packed observation          S  numbers of the network's memory, if it has one
 
 Arrays are time-major, `[T, B, ...]`. In step `t`, `actions[t]` was taken on seeing `observations[t]` and
 led to `rewards[t]`, `terminated[t]`, `truncated[t]` and `observations[t + 1]`.
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Act = Callable[[np.ndarray], np.ndarray]
-"""Maps observations [N, *O] float32 to policy logits [N, A]."""
+Act = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
+"""Maps packed observations [N, *O] and the network's memory [N, S] to policy parameters [N, A] and the memory
+after that step; networks without a memory are given None and return None for it."""
 
 Policy = Callable[[Any], Act]
 """Maps weights [P] to the policy that has them; what is to be done once for many steps is done here."""
@@ -32,9 +33,9 @@ class Transitions(NamedTuple):
     """
 
     observations: np.ndarray
-    """[T + 1, B, *O] float32; the last row is what the next rollout starts from."""
+    """[T + 1, B, *O], packed (see `spaces`); the last row is what the next rollout starts from."""
     actions: np.ndarray
-    """[T, B] int32, counted from 0 whatever the action space's own start is."""
+    """[T, B, ...], as their distribution keeps them: discrete ones are int32, counted from 0."""
     rewards: np.ndarray
     """[T, B] float32."""
     terminated: np.ndarray
@@ -43,18 +44,71 @@ class Transitions(NamedTuple):
     """[T, B] bool: the episode was cut, for example by a time limit; the state still has a value."""
     valid: np.ndarray
     """[T, B] bool: False in the steps that only reset."""
+    state: Any = None
+    """[B, S] float32: the network's memory before the first step; None without one."""
+    behaviour: Any = None
+    """[T, B, A] float32: the policy parameters that actions were drawn with, where the loss asks for them."""
+    next_actions: Any = None
+    """[B, ...]: the actions that the next rollout will begin with, where the loss asks for them."""
 
 
-def blank_transitions(time: int, batch: int, shape: tuple[int, ...]) -> Transitions:
-    """Transitions of zeros, for T steps in B environments with observations of `shape`."""
-    return Transitions(
-        observations=np.zeros((time + 1, batch, *shape), np.float32),
-        actions=np.zeros((time, batch), np.int32),
-        rewards=np.zeros((time, batch), np.float32),
-        terminated=np.zeros((time, batch), bool),
-        truncated=np.zeros((time, batch), bool),
-        valid=np.zeros((time, batch), bool),
-    )
+class Outputs(NamedTuple):
+    """What a network says of the observations of a rollout."""
+
+    parameters: Any
+    """[T + 1, B, A]: policy parameters, or the values of actions."""
+    values: Any
+    """[T + 1, B]."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shapes of a rollout: what a sampler fills, and a learner is compiled for.
+
+    Attributes:
+        time: T.
+        batch: B.
+        observation: *O.
+        observation_dtype: Of packed observations.
+        action: Of one action as its distribution keeps it.
+        action_dtype: `int32` or `float32`.
+        outputs: A.
+        state: S; 0: the network has no memory.
+        behaviour: Whether the policy parameters that acted are kept.
+        ahead: Whether the actions that the next rollout will begin with are known.
+    """
+
+    time: int
+    batch: int
+    observation: tuple[int, ...]
+    observation_dtype: str
+    action: tuple[int, ...]
+    action_dtype: str
+    outputs: int
+    state: int = 0
+    behaviour: bool = False
+    ahead: bool = False
+
+    @classmethod
+    def of(cls, observations: Any, actions: Any, time: int, batch: int, **more: Any) -> "Shapes":
+        """For `Observations` and the actions of a `Distribution`."""
+        seen, done = observations, actions
+        return cls(time, batch, seen.shape, seen.dtype, done.shape, done.dtype, done.outputs, **more)
+
+    def blank(self) -> Transitions:
+        """Transitions of zeros."""
+        rows = self.time, self.batch
+        return Transitions(
+            observations=np.zeros((self.time + 1, self.batch, *self.observation), self.observation_dtype),
+            actions=np.zeros((*rows, *self.action), self.action_dtype),
+            rewards=np.zeros(rows, np.float32),
+            terminated=np.zeros(rows, bool),
+            truncated=np.zeros(rows, bool),
+            valid=np.zeros(rows, bool),
+            state=np.zeros((self.batch, self.state), np.float32) if self.state else None,
+            behaviour=np.zeros((*rows, self.outputs), np.float32) if self.behaviour else None,
+            next_actions=np.zeros((self.batch, *self.action), self.action_dtype) if self.ahead else None,
+        )
 
 
 class Learned(NamedTuple):
@@ -90,6 +144,10 @@ class Snapshot:
     """[P] float32."""
     version: int
     """Updates applied to the global parameters before this snapshot was taken."""
+    steps: int = 0
+    """Environment steps that all workers together had taken by then."""
+    target: Any = None
+    """[P] float32: the parameters of the target network, where there is one."""
 
 
 @dataclass(slots=True)

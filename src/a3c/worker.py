@@ -7,13 +7,11 @@ Engines differ only in how this function is started and in what kind of store it
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from a3c.envs.sampler import Sampler
 from a3c.store import Store
-from a3c.types import Learned, Transitions
+from a3c.types import Learned, Snapshot, Transitions
 
-Learn = Callable[[Any, Transitions | Learned], tuple[np.ndarray, Mapping[str, float]]]
+Learn = Callable[[Snapshot, Transitions | Learned], tuple[Any, Mapping[str, float]]]
 
 
 def work(store: Store, sampler: Sampler, learn: Learn) -> None:
@@ -23,10 +21,11 @@ def work(store: Store, sampler: Sampler, learn: Learn) -> None:
         store: Holds the global parameters and the shared optimizer.
         sampler: Acts in this worker's environments.
         learn: Maps parameters and transitions to gradients [P] and losses. Where the environment is
-            compiled, `collect` has done this in the same program, and `learn` hands over what it found.
+            compiled, `collect` has done this in the same program, and `learn` hands over what it found. Where
+            a learner in the middle does it, `learn` hands over the transitions (IMPALA).
     """
     while (snapshot := store.pull()) is not None:  # 1  fetch the global parameters
-        rollout = sampler.collect(snapshot.weights)  # 2  act for t_max steps
-        gradients, losses = learn(snapshot.weights, rollout.transitions)  # 3  losses  4  gradients
+        rollout = sampler.collect(snapshot)  # 2  act for t_max steps
+        gradients, losses = learn(snapshot, rollout.transitions)  # 3  losses  4  gradients
         store.push(gradients, snapshot.version, rollout, losses)  # 5  update the global network
         # 6  repeat

@@ -296,12 +296,12 @@ class SerialHangsOnce(Good):
         return super().step(action)
 
 
-class Images(Good):
-    observation_space = gym.spaces.Box(0, 255, (84, 84, 3), np.uint8)
+class Words(Good):
+    observation_space = gym.spaces.Text(20)
 
 
-class Continuous(Good):
-    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+class Both(Good):
+    action_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.Box(-1, 1, (2,), np.float32))
 
 
 for cls in [cls for cls in globals().values() if isinstance(cls, type) and issubclass(cls, Good)]:
@@ -739,8 +739,8 @@ CASES: dict[str, Case] = {
         file("broken.py", "def (:\n"),
     ),
     "relative module": Case(("train", ".faulty:Env-v0"), 2, ("environment .faulty:Env-v0: expected",)),
-    "images": Case(("train", "faulty:Images-v0"), 2, ("not images", "FlattenObservation"), environments),
-    "continuous actions": Case(("train", "faulty:Continuous-v0"), 2, ("Discrete actions",), environments),
+    "text": Case(("train", "faulty:Words-v0"), 2, ("observations Text",), environments),
+    "composite actions": Case(("train", "faulty:Both-v0"), 2, ("with actions Dict",), environments),
     "typo in a flag": Case(("train", "--learning-rat", "1"), 2, ("Did you mean --learning-rate?",)),
     "setting out of range": Case(
         ("train", "--gamma", "1.5"), 2, ("--gamma 1.5: expected a number", "most 1")

@@ -1,23 +1,26 @@
 """Asynchronous advantage actor-critic (Mnih et al. 2016, section 4.3 and Algorithm S3)."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 from keras import ops
 
-from a3c import distributions
+from a3c.algorithms import Loss, entropy_coefficient
+from a3c.config import Config
+from a3c.distributions import Distribution
 from a3c.losses import entropy_loss, policy_gradient_loss, value_loss
 from a3c.returns import lambda_returns
-from a3c.types import Transitions
+from a3c.types import Outputs, Transitions
 
 TERMS = ("loss", "policy_loss", "value_loss", "entropy")
-"""The names of what `loss` returns beside the scalar."""
 
 
 def loss(
-    apply: Callable[[Any], tuple[Any, Any]],
+    outputs: Outputs,
     transitions: Transitions,
+    target: Outputs | None,
     *,
+    actions: Distribution,
     gamma: float,
     gae_lambda: float,
     entropy_coefficient: float,
@@ -26,8 +29,10 @@ def loss(
     """The loss of one rollout.
 
     Args:
-        apply: Maps observations [N, *O] to policy logits [N, A] and values [N].
+        outputs: Policy parameters and values of all observations.
         transitions: T steps in B environments.
+        target: None; there is no target network.
+        actions: The distribution that the parameters are of.
         gamma: Discount factor γ.
         gae_lambda: 1 for the paper's n-step returns, below 1 for GAE.
         entropy_coefficient: Weight β of the entropy bonus.
@@ -36,13 +41,8 @@ def loss(
     Returns:
         The scalar to minimise, and its terms by name.
     """
-    time, batch = transitions.rewards.shape
-    observations = ops.reshape(transitions.observations, (-1, *transitions.observations.shape[2:]))
-    logits, values = apply(observations)
-    logits = ops.reshape(logits, (time + 1, batch, -1))[:-1]  # none is needed for the last observation
-    values = ops.reshape(values, (time + 1, batch))
+    parameters, values = outputs.parameters[:-1], outputs.values
     valid = ops.cast(transitions.valid, "float32")
-
     targets = lambda_returns(
         rewards=transitions.rewards,
         discounts=gamma * (1.0 - ops.cast(transitions.terminated, "float32")),
@@ -50,10 +50,21 @@ def loss(
         values=ops.stop_gradient(values),
         gae_lambda=gae_lambda,
     )
-    policy_term = policy_gradient_loss(
-        distributions.log_prob(logits, transitions.actions), targets - values[:-1], valid
-    )
+    log_probs = actions.log_prob(parameters, transitions.actions)
+    policy_term = policy_gradient_loss(log_probs, targets - values[:-1], valid)
     value_term = value_loss(values[:-1], targets, valid)
-    entropy_term = entropy_loss(distributions.entropy(logits), valid)
+    entropy_term = entropy_loss(actions.entropy(parameters), valid)
     total = policy_term + value_coefficient * value_term + entropy_coefficient * entropy_term
     return total, dict(zip(TERMS, (total, policy_term, value_term, -entropy_term), strict=True))
+
+
+def make_loss(config: Config, actions: Distribution) -> Loss:
+    """`loss` with the coefficients of the settings."""
+    return functools.partial(
+        loss,
+        actions=actions,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        entropy_coefficient=entropy_coefficient(config, actions),
+        value_coefficient=config.value_coefficient,
+    )

@@ -3,9 +3,9 @@
 `jax.py` and `tensorflow.py` beside this file are the only ones that import a framework. Each offers:
 
     compile_policy(network, eager)
-        -> f(weights) -> g(observations [N, *O]) -> policy parameters [N, A]
+        -> f(weights) -> g(observations [N, *O], state) -> policy parameters [N, A], state
     compile_gradients(network, loss, global_clipnorm, eager)
-        -> f(weights, transitions) -> (gradients [P], losses)
+        -> f(weights, transitions, target) -> (gradients [P], losses)
     compile_update(model, optimizer, eager)
         -> f(weights, state, gradients) -> (weights, state), and the first state
     configure(cache_directory) -> settings that must precede the first computation

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from a3c.backend import cache
-from a3c.flat import Layout, Network, apply_network, build_optimizer
+from a3c.flat import Layout, Network, act_once, build_optimizer, unroll
 from a3c.types import Act, Policy, Transitions
 
 FUSES = True
@@ -37,9 +37,9 @@ def configure(cache_directory: Path | None) -> None:
     jax.devices()
 
 
-def policy_function(network: Network) -> Callable[[Any, Any], jax.Array]:
+def policy_function(network: Network) -> Callable[[Any, Any, Any], tuple[jax.Array, Any]]:
     """The policy head; the compiler drops the value head, since acting needs none. Not yet compiled."""
-    return lambda weights, observations: apply_network(network, weights, observations)[0]
+    return lambda weights, observations, state: act_once(network, weights, observations, state)
 
 
 def compile_policy(network: Network, eager: bool = False) -> Policy:
@@ -49,21 +49,27 @@ def compile_policy(network: Network, eager: bool = False) -> Policy:
 
     def policy(weights: Any) -> Act:
         placed = jnp.asarray(weights)  # on the device once for many calls
-        return lambda observations: np.asarray(compiled(placed, observations))
+
+        def act(observations: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
+            parameters, after = compiled(placed, observations, state)
+            return np.asarray(parameters), after
+
+        return act
 
     return policy
 
 
 def gradient_function(
     network: Network, loss: Callable, global_clipnorm: float | None
-) -> Callable[[Any, Transitions], tuple[jax.Array, dict[str, jax.Array]]]:
+) -> Callable[[Any, Transitions, Any], tuple[jax.Array, dict[str, jax.Array]]]:
     """The gradient of `loss` with respect to the flat weights, clipped to a global norm; not yet compiled."""
 
-    def objective(weights, transitions):
-        return loss(lambda observations: apply_network(network, weights, observations), transitions)
+    def objective(weights, transitions, target):
+        fixed = None if target is None else unroll(network, target, transitions)
+        return loss(unroll(network, weights, transitions), transitions, fixed)
 
-    def clipped_gradient(weights, transitions):
-        (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, transitions)
+    def clipped_gradient(weights, transitions, target):
+        (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, transitions, target)
         norm = jnp.sqrt(jnp.sum(gradient * gradient))
         if global_clipnorm is not None:
             gradient = gradient * jnp.minimum(1.0, global_clipnorm / jnp.maximum(norm, 1e-12))
@@ -74,20 +80,20 @@ def gradient_function(
 
 def compile_gradients(
     network: Network, loss: Callable, global_clipnorm: float | None, eager: bool = False
-) -> Callable[[Any, Transitions], tuple[np.ndarray, dict[str, float]]]:
+) -> Callable[[Any, Transitions, Any], tuple[np.ndarray, dict[str, float]]]:
     """Compile `gradient_function`."""
     gradient_of = gradient_function(network, loss, global_clipnorm)
     names: list[str] = []
 
-    def stacked(weights, transitions):
-        gradient, losses = gradient_of(weights, transitions)
+    def stacked(weights, transitions, target):
+        gradient, losses = gradient_of(weights, transitions, target)
         names[:] = losses
         return gradient, jnp.stack(list(losses.values()))  # one array is fetched faster than six
 
     compiled = stacked if eager else jax.jit(stacked)
 
-    def compute(weights, transitions):
-        gradient, losses = compiled(weights, transitions)
+    def compute(weights, transitions, target=None):
+        gradient, losses = compiled(weights, transitions, target)
         return np.asarray(gradient), dict(zip(names, np.asarray(losses).tolist(), strict=True))
 
     return compute

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import Layout, Network, apply_network, build_optimizer
+from a3c.flat import Layout, Network, act_once, build_optimizer, unroll
 from a3c.types import Act, Policy, Transitions
 
 FUSES = False
@@ -29,29 +29,37 @@ def configure(cache_directory: Path | None) -> None:
 def compile_policy(network: Network, eager: bool = False) -> Policy:
     """Compile the policy head."""
 
-    def policy_parameters(weights, observations):
-        return apply_network(network, weights, observations)[0]
+    def parameters_and_state(weights, observations, state):
+        return act_once(network, weights, observations, state)
 
-    compiled = policy_parameters if eager else tf.function(policy_parameters, autograph=False)
+    compiled = parameters_and_state if eager else tf.function(parameters_and_state, autograph=False)
 
     def policy(weights: Any) -> Act:
         tensor = tf.convert_to_tensor(weights)  # once for many calls
-        return lambda observations: compiled(tensor, tf.constant(observations)).numpy()
+
+        def act(observations: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
+            parameters, after = compiled(tensor, tf.constant(observations), _constant(state))
+            return parameters.numpy(), None if after is None else after.numpy()
+
+        return act
 
     return policy
 
 
+def _constant(array: Any) -> Any:
+    return None if array is None else tf.constant(array)
+
+
 def compile_gradients(
     network: Network, loss: Callable, global_clipnorm: float | None, eager: bool = False
-) -> Callable[[Any, Transitions], tuple[np.ndarray, dict[str, float]]]:
+) -> Callable[[Any, Transitions, Any], tuple[np.ndarray, dict[str, float]]]:
     """Compile the gradient of `loss` with respect to the flat weights, clipped to a global norm."""
 
-    def clipped_gradient(weights, transitions):
+    def clipped_gradient(weights, transitions, target):
+        fixed = None if target is None else unroll(network, target, transitions)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            total, losses = loss(
-                lambda observations: apply_network(network, weights, observations), transitions
-            )
+            total, losses = loss(unroll(network, weights, transitions), transitions, fixed)
         gradient = tape.gradient(total, weights)
         norm = tf.norm(gradient)
         if global_clipnorm is not None:
@@ -62,9 +70,9 @@ def compile_gradients(
     traced_names: dict[str, tuple[str, ...]] = {}
     compiled = clipped_gradient if eager else tf.function(clipped_gradient, autograph=False)
 
-    def compute(weights, transitions):
-        tensors = Transitions._make(map(tf.constant, transitions))
-        gradient, losses = compiled(tf.convert_to_tensor(weights), tensors)
+    def compute(weights, transitions, target=None):
+        tensors = Transitions._make(map(_constant, transitions))
+        gradient, losses = compiled(tf.convert_to_tensor(weights), tensors, _constant(target))
         return gradient.numpy(), dict(zip(traced_names["names"], losses.numpy().tolist(), strict=True))
 
     return compute

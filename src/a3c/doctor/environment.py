@@ -11,11 +11,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector.utils import iterate
 
 from a3c import backend, envs
 from a3c.config import Config, make_config
+from a3c.distributions import random_actions
+from a3c.distributions.categorical import Categorical
 from a3c.doctor import Check, Step, describe, fault, ok, warning
 from a3c.envs import Environment
+from a3c.spaces import Misfit
 
 _STEPS = 10_000  # of random play
 _SECONDS = 5.0  # for it at most
@@ -56,9 +60,9 @@ def checks(environment: Environment, seed: int, resume: bool) -> Iterator[Step]:
 
 def described(environment: Environment) -> Check:
     """What was found."""
-    shape, actions = environment.observation_shape, environment.num_actions
-    text = f"{environment.id}: vectors of {shape[0]}, {actions} actions"
-    if actions == 1:
+    actions = environment.actions
+    text = f"{environment.id}: {environment.observations.describe()}; {actions.describe()}"
+    if isinstance(actions, Categorical) and actions.size == 1:
         fix = "Give it at least two actions."
         return warning("environment", f"{text}: there is nothing to choose", fix)
     return ok("environment", text)
@@ -118,7 +122,9 @@ class Play:
     """Some random play of one copy, stepped as in training: by its own vector code if it has any."""
 
     def __init__(self, environment: Environment, seed: int):
+        self.described = environment.observations
         self.observations: list[np.ndarray] = []
+        self.misfits: list[str] = []
         self.rewards: list[float] = []
         self.outside = 0
         self.terminated = self.truncated = 0
@@ -129,7 +135,7 @@ class Play:
         started = time.perf_counter()
         with contextlib.closing(copy):
             for self.space, seen, reward, terminated, truncated in copy:
-                self.observations.append(np.array(seen))
+                self._keep(seen)
                 self.outside += not self.space.contains(seen)
                 if reward is _RESET:
                     continue
@@ -138,6 +144,16 @@ class Play:
                 self.truncated += bool(truncated)
                 if len(self.rewards) >= _STEPS or time.perf_counter() - started > _SECONDS:
                     break
+
+    def _keep(self, seen: Any) -> None:
+        """Keep one observation, packed where it has several parts."""
+        if self.described.plain:
+            self.observations.append(np.array(seen))
+            return
+        try:
+            self.observations.append(self.described.pack_any(seen)[0][0])
+        except Misfit as error:
+            self.misfits.append(str(error))
 
 
 def _unchecked(environment: Environment) -> Any:
@@ -171,12 +187,13 @@ def _vector_steps(environment: Environment, seed: int) -> Generator[_Seen, None,
     generator = np.random.default_rng(seed)
     try:
         seen, _ = env.reset(seed=seed)
-        yield space, seen[0], _RESET, False, False
+        yield space, next(iterate(env.observation_space, seen)), _RESET, False, False
         ended = False
         while True:
-            actions = generator.integers(environment.num_actions, size=1) + environment.action_start
+            actions = random_actions(environment.actions, generator, 1, 1)[0]
             seen, reward, terminated, truncated, _ = env.step(actions)
-            yield space, seen[0], _RESET if ended else reward[0], terminated[0], truncated[0]
+            one = next(iterate(env.observation_space, seen))
+            yield space, one, _RESET if ended else reward[0], terminated[0], truncated[0]
             ended = bool(terminated[0] or truncated[0])
     finally:
         env.close()
@@ -205,8 +222,9 @@ def ends(environment: Environment, play: Play) -> Check:
 
 def observations(play: Play) -> Check:
     """Whether observations are what networks like: float32 they become in any case."""
-    if unlike := {each.shape for each in play.observations} - {play.space.shape}:
-        text = f"some have shape {', '.join(map(str, sorted(unlike)))}, their space has {play.space.shape}"
+    unlike = {str(each.shape) for each in play.observations if each.shape != play.described.shape}
+    if unlike := unlike | set(play.misfits):
+        text = f"some have shape {', '.join(sorted(unlike))}, their space has {play.described.shape}"
         return fault("observations", text, "Return the shape of the space from each reset() and step().")
     with np.errstate(all="ignore"):
         seen = np.stack(play.observations).astype(np.float32)
@@ -221,10 +239,13 @@ def observations(play: Play) -> Check:
         where = f"({', '.join(sorted(dtypes))}) lie outside {play.space}"
         text = f"{play.outside} of {len(seen):,} {where}, from {low:.3g} to {high:.3g}"
         fixes.append("Correct the space or what is returned, bounds and dtype.")
-    if max(-low, high) > _LARGE:
+    numbers = (
+        play.described.plain and play.described.dtype != "uint8"
+    )  # else they are scaled, or names of things
+    if numbers and max(-low, high) > _LARGE:
         fixes.append("Scale them to about ±1, for example with gymnasium.wrappers.TransformObservation.")
     spread = float(seen.std(0, dtype=np.float64).max())
-    if spread < _FLAT:
+    if numbers and spread < _FLAT:
         text += f", with a standard deviation of at most {spread:.2g}"
         fixes.append("A network hardly tells them apart: subtract their mean, and scale them to about ±1.")
     return warning("observations", text, "\n".join(fixes)) if fixes else ok("observations", text)
@@ -265,10 +286,12 @@ def _trajectory(environment: Environment, seed: int) -> list[tuple[np.ndarray, .
     env = envs.make_vector(environment.spec, 2, environment.vectorized, checked=False)
     generator = np.random.default_rng(seed)
     try:
-        steps: list[tuple[np.ndarray, ...]] = [(np.array(env.reset(seed=seed)[0]),)]
+        pack = environment.observations.pack
+        steps: list[tuple[np.ndarray, ...]] = [(pack(env.reset(seed=seed)[0]).copy(),)]
         for _ in range(200):
-            actions = generator.integers(environment.num_actions, size=2) + environment.action_start
-            steps.append(tuple(map(np.array, env.step(actions)[:4])))
+            actions = random_actions(environment.actions, generator, 1, 2)[0]
+            seen, *others = env.step(actions)[:4]
+            steps.append((pack(seen).copy(), *map(np.array, others)))
     finally:
         env.close()
     return steps
@@ -279,7 +302,7 @@ def speed(environment: Environment, seed: int) -> Check:
     copies, steps = Config.envs_per_worker, 0
     env = envs.make_vector(environment.spec, copies, environment.vectorized, checked=False)
     generator = np.random.default_rng(seed)
-    actions = generator.integers(environment.num_actions, size=(64, copies)) + environment.action_start
+    actions = random_actions(environment.actions, generator, 64, copies)
     try:
         env.reset(seed=seed)
         env.step(actions[0])  # what it does only once, such as compiling, does not count

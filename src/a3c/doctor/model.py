@@ -17,6 +17,8 @@ from a3c import algorithms, backend, envs, seeding
 from a3c.agent import Agent
 from a3c.config import Config
 from a3c.dense import make_policy
+from a3c.distributions.categorical import Categorical, MultiCategorical
+from a3c.distributions.gaussian import Gaussian
 from a3c.doctor import Check, Step, fault, ok, warning
 from a3c.envs import Environment
 from a3c.envs.fault import Description, Fault
@@ -24,8 +26,9 @@ from a3c.envs.sampler import VectorSampler
 from a3c.errors import RunError, UsageError
 from a3c.flat import Network, fixed_of, parameters_of
 from a3c.model_file import Archive
+from a3c.sampling import PolicyNoise
 from a3c.setup import make_model
-from a3c.types import Policy, Transitions, blank_transitions
+from a3c.types import Outputs, Policy, Shapes, Snapshot, Transitions
 
 _PROBE = "a3c.envs.probes:probe/ObservedChoice-v0"
 _PROBE_STEPS = 20_000  # at most
@@ -49,9 +52,17 @@ class Subject:
         self.config, self.environment, self.seed = config, environment, seed
         self.framework = backend.load()
         self.model = make_model(config, environment)
-        self.network = Network(self.model, fixed_of(self.model))
+        self.network = Network(self.model, fixed_of(self.model), environment.observations)
         self.weights = parameters_of(self.model)
-        self.num_actions = environment.num_actions
+        self.algorithm = algorithms.find(config.algorithm)
+        self.trivial = environment.actions.outputs == 1 and isinstance(environment.actions, Categorical)
+        self.shapes = Shapes.of(
+            environment.observations,
+            environment.actions,
+            _ROLLOUT,
+            _COPIES,
+            state=self.network.state_size,
+        )
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -62,27 +73,31 @@ class Subject:
     def transitions(self) -> Transitions:
         """A rollout of the first policy; made up where the environment fails, which its own checks tell."""
         spec, vectorized = self.environment.spec, self.environment.vectorized
+        kind, size = self.environment.actions.noise
         try:
             sampler = VectorSampler(
                 make_env=lambda: envs.make_vector(spec, _COPIES, vectorized, checked=False),
+                observations=self.environment.observations,
+                actions=self.environment.actions,
+                shapes=self.shapes,
                 policy=self.policy,
-                t_max=_ROLLOUT,
+                explore=PolicyNoise(kind, (_ROLLOUT, _COPIES, size)),
                 generator=seeding.generator(self.seed, "actions"),
                 seeds=lambda making: self.seed + making,
                 describe=Description(self.environment.id, 0, _COPIES, vectorized),
                 on_fault=_give_up,
             )
-            rollout = sampler.collect(self.weights)
+            rollout = sampler.collect(Snapshot(self.weights, 0))
             sampler.close()
         except RunError:
-            return _make_up(self.environment, self.seed)
+            return _make_up(self.shapes, self.environment, self.seed)
         assert isinstance(rollout.transitions, Transitions)
         return rollout.transitions
 
     @functools.cached_property
     def learned(self) -> tuple[np.ndarray, dict[str, float]]:
         """Gradient [P] and losses of the rollout."""
-        loss = algorithms.make_loss(self.config)
+        loss = self.algorithm.make_loss(self.config, self.environment.actions)
         learn = self.framework.compile_gradients(self.network, loss, None)
         _, losses = learn(self.weights, self.transitions)
         # Rewards of many kinds, as they may come later: where all are 0, some gradients may rightly be.
@@ -90,23 +105,31 @@ class Subject:
         varied = self.transitions._replace(rewards=rewards.astype(np.float32))
         return np.array(learn(self.weights, varied)[0]), dict(losses)
 
-    def logits(self, weights: np.ndarray) -> np.ndarray:
-        """What the policy says to the observations of the rollout: [N, A]."""
-        seen = self.transitions.observations.reshape(-1, *self.environment.observation_shape)
-        return np.asarray(self.policy(weights)(seen), np.float64)
+    def parameters(self, weights: np.ndarray) -> np.ndarray:
+        """What the policy says to the observations of the rollout, with an empty memory: [N, A]."""
+        seen = self.transitions.observations
+        seen = seen.reshape(-1, *seen.shape[2:])
+        memory = np.zeros((len(seen), self.shapes.state), np.float32) if self.shapes.state else None
+        return np.asarray(self.policy(weights)(seen, memory)[0], np.float64)
 
 
 def _give_up(fault: Fault) -> None:
     raise RunError(fault.summary)
 
 
-def _make_up(environment: Environment, seed: int) -> Transitions:
+def _make_up(shapes: Shapes, environment: Environment, seed: int) -> Transitions:
     """Transitions of random numbers."""
-    generator = np.random.default_rng(seed)
-    blank = blank_transitions(_ROLLOUT, _COPIES, environment.observation_shape)
-    actions = generator.integers(environment.num_actions, size=blank.actions.shape).astype(np.int32)
-    seen, earned = (generator.normal(size=x.shape).astype(np.float32) for x in (blank[0], blank.rewards))
-    return blank._replace(observations=seen, actions=actions, rewards=earned, valid=np.ones_like(blank.valid))
+    generator, blank, actions = np.random.default_rng(seed), shapes.blank(), environment.actions
+    rows = blank.rewards.shape
+    chosen = actions.choose(np.zeros((*rows, actions.outputs), np.float32), actions.uniform(generator, rows))
+    seen = generator.uniform(0, 2, blank.observations.shape).astype(blank.observations.dtype)
+    earned = generator.normal(size=rows).astype(np.float32)
+    return blank._replace(
+        observations=seen,
+        actions=chosen.astype(blank.actions.dtype),
+        rewards=earned,
+        valid=np.ones_like(blank.valid),
+    )
 
 
 def checks(subject: Subject) -> Iterator[Step]:
@@ -125,10 +148,9 @@ def checks(subject: Subject) -> Iterator[Step]:
 
 def shapes(subject: Subject) -> Check:
     """What it is; that it fits was checked when it was made."""
-    count, name = subject.weights.size, type(subject.model).__name__
-    return ok(
-        "model", f"{name}, {count:,} trainable numbers: logits [N, {subject.num_actions}], value [N, 1]"
-    )
+    count, name, outputs = subject.weights.size, type(subject.model).__name__, subject.shapes.outputs
+    what = "means and variances" if isinstance(subject.environment.actions, Gaussian) else "logits"
+    return ok("model", f"{name}, {count:,} trainable numbers: {what} [N, {outputs}], value [N, 1]")
 
 
 def saving(subject: Subject) -> Check:
@@ -158,7 +180,7 @@ def gradient_flow(subject: Subject) -> Check:
         return fault("gradients", f"not finite: {', '.join(broken)}", fix)
     if idle := [path for path, part in parts if not part.any()]:
         text = f"none reaches {', '.join(idle)}"
-        if subject.num_actions == 1:
+        if subject.trivial:
             return warning("gradients", text, "With one action, the policy has nothing to learn.")
         fix = "Use their layers in what is returned, without stop_gradient, or make them trainable=False."
         return fault("gradients", text, fix)
@@ -167,12 +189,15 @@ def gradient_flow(subject: Subject) -> Check:
 
 def first_policy(subject: Subject) -> Check:
     """Whether exploration begins unbiased."""
-    if subject.num_actions == 1:
+    if subject.trivial:
         return ok("exploration", "one action: there is nothing to explore")
-    logits = subject.logits(subject.weights)
-    share = _entropy(logits) / math.log(subject.num_actions)
+    parameters, actions = subject.parameters(subject.weights), subject.environment.actions
+    if isinstance(actions, Gaussian):
+        return _first_deviations(parameters)
+    share = _entropy(subject, parameters) / _entropy(subject, np.zeros_like(parameters))
     text = f"the first policy has {share:.0%} of the largest entropy"
-    if logits.min() >= 0 and np.allclose(logits.sum(-1), 1.0, atol=1e-4):
+    one_choice = isinstance(actions, Categorical)
+    if one_choice and parameters.min() >= 0 and np.allclose(parameters.sum(-1), 1.0, atol=1e-4):
         fix = "Return logits: the last layer of the policy has no softmax."
         return warning("exploration", f"{text}; its logits look like probabilities", fix)
     if not share >= _LEAST_SHARE:
@@ -181,8 +206,29 @@ def first_policy(subject: Subject) -> Check:
     return ok("exploration", text)
 
 
-def _entropy(logits: np.ndarray) -> float:
-    """Mean entropy of the policies [N, A]; apart from the losses, to judge them by."""
+def _first_deviations(parameters: np.ndarray) -> Check:
+    """Whether continuous actions are tried out within about −1 to 1, which is the whole range."""
+    means, raw = np.split(parameters, 2, -1)
+    deviations = np.sqrt(np.logaddexp(raw, 0.0))
+    text = f"first means within ±{np.abs(means).max():.2g}, standard deviations from {deviations.min():.2g} "
+    text += f"to {deviations.max():.2g}; −1 to 1 is the whole range of bounded actions"
+    if np.abs(means).max() > 1.0 or not 0.2 < deviations.min() <= deviations.max() < 5.0:
+        fix = "Begin with small parameters: a kernel initializer of small gain in the last layer."
+        return warning("exploration", text, fix)
+    return ok("exploration", text)
+
+
+def _entropy(subject: Subject, parameters: np.ndarray) -> float:
+    """Mean entropy of the policies [N, A]; of choices apart from the losses, to judge them by."""
+    actions = subject.environment.actions
+    if isinstance(actions, Categorical | MultiCategorical):
+        sizes = actions.sizes if isinstance(actions, MultiCategorical) else (actions.size,)
+        parts = np.split(parameters, np.cumsum(sizes)[:-1], -1)
+        return sum(map(_softmax_entropy, parts))
+    return float(ops.convert_to_numpy(actions.entropy(ops.convert_to_tensor(parameters, "float32"))).mean())
+
+
+def _softmax_entropy(logits: np.ndarray) -> float:
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     policy = weights / weights.sum(-1, keepdims=True)
     return float(-(policy * np.log(np.maximum(policy, 1e-300))).sum(-1).mean())
@@ -190,7 +236,7 @@ def _entropy(logits: np.ndarray) -> float:
 
 def entropy_sign(subject: Subject) -> Check:
     """Whether the entropy bonus makes the policy less certain."""
-    if subject.num_actions == 1:
+    if subject.trivial:
         return ok("entropy", "one action: there is nothing to be uncertain of")
     noise = np.random.default_rng(subject.seed).normal(0.0, _NOISE, subject.weights.shape)
     weights = (subject.weights + noise).astype(np.float32)
@@ -199,8 +245,8 @@ def entropy_sign(subject: Subject) -> Check:
     if not norm > 1e-7:
         fix = "Begin with small logits; they must depend on weights that can be trained."
         return fault("entropy", "its bonus has no gradient: the policy is certain of itself", fix)
-    before = _entropy(subject.logits(weights))
-    after = _entropy(subject.logits((weights - _STEP / norm * direction).astype(np.float32)))
+    before = _entropy(subject, subject.parameters(weights))
+    after = _entropy(subject, subject.parameters((weights - _STEP / norm * direction).astype(np.float32)))
     text = f"a step on its bonus takes it from {before:.5f} to {after:.5f}"
     if not after > before:
         return fault("entropy", text, "It must rise: return logits, not probabilities or their negatives.")
@@ -209,14 +255,11 @@ def entropy_sign(subject: Subject) -> Check:
 
 def _entropy_gradient(subject: Subject, weights: np.ndarray) -> np.ndarray:
     """The gradient [P] of the entropy bonus alone: of the loss without rewards and values."""
-    loss = algorithms.make_loss(dataclasses.replace(subject.config, entropy_coefficient=1.0))
+    config = dataclasses.replace(subject.config, entropy_coefficient=1.0)
+    loss = subject.algorithm.make_loss(config, subject.environment.actions)
 
-    def alone(apply: Callable[[Any], tuple[Any, Any]], transitions: Transitions) -> tuple[Any, dict]:
-        def without_values(observations: Any) -> tuple[Any, Any]:
-            logits, values = apply(observations)
-            return logits, ops.zeros_like(values)
-
-        return loss(without_values, transitions)
+    def alone(outputs: Outputs, transitions: Transitions, target: None) -> tuple[Any, dict]:
+        return loss(outputs._replace(values=ops.zeros_like(outputs.values)), transitions, target)
 
     unrewarded = subject.transitions._replace(rewards=np.zeros_like(subject.transitions.rewards))
     return subject.framework.compile_gradients(subject.network, alone, None)(weights, unrewarded)[0]

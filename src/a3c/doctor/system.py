@@ -105,13 +105,15 @@ def compute() -> str:
     import numpy as np
 
     from a3c import flat, models
+    from a3c.spaces import Observations, Part
 
     framework = backend.load()
     model = models.ActorCritic(2, hidden_units=(), seed=0)
-    models.build(model, (3,))
-    act = framework.compile_policy(flat.Network(model, []))(flat.parameters_of(model))
+    observations = Observations(Part("vector", (3,)), "float32")
+    models.build(model, observations)
+    act = framework.compile_policy(flat.Network(model, [], observations))(flat.parameters_of(model))
     seen = np.eye(3, dtype=np.float32)
-    if not np.allclose(act(seen), seen @ keras.ops.convert_to_numpy(model.policy_head.kernel), atol=1e-3):
+    if not np.allclose(act(seen)[0], seen @ keras.ops.convert_to_numpy(model.policy_head.kernel), atol=1e-3):
         raise ArithmeticError("a product of matrices comes out wrong")
     return ", ".join(keras.distribution.list_devices())
 

@@ -10,16 +10,20 @@ import keras
 import numpy as np
 
 from a3c import algorithms, backend, envs, model_file, models, seeding
+from a3c.algorithms import Algorithm
 from a3c.config import Config
 from a3c.dense import make_policy
 from a3c.envs.fault import Description, Fault, OnFault
-from a3c.envs.sampler import Sampler, VectorSampler
+from a3c.envs.sampler import Explore, Sampler, VectorSampler
 from a3c.errors import RunError
 from a3c.flat import Network, fixed_of, is_elementwise
+from a3c.sampling import EpsilonNoise, PolicyNoise
 from a3c.store import Contents
 from a3c.store.local import LocalStore
-from a3c.types import Policy, blank_transitions
+from a3c.types import Policy, Shapes, Snapshot
 from a3c.worker import Learn
+
+_USUAL_STEPS = 1_000_000  # of a run, where it has no limit
 
 
 @dataclass(frozen=True)
@@ -78,20 +82,42 @@ class Job:
             UsageError: for a model of the user's own that Keras cannot save and load.
         """
         assert config.seed is not None
-        ours = type(model) is models.ActorCritic
+        ours = type(model) in models.OURS
         sent = Blueprint.of(model) if ours else model_file.Archive.of(model)
         return cls(config, config.seed, environment, sent, Blueprint.of(optimizer))
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What is learned."""
+        return algorithms.find(self.config.algorithm)
+
+    @property
+    def target_steps(self) -> int | None:
+        """Steps between renewals of the target network; None: there is none."""
+        return self.config.target_steps if self.algorithm.values else None
+
+    def shapes(self, network: Network) -> Shapes:
+        """Those of the rollouts of one worker."""
+        return Shapes.of(
+            self.environment.observations,
+            self.environment.actions,
+            self.config.t_max,
+            self.config.envs_per_worker,
+            state=network.state_size,
+            behaviour=self.algorithm.behaviour,
+            ahead=self.algorithm.ahead,
+        )
 
     def make_network(self) -> Network:
         """A worker's network. Its trainable weights are never used: each worker pulls the global ones."""
         if isinstance(self.model, model_file.Archive):
             model = self.model.build()
-            return Network(model, fixed_of(model))
+            return Network(model, fixed_of(model), self.environment.observations)
         # Not initialising saves the start a while, where the optimizer does not ask for the variables.
         with keras.StatelessScope(initialize_variables=not is_elementwise(self.optimizer.build())):
             model = self.model.build()
-            models.build(model, self.environment.observation_shape)
-        return Network(model, [])
+            models.build(model, self.environment.observations)
+        return Network(model, [], self.environment.observations)
 
     def make_update(self, framework: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
         """The compiled update of the shared optimizer, and its first state."""
@@ -103,7 +129,13 @@ class Job:
         config = self.config
         assert config.workers is not None
         store = LocalStore(
-            contents, update, config.workers, config.max_steps, config.max_episodes, config.locking
+            contents=contents,
+            update=update,
+            workers=config.workers,
+            max_steps=config.max_steps,
+            max_episodes=config.max_episodes,
+            locking=config.locking,
+            target_steps=self.target_steps,
         )
         store.warm_up()
         return store
@@ -111,28 +143,52 @@ class Job:
     def make_kit(self, framework: ModuleType, network: Network, weights: Any) -> Kit:
         """What the workers of this process share."""
         config, environment = self.config, self.environment
-        loss = algorithms.make_loss(config)
+        loss = self.algorithm.make_loss(config, environment.actions)
         if environment.compiled and framework.FUSES and not config.eager:
             return self._compiled_kit(framework, network, loss, weights)
         policy = make_policy(framework, network, config.eager)
-        learn = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
-        blank = blank_transitions(config.t_max, config.envs_per_worker, environment.observation_shape)
-        policy(weights)(blank.observations[0])
-        learn(weights, blank)
+        gradients = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
+        shapes = self.shapes(network)
+        blank = shapes.blank()
+        policy(weights)(blank.observations[0], blank.state)
+        gradients(weights, blank, weights if self.target_steps else None)
+
+        def learn(snapshot: Snapshot, transitions: Any) -> tuple[Any, Any]:
+            return gradients(snapshot.weights, transitions, snapshot.target)
 
         def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
-            return self._vector_sampler(policy, worker, restart, on_fault)
+            return self._vector_sampler(policy, shapes, worker, restart, on_fault)
 
         return Kit(learn, make_sampler)
 
-    def _vector_sampler(self, policy: Policy, worker: int, restart: int, on_fault: OnFault) -> VectorSampler:
+    def _explore(self, worker: int, shapes: Shapes) -> Explore:
+        """How a worker's actions are drawn."""
+        kind, size = self.environment.actions.noise
+        if not self.algorithm.values:
+            return PolicyNoise(kind, (shapes.time, shapes.batch, size))
+        return self._epsilon_noise(worker, shapes)
+
+    def _epsilon_noise(self, worker: int, shapes: Shapes) -> EpsilonNoise:
+        config, size = self.config, self.environment.actions.outputs
+        steps = config.epsilon_steps
+        if steps is None:
+            steps = (config.max_steps or _USUAL_STEPS) // 20
+        shape = shapes.time + shapes.ahead, shapes.batch, size
+        return EpsilonNoise(shape, steps, seeding.generator(self.seed, "exploration", worker))
+
+    def _vector_sampler(
+        self, policy: Policy, shapes: Shapes, worker: int, restart: int, on_fault: OnFault
+    ) -> VectorSampler:
         config, environment = self.config, self.environment
         return VectorSampler(
             make_env=lambda: envs.make_vector(
                 environment.spec, config.envs_per_worker, environment.vectorized, checked=False
             ),
+            observations=environment.observations,
+            actions=environment.actions,
+            shapes=shapes,
             policy=policy,
-            t_max=config.t_max,
+            explore=self._explore(worker, shapes),
             generator=seeding.generator(self.seed, "actions", worker, (self.resumed, restart)),
             seeds=self._seeds(worker, restart),
             describe=self._describe(worker),
@@ -167,24 +223,22 @@ class Job:
 
     def _compiled_kit(self, framework: ModuleType, network: Network, loss: Callable, weights: Any) -> Kit:
         """For workers whose environment runs inside their program."""
-        from a3c.envs import compiled
+        from a3c.envs.compiled import world_of
         from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
 
-        spec = self.environment.spec
+        shapes, values = self.shapes(network), self.algorithm.values
         program = Program(
-            env=compiled.load(spec.kwargs["reference"]),
-            limit=spec.max_episode_steps,
-            num_actions=self.environment.num_actions,
-            action_start=self.environment.action_start,
-            batch=self.config.envs_per_worker,
-            t_max=self.config.t_max,
+            world=world_of(self.environment),
+            shapes=shapes,
             policy=framework.policy_function(network),
             differentiate=framework.gradient_function(network, loss, self.config.global_clipnorm),
             weights=weights,
+            values=values,
         )
 
         def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
             seeds, describe = self._seeds(worker, restart), self._describe(worker)
-            return CompiledSampler(program, seeds, describe, self._bounded(on_fault))
+            explore = self._epsilon_noise(worker, shapes) if values else None
+            return CompiledSampler(program, explore, seeds, describe, self._bounded(on_fault))
 
         return Kit(hand_over, make_sampler, program.run.wait)

@@ -94,7 +94,6 @@ class ProcessEngine:
     """Starts worker processes and listens to them; see `engines.Engine` and `supervision.Crew`."""
 
     def __init__(self, job: Any, network: Any, contents: Any):
-        from a3c import algorithms
         from a3c.store.shared import SharedStore
 
         prepare()
@@ -102,11 +101,12 @@ class ProcessEngine:
         self.store = SharedStore(
             contents=contents,
             workers=config.workers,
-            figures=algorithms.figure_names(),
+            figures=job.algorithm.figure_names,
             max_steps=config.max_steps,
             max_episodes=config.max_episodes,
             locking=config.locking,
             largest=config.t_max * config.envs_per_worker,
+            target_steps=job.target_steps,
         )
         self._job = job
         self._context: Any = multiprocessing.get_context(_METHOD)

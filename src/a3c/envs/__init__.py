@@ -16,8 +16,11 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from a3c import distributions
+from a3c.distributions import Bounds, Distribution
 from a3c.envs import compiled
 from a3c.errors import UsageError, describe, first_line
+from a3c.spaces import Observations, describe_observations
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Environment:
     """What the rest of the system needs to know of an environment. Can be sent to another process."""
 
     spec: EnvSpec
-    observation_shape: tuple[int, ...]
-    num_actions: int
-    action_start: int
-    """The environment's own number for the first action: `Discrete(n, start=k)` counts from k."""
+    observations: Observations
+    """How what it shows is packed."""
+    actions: Distribution
+    """What can be done in it."""
     vectorized: bool
     """Whether it has its own vector implementation, which steps many copies at once."""
     compiled: bool = False
@@ -45,8 +48,12 @@ class Environment:
         return None if self.spec.reward_threshold is None else float(self.spec.reward_threshold)
 
 
-def find(env_id: str) -> Environment:
+def find(env_id: str, bounds: Bounds = "clip") -> Environment:
     """Look an environment up by its id, or by `module:EnvId`, and check that it can be trained on.
+
+    Args:
+        env_id: Which one.
+        bounds: How continuous actions are kept inside theirs.
 
     Raises:
         UsageError: if there is none, it cannot be made, or its spaces are not supported.
@@ -62,13 +69,9 @@ def find(env_id: str) -> Environment:
     try:
         if vectorized and env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
             vectorized = False  # single copies, stepped one by one, always reset as this package needs it
-        observation, action = env.single_observation_space, env.single_action_space
-        _check_spaces(env_id, observation, action)
-        assert isinstance(action, gym.spaces.Discrete)
-        assert observation.shape is not None
-        return Environment(
-            spec, observation.shape, int(action.n), int(action.start), vectorized, _is_compiled(spec)
-        )
+        observations = describe_observations(env.single_observation_space, env_id)
+        actions = distributions.for_space(env.single_action_space, env_id, bounds)
+        return Environment(spec, observations, actions, vectorized, _is_compiled(spec))
     finally:
         env.close()
 
@@ -101,30 +104,6 @@ def _find_spec(env_id: str) -> EnvSpec:
         close = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
         raise UsageError(f"environment {env_id}", "the id of a registered environment", fix) from error
-
-
-def _check_spaces(env_id: str, observation: gym.Space, action: gym.Space) -> None:
-    """Refuse, by name, what the networks and the policy of this version do not handle."""
-    spaces = gym.spaces
-    if not isinstance(observation, spaces.Box):
-        fix = "Wrap it with gymnasium.wrappers.FlattenObservation, which makes it a vector"
-        fix += " (one-hot for a number)." if isinstance(observation, spaces.Discrete) else "."
-        raise UsageError(f"{env_id} with observations {observation}", "vectors: Box of shape (n,)", fix)
-    if len(observation.shape) != 1:
-        kind = "images" if len(observation.shape) in (2, 3) else f"{len(observation.shape)} dimensions"
-        raise UsageError(
-            f"{env_id} with observations {_brief(observation)}",
-            f"vectors, Box of shape (n,), not {kind}",
-            "Images are not supported yet; gymnasium.wrappers.FlattenObservation makes them vectors.",
-        )
-    if not isinstance(action, spaces.Discrete):
-        kind = "Continuous" if isinstance(action, spaces.Box) else type(action).__name__
-        fix = f"{kind} actions are not supported yet; wrap them to a list of choices (ActionWrapper)."
-        raise UsageError(f"{env_id} with actions {action}", "Discrete actions", fix)
-
-
-def _brief(box: gym.spaces.Box) -> str:
-    return f"Box(shape={box.shape}, {box.dtype})"
 
 
 def _no_version_advice() -> warnings.catch_warnings:

@@ -11,8 +11,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from a3c import envs, tree
+from a3c.distributions import random_actions
 from a3c.envs import state
 from a3c.errors import first_line
+from a3c.spaces import describe_observations
 
 _FIELDS = ("observations", "rewards", "ends", "truncations")
 _LONGEST_WAIT = 2000
@@ -95,9 +97,8 @@ def _check(environment: envs.Environment, seed: int, copies: int, steps: int) ->
 
 def _record(environment: envs.Environment, seed: int, copies: int, steps: int) -> _Recording:
     """Play, and capture the state at the start, under way, and after the first end of an episode."""
-    generator = np.random.default_rng(seed)
-    actions = generator.integers(environment.num_actions, size=(max(steps, _LONGEST_WAIT) + steps, copies))
-    actions += environment.action_start
+    count = max(steps, _LONGEST_WAIT) + steps
+    actions = random_actions(environment.actions, np.random.default_rng(seed), count, copies)
     env = _make(environment, copies)
     recording = _Recording(actions, [], [], False)
     try:
@@ -125,7 +126,8 @@ def _make(environment: envs.Environment, copies: int) -> VectorEnv:
 
 
 def _step(env: VectorEnv, action: np.ndarray) -> tuple[np.ndarray, ...]:
-    return tuple(np.array(each) for each in env.step(action.copy())[:4])
+    seen, *others = env.step(action.copy())[:4]
+    return describe_observations(env.single_observation_space, "").pack(seen).copy(), *map(np.array, others)
 
 
 def _freeze(env: VectorEnv, step: int) -> _Moment:

@@ -26,6 +26,7 @@ from gymnasium.vector import SyncVectorEnv
 from a3c import tree
 from a3c.envs import state
 from a3c.errors import UsageError, first_line
+from a3c.spaces import Misfit
 
 _FORMAT = "a3c crash card"
 _VERSION = 1
@@ -129,6 +130,11 @@ def of_shape(observation: Any, expected: tuple[int, ...]) -> Finding:
     return _of_shape(np.shape(observation), expected, None)
 
 
+def of_misfit(error: Misfit) -> Finding:
+    """What is wrong with observations of several parts."""
+    return Finding("observation shape", f"returned {error}")
+
+
 def of_values(observation: Any, reward: Any = None) -> Finding | None:
     """The first copy whose observation or reward, [B, *O] and [B], is not finite as float32, if any."""
     with np.errstate(all="ignore"):
@@ -198,9 +204,9 @@ def make_fault(
         description: The sampler's environments.
         finding: What happened.
         place: When.
-        actions: [N, B], up to the fault, in the environment's own numbers.
+        actions: [N, B, …], up to the fault, as the environment was sent them.
         replay: What playing it again needs: whether it is `compiled`; where to `start`, None: it cannot be;
-            `actions` [N, B], counted from 0; and after how many `steps` of them the fault is.
+            `actions` [N, B, …], as their distribution keeps them; and after how many `steps` of them it is.
     """
     copy = 0 if description.copies == 1 else finding.copy
     summary = f"{description.env_id} {finding.message} {_when(place, copy)}"
@@ -373,7 +379,7 @@ class Trail:
                 break
             kept.append(earlier)
             steps += len(earlier)
-        return np.concatenate(kept[::-1])[-SHOWN_ACTIONS:].astype(int)
+        return np.concatenate(kept[::-1])[-SHOWN_ACTIONS:]
 
     def _begin(self, start: dict[str, Any]) -> None:
         self._start: dict[str, Any] | None = start

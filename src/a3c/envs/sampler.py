@@ -9,21 +9,24 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from a3c import sampling
+from a3c.distributions import Distribution
 from a3c.envs import fault, state
 from a3c.envs.fault import Description, Finding, OnFault, Place, Trail
-from a3c.types import Episode, Policy, Rollout, Transitions
+from a3c.spaces import Misfit, Observations
+from a3c.types import Episode, Policy, Rollout, Shapes, Snapshot, Transitions
+
+Explore = Callable[[np.random.Generator, int], np.ndarray]
+"""Draws the noise of a rollout [T, B, …], given how many steps all workers have taken before it."""
 
 
 class Sampler(Protocol):
     """What the worker cycle needs of a sampler."""
 
-    def collect(self, weights: Any) -> Rollout:
-        """Act for T steps with the policy of `weights`, going on where the last rollout ended."""
+    def collect(self, snapshot: Snapshot) -> Rollout:
+        """Act for T steps with the policy of those weights, going on where the last rollout ended."""
         ...
 
     def wait(self) -> None:
@@ -51,10 +54,13 @@ class VectorSampler:
     """Steps B copies of an environment with next-step autoreset, T steps at a time.
 
     Args:
-        make_env: Makes B copies with discrete actions. They must use next-step autoreset.
-        policy: Maps weights to a function from observations [B, *O] to logits [B, A].
-        t_max: T.
-        generator: Source of the action noise.
+        make_env: Makes B copies. They must use next-step autoreset.
+        observations: How what they show is packed.
+        actions: What can be done in them.
+        shapes: Of a rollout.
+        policy: Maps weights to a function from observations [B, *O] to policy parameters [B, A].
+        explore: Draws the noise of a rollout.
+        generator: Where from.
         seeds: The seed of the first reset after the k-th making of the environments.
         describe: Which environments these are, for crash cards.
         on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
@@ -64,40 +70,33 @@ class VectorSampler:
     def __init__(
         self,
         make_env: Callable[[], VectorEnv],
+        observations: Observations,
+        actions: Distribution,
+        shapes: Shapes,
         policy: Policy,
-        t_max: int,
+        explore: Explore,
         generator: np.random.Generator,
         seeds: Callable[[int], int],
         describe: Description,
         on_fault: OnFault,
     ):
-        self._make_env, self._policy, self._t_max, self._generator = make_env, policy, t_max, generator
+        self._make_env, self._policy, self._t_max, self._generator = make_env, policy, shapes.time, generator
+        self._pack = None if observations.plain else observations.pack
+        self._distribution, self._shapes, self._explore = actions, shapes, explore
+        discrete = shapes.action_dtype != "float32"
+        self._small = np.min_scalar_type(actions.outputs) if discrete else np.dtype(np.float32)
         self._seeds, self._describe, self._on_fault = seeds, describe, on_fault
         self._rebuilds = 0
         self._env: VectorEnv | None = None
         self._transitions: Transitions
         self._make()
 
-    def blank_transitions(self) -> Transitions:
-        """Transitions of zeros, in the shapes and dtypes of every rollout."""
-        assert self._env is not None
-        time, batch, shape = self._t_max, self._env.num_envs, self._env.single_observation_space.shape
-        assert shape is not None
-        return Transitions(
-            observations=np.zeros((time + 1, batch, *shape), np.float32),
-            actions=np.zeros((time, batch), np.int32),
-            rewards=np.zeros((time, batch), np.float32),
-            terminated=np.zeros((time, batch), bool),
-            truncated=np.zeros((time, batch), bool),
-            valid=np.zeros((time, batch), bool),
-        )
-
-    def collect(self, weights: Any) -> Rollout:
+    def collect(self, snapshot: Snapshot) -> Rollout:
         """Act for T steps; see `Sampler.collect`. The arrays are overwritten by the next call."""
-        while (wrong := self._act(weights)) is not None:
+        while (wrong := self._act(snapshot)) is not None:
             self._fail(*wrong)
             self._make()
-        _, actions, rewards, terminated, truncated, valid = self._transitions
+        _, actions, rewards, terminated, truncated, valid, *_ = self._transitions
         ends = terminated | truncated
         valid[0], valid[1:] = ~self._ended, ~ends[:-1]  # after an end, the next step only resets
         self._ended = ends[-1].copy()
@@ -122,6 +121,8 @@ class VectorSampler:
             "rebuilds": self._rebuilds,
             "observation": self._transitions.observations[-1].copy(),
             "ended": self._ended.copy(),
+            "memory": None if self._memory is None else self._memory.copy(),
+            "next_actions": None if self._next_actions is None else self._next_actions.copy(),
             "episodes": self._episodes.state(),
             "steps": self._steps,
             "generator": _plain(self._generator.bit_generator.state),
@@ -133,7 +134,8 @@ class VectorSampler:
         assert self._env is not None
         self._rebuilds, self._steps = tree["rebuilds"], tree["steps"]
         self._transitions.observations[-1] = tree["observation"]
-        self._ended = tree["ended"].copy()
+        self._ended, self._memory = tree["ended"].copy(), tree["memory"]
+        self._next_actions = tree["next_actions"]
         self._episodes.restore(tree["episodes"])
         self._generator.bit_generator.state = tree["generator"]
         captured = tree["environments"]
@@ -145,31 +147,61 @@ class VectorSampler:
 
     # -- acting ---------------------------------------------------------------------------------------------
 
-    def _act(self, weights: Any) -> tuple[int, Finding] | None:
+    def _act(self, snapshot: Snapshot) -> tuple[int, Finding] | None:
         """Fill the transitions but for `valid`; returns the step of a fault and its finding."""
         assert self._env is not None
-        observations, actions, rewards, terminated, truncated, _ = self._transitions
-        step, act, start = self._env.step, self._policy(weights), self._action_start
-        sample, shape = sampling.sample, observations.shape[1:]
-        noise = sampling.gumbel_noise(self._generator, (*actions.shape, self._num_actions))
-        observations[0] = observations[-1]
+        observations, actions, rewards, terminated, truncated, *_ = self._transitions
+        act, step, pack, shape = (
+            self._policy(snapshot.weights),
+            self._env.step,
+            self._pack,
+            observations.shape[1:],
+        )
+        choose, to_env = self._distribution.choose, self._distribution.to_env
+        noise, memory, resets = self._explore(self._generator, snapshot.steps), self._begin(), self._ended
+        behaviour = self._transitions.behaviour
         for t in range(self._t_max):
-            actions[t] = action = sample(act(observations[t]), noise[t])
-            sent = action + start if start else action
+            parameters, memory = act(observations[t], memory)
+            ahead = self._next_actions if t == 0 else None
+            actions[t] = action = choose(parameters, noise[t]) if ahead is None else ahead
+            if behaviour is not None:
+                behaviour[t] = parameters
             try:
-                seen, rewards[t], terminated[t], truncated[t], _ = step(sent)
+                seen, rewards[t], terminated[t], truncated[t], _ = step(to_env(action))
+                if pack is not None:
+                    seen = pack(seen)
                 if seen.shape != shape:  # which NumPy might broadcast without a word
                     return t, fault.of_shape(seen, shape[1:])
                 observations[t + 1] = seen
+            except Misfit as error:
+                return t, fault.of_misfit(error)
             except Exception as error:
-                return t, fault.of_exception(error, self._env, shape[1:])
-        return None if self._is_finite() else self._search()
+                return t, fault.of_exception(error, self._env, shape[1:] if pack is None else None)
+            if memory is not None:  # an episode begins after a step that only reset
+                memory[resets], resets = 0.0, terminated[t] | truncated[t]
+        if not self._is_finite():
+            return self._search()
+        self._memory = memory
+        if self._shapes.ahead:
+            parameters, _ = act(observations[-1], memory)
+            self._transitions.next_actions[:] = self._next_actions = choose(parameters, noise[-1])
+        return None
+
+    def _begin(self) -> Any:
+        """Take the last observation over as the first; returns the network's memory at that point."""
+        self._transitions.observations[0] = self._transitions.observations[-1]
+        if self._memory is None:
+            return None
+        self._transitions.state[:] = self._memory
+        return self._memory.copy()
 
     def _is_finite(self) -> bool:
         """Whether all observations and rewards are: weighted sums are the cheapest figures that tell."""
         seen, earned, weights = self._flat
         try:
-            return math.isfinite(seen.dot(weights)) and math.isfinite(earned.dot(weights[: earned.size]))
+            return math.isfinite(earned.dot(weights[: earned.size])) and (
+                seen is None or math.isfinite(seen.dot(weights))
+            )
         except RuntimeWarning:  # where those are errors: infinity less infinity
             return False
 
@@ -194,40 +226,42 @@ class VectorSampler:
             self._env = env = self._make_env()
         except Exception as error:
             return fault.of_exception(error, None, None)
-        self._prepare(env)
+        self._prepare()
         shape = self._transitions.observations.shape[1:]
         try:
             seen, _ = env.reset(seed=self._seed)
+            seen = seen if self._pack is None else self._pack(seen)
             if np.shape(seen) != shape:
                 return fault.of_shape(seen, shape[1:])
             self._transitions.observations[-1] = seen
+        except Misfit as error:
+            return fault.of_misfit(error)
         except Exception as error:
-            return fault.of_exception(error, env, shape[1:])
+            return fault.of_exception(error, env, shape[1:] if self._pack is None else None)
         return fault.of_values(seen)
 
-    def _prepare(self, env: VectorEnv) -> None:
+    def _prepare(self) -> None:
         """Everything that begins anew with new environments."""
-        space = env.single_action_space
-        assert isinstance(space, gym.spaces.Discrete)
-        self._num_actions, self._action_start = int(space.n), int(space.start)
-        self._small = np.min_scalar_type(self._num_actions)
-        self._ended = np.zeros(env.num_envs, bool)
-        self._episodes = EpisodeLog(env.num_envs)
+        batch, size = self._shapes.batch, self._shapes.state
+        self._ended = np.zeros(batch, bool)
+        self._memory = np.zeros((batch, size), np.float32) if size else None
+        self._next_actions: np.ndarray | None = None
+        self._episodes = EpisodeLog(batch)
         # Reused by every rollout: the learner is done with one before the next begins.
-        self._transitions = self.blank_transitions()
+        self._transitions = self._shapes.blank()
         seen, earned = self._transitions.observations.reshape(-1), self._transitions.rewards.reshape(-1)
         weights = np.full(max(seen.size, earned.size), 2.0**-60, np.float32)  # so small that no sum overflows
-        self._flat = seen, earned, weights
+        self._flat = (seen if seen.dtype == np.float32 else None), earned, weights  # bytes are always finite
 
     def _fail(self, t: int, finding: Finding) -> None:
         """Tell of a fault in step `t` of the rollout under way, -1: before the first one."""
-        actions = np.zeros((0, self._describe.copies), np.uint8)
+        actions = np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
         if self._env is None:
             place, sent = Place("making", self._seed, self._rebuilds, 0), actions
         else:
             place = self._place(t, finding.copy)
             actions = self._transitions.actions[: t + 1].astype(self._small)
-            sent = self._trail.last(actions) + self._action_start
+            sent = self._distribution.to_env(self._trail.last(actions).astype(self._shapes.action_dtype))
             with contextlib.suppress(Exception):  # it is broken anyway
                 self._env.close()
             self._env = None

@@ -43,6 +43,8 @@ class Contents:
     episodes: int = 0
     skipped: int = 0
     """Updates that were not applied because a loss or a gradient was not finite."""
+    target: np.ndarray | None = None
+    """[P] float32: the parameters of the target network, where there is one."""
 
     def as_tree(self) -> dict[str, Any]:
         """As a plain tree."""
@@ -88,6 +90,16 @@ class Master(Protocol):
     def finished(self) -> bool:
         """Whether every later pull returns None."""
         ...
+
+
+def renews(target_steps: int | None, before: float, after: float) -> bool:
+    """Whether the target network takes over the parameters between `before` and `after` steps."""
+    return target_steps is not None and after // target_steps > before // target_steps
+
+
+def is_average(dtype: str) -> bool:
+    """Whether what an optimizer keeps in this dtype are averages of gradients; the rest are counters."""
+    return dtype.startswith(("float", "bfloat"))
 
 
 def is_finite(losses: Mapping[str, float]) -> bool:

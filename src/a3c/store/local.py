@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from a3c.store import Contents, is_finite
+from a3c.store import Contents, is_average, is_finite, renews
 from a3c.store.tally import Tally
 from a3c.types import Report, Rollout, Snapshot
 
@@ -27,6 +27,7 @@ class LocalStore:
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
+        target_steps: Steps between renewals of the target network; None: there is none.
     """
 
     def __init__(
@@ -37,7 +38,11 @@ class LocalStore:
         max_steps: int | None,
         max_episodes: int | None,
         locking: bool,
+        target_steps: int | None = None,
     ):
+        self._target_steps = target_steps
+        first = contents.weights if contents.target is None else contents.target
+        self._target = None if target_steps is None else first
         self._parameters: tuple[Any, dict[str, Any]] = (contents.weights, contents.optimizer)
         self._update = update
         self._max_steps = math.inf if max_steps is None else max_steps
@@ -65,7 +70,7 @@ class LocalStore:
         if self.finished:
             return None
         self._beats[worker] += 1
-        snapshot = Snapshot(self._parameters[0], self.updates)
+        snapshot = Snapshot(self._parameters[0], self.updates, self.steps, self._target)
         self._versions[worker] = snapshot.version
         return snapshot
 
@@ -92,6 +97,8 @@ class LocalStore:
         self.updates += finite
         self.skipped += not finite
         self._streaks[worker] = 0 if finite else self._streaks[worker] + 1
+        if renews(self._target_steps, self.steps, self.steps + rollout.steps):
+            self._target = self._parameters[0]
         self.steps += rollout.steps
         self.episodes += len(rollout.episodes)
         tally = self._tallies.get(worker)
@@ -117,9 +124,10 @@ class LocalStore:
         with self._updating, self._counting:
             weights, state = self._parameters
             counts = (self.steps, self.updates, self.episodes, self.skipped)
-            reports = self._take()
+            reports, target = self._take(), self._target
         copied = {name: np.array(vector) for name, vector in state.items()}
-        return reports, Contents(np.array(weights), copied, *counts)
+        fixed = None if target is None else np.array(target)
+        return reports, Contents(np.array(weights), copied, *counts, target=fixed)
 
     def _take(self) -> list[Report]:
         tallies, self._tallies = self._tallies, {}
@@ -181,6 +189,13 @@ class WorkerStore:
 
 
 def _add(now: tuple[Any, dict], before: tuple[Any, dict], after: tuple[Any, dict]) -> tuple[Any, dict]:
-    """`now` plus the difference that an update made, as single additions in place would leave it."""
-    state = {name: vector + (after[1][name] - before[1][name]) for name, vector in now[1].items()}
+    """`now` plus the difference that an update made, as single additions in place would leave it.
+
+    Averages of the optimizer are written as they came out, as in Hogwild: the difference of one that decays,
+    added long after, could make a mean square negative. Its counters are added to.
+    """
+    state = {
+        name: after[1][name] if is_average(name) else vector + (after[1][name] - before[1][name])
+        for name, vector in now[1].items()
+    }
     return now[0] + (after[0] - before[0]), state

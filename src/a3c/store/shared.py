@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from a3c.errors import RunError
-from a3c.store import Contents, is_finite
+from a3c.store import Contents, is_average, is_finite, renews
 from a3c.types import Episode, Report, Rollout, Snapshot
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ _LINE = 64  # bytes of a cache line: no two writers share one
 _STOPPED, _GENERATION, _HELD, _COMPILED = range(4)  # of the header; the generation's last bit is the bank
 _BEAT, _VERSION = range(2)  # of a worker's signs of life
 _STEPS, _UPDATES, _EPISODES, _SKIPPED, _STREAK, _LAG, _FIGURES = range(7)  # columns of the counts
+_TARGET = "target"  # the name of its vector in a bank, beside the dtypes of the optimizer's
 _RING = 4096  # episodes of a worker that may wait for the master, at least
 
 
@@ -122,6 +123,7 @@ class SharedStore:
         max_episodes: The same for finished episodes.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
         largest: The most episodes that may end in one rollout.
+        target_steps: Steps between renewals of the target network; None: there is none.
     """
 
     def __init__(
@@ -133,12 +135,16 @@ class SharedStore:
         max_episodes: int | None,
         locking: bool,
         largest: int,
+        target_steps: int | None = None,
     ):
         self._max_steps = math.inf if max_steps is None else max_steps
         self._max_episodes = math.inf if max_episodes is None else max_episodes
         self._locking, self._workers, self._figures = locking, workers, tuple(figures)
         self._ring = max(_RING, 2 * largest)
+        self._target_steps = target_steps
         vectors = {"weights": contents.weights, **contents.optimizer}
+        if target_steps is not None:
+            vectors[_TARGET] = contents.weights if contents.target is None else contents.target
         self._bank_spec = {name: (v.dtype.str, v.size) for name, v in vectors.items()}
         self._file = SharedFile(self._size())
         self._map()
@@ -161,6 +167,7 @@ class SharedStore:
             "_workers",
             "_figures",
             "_ring",
+            "_target_steps",
             "_file",
         )
         return {name: getattr(self, name) for name in names}
@@ -238,8 +245,9 @@ class SharedStore:
             if header[_STOPPED] or steps >= self._max_steps or episodes >= self._max_episodes:
                 return None
             weights = self._banks[active]["weights"].copy()
+            target = None if self._target_steps is None else self._banks[active][_TARGET].copy()
         signs[_VERSION] = int(updates)
-        return Snapshot(weights, int(updates))
+        return Snapshot(weights, int(updates), int(steps), target)
 
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
@@ -299,6 +307,11 @@ class SharedStore:
             weights, state = self._update(weights, state, gradients)
         bank = self._banks[idle]
         bank["weights"][:] = weights
+        before_steps = self._totals(active)[_STEPS]
+        if self._target_steps is not None:
+            passed = before_steps + self._row[_STEPS] - self._plain_counts[active][self._own_row][_STEPS]
+            renewed = renews(self._target_steps, before_steps, passed)
+            bank[_TARGET][:] = weights if renewed else self._banks[active][_TARGET]
         for name, vector in state.items():
             bank[name][:] = vector
         before, counts, row, total = *(self._plain_counts[i] for i in (active, idle)), self._row, self._all
@@ -317,7 +330,14 @@ class SharedStore:
         shared = self._banks[0]
         shared["weights"] += np.asarray(new_weights) - weights
         for name, vector in new_state.items():
-            shared[name] += np.asarray(vector) - state[name]
+            if is_average(name):  # see `local._add`
+                shared[name][:] = vector
+            else:
+                shared[name] += np.asarray(vector) - state[name]
+        steps = self._totals(0)[_STEPS]
+        after = steps + self._row[_STEPS] - self._counts[0][self._worker, _STEPS]
+        if renews(self._target_steps, steps, after):
+            shared[_TARGET][:] = shared["weights"]
 
     # -- both sides -----------------------------------------------------------------------------------------
 
@@ -329,6 +349,7 @@ class SharedStore:
 
     def _read(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         state = dict(self._banks[self._active()])
+        state.pop(_TARGET, None)
         return state.pop("weights"), state
 
     # -- the master's side ----------------------------------------------------------------------------------
@@ -385,7 +406,8 @@ class SharedStore:
                 {name: vector.copy() for name, vector in self._banks[active].items()},
             )
         )
-        return self._since(counts), Contents(bank.pop("weights"), bank, *self._sum(counts))
+        weights, target = bank.pop("weights"), bank.pop(_TARGET, None)
+        return self._since(counts), Contents(weights, bank, *self._sum(counts), target=target)
 
     def _since(self, counts: np.ndarray) -> list[Report]:
         """A report of each worker that has done something between the last `counts` and these."""

@@ -77,6 +77,15 @@ def load(reference: str) -> Any:
     return getattr(importlib.import_module(module), name)()
 
 
+def world_of(environment: Any) -> Any:
+    """The `stepping.World` of an `envs.Environment` that is compiled."""
+    from a3c.envs.compiled.stepping import World
+
+    spec = environment.spec
+    env = load(spec.kwargs["reference"])
+    return World(env, spec.max_episode_steps, environment.observations, environment.actions)
+
+
 def _is_class(env_id: str) -> bool:
     """Whether `env_id` is the `module:Class` of a functional environment."""
     from gymnasium.experimental.functional import FuncEnv

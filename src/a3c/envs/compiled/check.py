@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import jax
 import numpy as np
 
@@ -14,7 +15,9 @@ from a3c.errors import UsageError, first_line
 def check(env: Any, reference: str) -> None:
     """Raise `UsageError`, with the function that is wrong, if `env` could not be stepped in a program."""
     key = jax.eval_shape(lambda data: draw_key(data)[1], key_data(0))
-    action = jax.ShapeDtypeStruct((), np.int32)
+    space = env.action_space
+    dtype = np.float32 if np.issubdtype(space.dtype, np.floating) else np.int32
+    action = jax.ShapeDtypeStruct(space.shape or (), dtype)
 
     def shapes(name: str, *arguments: Any) -> Any:
         function: Callable = getattr(env, name)
@@ -35,6 +38,8 @@ def check(env: Any, reference: str) -> None:
         shape = shapes(name, *arguments).shape
         if math.prod(shape) != 1:
             raise UsageError(f"{reference}.{name} returning shape {shape}", "one number for one copy")
+    if isinstance(env.observation_space, gym.spaces.Dict | gym.spaces.Tuple):
+        return  # looked at part by part where it is packed
     seen, promised = shapes("observation", state).shape, env.observation_space.shape
     if seen != promised:
         raise UsageError(f"{reference}.observation returning shape {seen}", f"that of its space, {promised}")

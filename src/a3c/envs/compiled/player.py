@@ -6,9 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from a3c import sampling, seeding
+from a3c import seeding
+from a3c.distributions import Mode, ModeNoise
 from a3c.envs import Environment
-from a3c.envs.compiled import load
+from a3c.envs.compiled import world_of
 from a3c.envs.compiled.compilation import Compilation
 from a3c.envs.compiled.stepping import Copies, blank, draw_key, key_data, rollout
 
@@ -20,56 +21,59 @@ class CompiledPlayer:
 
     Args:
         environment: What to play.
-        policy: Maps weights and observations [B, *O] to logits [B, A].
+        policy: Maps weights, observations [B, *O] and a memory [B, S] to policy parameters [B, A] and memory.
         copies: B.
+        state_size: S; 0: the network has no memory.
+        noise: How actions are drawn in each mode.
     """
 
-    def __init__(self, environment: Environment, policy: Callable[[Any, jax.Array], jax.Array], copies: int):
-        self.copies = copies
-        spec = environment.spec
-        env = load(spec.kwargs["reference"])
-        self._shape = _STEPS, copies, environment.num_actions
+    def __init__(
+        self,
+        environment: Environment,
+        policy: Callable[[Any, Any, Any], tuple[Any, Any]],
+        copies: int,
+        state_size: int,
+        noise: ModeNoise,
+    ):
+        self.copies, self._noise = copies, noise
+        world = world_of(environment)
 
         def run(weights: Any, copies: Copies, stream: Any, policy_weight: Any, noise: Any):
             stream, key = draw_key(stream)
-            copies, _, finished = rollout(
-                env,
-                spec.max_episode_steps,
-                environment.action_start,
-                lambda seen: policy_weight * policy(weights, seen),
-                noise,
-                copies,
-                key,
-            )
+
+            def decide(seen: jax.Array, memory: Any, noise: jax.Array):
+                parameters, memory = policy(weights, seen, memory)
+                return world.actions.choose(policy_weight * parameters, noise), memory, None
+
+            copies, _, finished = rollout(world, decide, noise, copies, key)
             return copies, stream, finished
 
         self._function = run
         self._run: Compilation | None = None
-        self._first_copies = blank(env, copies)
+        self._first_copies = blank(world.env, world.shapes(_STEPS, copies, state=state_size))
 
     def warm_up(self, weights: Any) -> None:
         """Compile the program."""
-        stream, noise = key_data(0), np.zeros(self._shape, np.float32)
+        stream, noise = key_data(0), np.zeros((_STEPS, *self._noise.shape(self.copies)), np.float32)
         examples = weights, self._first_copies, stream, np.float32(1.0), noise
         self._run = Compilation(self._function, *examples, quick=True)
         self._run.wait()
 
-    def reset(self, weights: Any, mode: str, seed: int) -> None:
+    def reset(self, weights: Any, mode: Mode, seed: int) -> None:
         """Start anew in every copy, with the policy of `weights`."""
         if self._run is None:
             self.warm_up(weights)
         self._weights = weights
-        self._mode, self._generator = mode, seeding.generator(seed, "evaluation")
+        self._mode: Mode = mode
+        self._generator = seeding.generator(seed, "evaluation")
         self._copies = self._first_copies
         self._stream = key_data(seeding.integer_seed(seed, "evaluation"))
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The next steps of every copy."""
         assert self._run is not None
-        if self._mode == "greedy":
-            noise = np.zeros(self._shape, np.float32)
-        else:  # drawn here, since inside it would take longer to compile than it ever saves
-            noise = sampling.gumbel_noise(self._generator, self._shape)
+        # Drawn here, since inside it would take longer to compile than it ever saves.
+        noise = self._noise.draw(self._mode, self._generator, (_STEPS, self.copies))
         policy_weight = np.float32(self._mode != "random")
         self._copies, self._stream, finished = self._run(
             self._weights, self._copies, self._stream, policy_weight, noise

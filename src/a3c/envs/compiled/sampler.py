@@ -4,6 +4,7 @@ Its `collect` does steps 2, 3 and 4 of the worker cycle at once; `hand_over` sta
 have the gradient function.
 """
 
+import functools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -13,71 +14,76 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3c.envs import fault
+from a3c.envs.compiled import world_of
 from a3c.envs.compiled.compilation import Compilation
-from a3c.envs.compiled.stepping import Copies, Finished, blank, draw_key, key_data, rollout
+from a3c.envs.compiled.stepping import Copies, Finished, World, blank, draw_key, key_data, rollout
 from a3c.envs.fault import Description, Fault, Finding, OnFault, Place
-from a3c.types import Episode, Learned, Rollout, Transitions
+from a3c.sampling import LOUD, EpsilonNoise
+from a3c.types import Episode, Learned, Rollout, Shapes, Snapshot, Transitions
 
 _SMALL = 8  # copies; a program for more is worth compiling well
 
-Policy = Callable[[Any, jax.Array], jax.Array]
-"""Maps weights and observations [B, *O] to logits [B, A]."""
-Differentiate = Callable[[Any, Transitions], tuple[jax.Array, dict[str, jax.Array]]]
-"""Maps weights and transitions to gradients [P] and losses."""
+Policy = Callable[[Any, jax.Array, Any], tuple[jax.Array, Any]]
+"""Maps weights, observations [B, *O] and a memory [B, S] to policy parameters [B, A] and the memory."""
+Differentiate = Callable[[Any, Transitions, Any], tuple[jax.Array, dict[str, jax.Array]]]
+"""Maps weights, transitions and the target network's weights to gradients [P] and losses."""
 
 
 class Program:
     """One worker step, compiled once and shared by all workers of this process.
 
     Args:
-        env: A functional environment.
-        limit: Steps after which an episode is truncated; None: never.
-        num_actions: A.
-        action_start: The environment's own number for the first action.
-        batch: B.
-        t_max: T.
+        world: The environment.
+        shapes: Of a rollout.
         policy: How to act.
-        differentiate: How to learn.
+        differentiate: How to learn; None: the rollout itself is handed on.
         weights: [P], to trace with.
+        values: Whether actions are chosen ε-greedily by their values, with a target network; else they are
+            drawn from a policy.
     """
 
     def __init__(
         self,
-        env: Any,
-        limit: int | None,
-        num_actions: int,
-        action_start: int,
-        batch: int,
-        t_max: int,
+        world: World,
+        shapes: Shapes,
         policy: Policy,
-        differentiate: Differentiate,
+        differentiate: Differentiate | None,
         weights: Any,
+        values: bool = False,
     ):
         self.loss_names: list[str] = []
-        self.first_copies = blank(env, batch)
-        self.t_max, self.action_start = t_max, action_start
+        self.first_copies = blank(world.env, shapes)
+        self.world, self.shapes = world, shapes
+        draw = _draw_epsilon if values else functools.partial(_draw_policy, world.actions.noise[0])
+        noise_shape = shapes.time, shapes.batch, world.actions.noise[1]
 
-        self._env, self._limit = env, limit
-
-        def run(weights: Any, copies: Copies, stream: Any):
+        def run(weights: Any, copies: Copies, stream: Any, epsilons: Any, target: Any):
             stream, key = draw_key(stream)
             drawing, stepping = jax.random.split(key)
-            noise = jax.random.gumbel(drawing, (t_max, batch, num_actions))
-            copies, transitions, finished = rollout(
-                env, limit, action_start, lambda seen: policy(weights, seen), noise, copies, stepping
-            )
-            gradients, losses = differentiate(weights, transitions)
+
+            def decide(seen: jax.Array, memory: Any, noise: jax.Array):
+                parameters, memory = policy(weights, seen, memory)
+                kept = parameters if shapes.behaviour else None
+                return world.actions.choose(parameters, noise), memory, kept
+
+            noise = draw(drawing, noise_shape, epsilons)
+            copies, transitions, finished = rollout(world, decide, noise, copies, stepping)
+            learned, losses = transitions, {}
+            if differentiate is not None:
+                learned, losses = differentiate(weights, transitions, target)
             self.loss_names[:] = losses
             steps = jnp.sum(transitions.valid).astype(jnp.float32)
             finite = _is_finite(transitions).astype(jnp.float32)
             figures = jnp.stack([*losses.values(), steps, finite])
-            return copies, stream, gradients, figures, finished, transitions.actions
+            return copies, stream, learned, figures, finished, transitions.actions
 
-        self.run = Compilation(run, weights, self.first_copies, key_data(0), quick=batch <= _SMALL)
+        epsilons = np.zeros(shapes.batch, np.float32) if values else None
+        examples = weights, self.first_copies, key_data(0), epsilons, weights if values else None
+        self.run = Compilation(run, *examples, quick=shapes.batch <= _SMALL)
 
     def replay(self, copies: Copies, stream: Any, actions: Any) -> Transitions:
         """The transitions of a rollout from `copies` with known actions; compiled when it is asked for."""
-        return _replay(self._env, self._limit, copies, stream, np.asarray(actions))
+        return _replay(self.world, copies, stream, np.asarray(actions))
 
 
 class CompiledSampler:
@@ -85,6 +91,7 @@ class CompiledSampler:
 
     Args:
         program: What one step does.
+        explore: Knows ε where actions are chosen by their values; None: they are drawn from a policy.
         seeds: The seed of the environments and of the action noise after the k-th fault.
         describe: Which environments these are, for crash cards.
         on_fault: Told of each fault. If it returns, the copies begin anew and their episodes under way are
@@ -92,23 +99,30 @@ class CompiledSampler:
     """
 
     def __init__(
-        self, program: Program, seeds: Callable[[int], int], describe: Description, on_fault: OnFault
+        self,
+        program: Program,
+        explore: EpsilonNoise | None,
+        seeds: Callable[[int], int],
+        describe: Description,
+        on_fault: OnFault,
     ):
+        self._explore = explore
         self._program, self._seeds, self._describe, self._on_fault = program, seeds, describe, on_fault
         # Actions of the last rollouts, where they were computed.
-        self._recent: deque[Any] = deque(maxlen=-(-fault.SHOWN_ACTIONS // program.t_max))
+        self._recent: deque[Any] = deque(maxlen=-(-fault.SHOWN_ACTIONS // program.shapes.time))
         self._begin(0)
 
     def wait(self) -> None:
         """Return when the program is compiled."""
         self._program.run.wait()
 
-    def collect(self, weights: Any) -> Rollout:
+    def collect(self, snapshot: Snapshot) -> Rollout:
         """Act for T steps and learn from them; see `Sampler.collect`."""
-        program = self._program
+        program, explore = self._program, self._explore
+        epsilons = None if explore is None else explore.epsilons(snapshot.steps)
         while True:
-            copies, stream, gradients, figures, finished, actions = program.run(
-                weights, self._copies, self._stream
+            copies, stream, learned, figures, finished, actions = program.run(
+                snapshot.weights, self._copies, self._stream, epsilons, snapshot.target
             )
             *losses, steps, finite = np.asarray(figures).tolist()
             if finite:
@@ -120,7 +134,8 @@ class CompiledSampler:
         self._rollouts += 1
         self._recent.append(actions)
         named = dict(zip(program.loss_names, losses, strict=True))
-        return Rollout(Learned(gradients, named), episodes_of(finished), int(steps))
+        content = learned if isinstance(learned, Transitions) else Learned(learned, named)
+        return Rollout(content, episodes_of(finished), int(steps))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -146,19 +161,22 @@ class CompiledSampler:
 
     def _explain(self, actions: Any) -> Fault:
         """What happened in the rollout with `actions` from the present copies, which are those before it."""
-        transitions = self._program.replay(self._copies, self._stream, actions)
-        t, finding = find_fault(transitions) or (self._program.t_max - 1, _LOST)
+        before = self._copies._replace(memory=None, next_actions=None)  # the actions are known
+        transitions = self._program.replay(before, self._stream, actions)
+        t, finding = find_fault(transitions) or (self._program.shapes.time - 1, _LOST)
         place = self._place(t, finding.copy, transitions)
-        copies, stream = _told(self._copies, self._stream)
+        copies, stream = _told(before, self._stream)
         state = {"copies": copies, "stream": stream}
         # All actions of the rollout: their number decides which random numbers the steps get.
         start = {"seed": self._seed, "state": state, "globals": None}
         replay = {"compiled": True, "start": start, "actions": transitions.actions, "steps": t + 1}
-        sent = np.concatenate([*self._recent, transitions.actions[: t + 1]]) + self._program.action_start
+        sent = self._program.world.actions.to_env(
+            np.concatenate([*self._recent, transitions.actions[: t + 1]])
+        )
         return fault.make_fault(self._describe, finding, place, sent, replay)
 
     def _place(self, t: int, copy: int | None, transitions: Transitions) -> Place:
-        total = self._rollouts * self._program.t_max + t
+        total = self._rollouts * self._program.shapes.time + t
         if copy is None:
             return Place("step", self._seed, self._rebuilds, total + 1)
         ended, length = np.asarray(self._copies.ended)[copy], np.asarray(self._copies.length)[copy]
@@ -179,7 +197,7 @@ def find_fault(transitions: Transitions) -> tuple[int, Finding] | None:
     return next(((t, finding) for t, finding in findings if finding is not None), None)
 
 
-def hand_over(weights: Any, learned: Transitions | Learned) -> tuple[Any, Any]:
+def hand_over(snapshot: Snapshot, learned: Transitions | Learned) -> tuple[Any, Any]:
     """Steps 3 and 4 of the worker cycle, which the sampler's program has done already."""
     assert isinstance(learned, Learned)
     return learned.gradients, learned.losses
@@ -192,37 +210,48 @@ def episodes_of(finished: Finished) -> list[Episode]:
     return list(map(Episode, returns.tolist(), lengths.tolist()))
 
 
-def replay(env: Any, spec: Any, state: dict[str, Any], actions: np.ndarray) -> Transitions:
+def replay(environment: Any, state: dict[str, Any], actions: np.ndarray) -> Transitions:
     """What became of a rollout with known actions: called by `reproduce`.
 
     Args:
-        env: A functional environment.
-        spec: Its specification, which has the time limit.
+        environment: An `envs.Environment`.
         state: Copies and stream before the rollout, as a crash card holds them.
-        actions: [T, B], counted from 0.
+        actions: [T, B, …], as their distribution keeps them.
 
     Raises:
         ValueError: if the state is not that of such an environment.
     """
-    copies = _filled(blank(env, actions.shape[1]), state["copies"])
-    return _replay(env, spec.max_episode_steps, copies, state["stream"], actions)
+    world = world_of(environment)
+    first = blank(world.env, world.shapes(*actions.shape[:2]))
+    return _replay(world, _filled(first, state["copies"]), state["stream"], actions)
 
 
-def _replay(env: Any, limit: int | None, copies: Copies, stream: Any, actions: np.ndarray) -> Transitions:
-    batch, space = actions.shape[1], env.action_space
-
+def _replay(world: World, copies: Copies, stream: Any, actions: np.ndarray) -> Transitions:
     def run(copies: Copies, stream: Any, actions: jax.Array) -> Transitions:
         _, key = draw_key(stream)
         _, stepping = jax.random.split(key)
-        chosen = jax.nn.one_hot(actions, int(space.n))  # the greatest of these are the actions
-        indifferent = jnp.zeros((batch, 1))
-        return rollout(env, limit, int(space.start), lambda seen: indifferent, chosen, copies, stepping)[1]
+        return rollout(world, lambda seen, memory, action: (action, memory, None), actions, copies, stepping)[
+            1
+        ]
 
-    return Transitions(*map(np.asarray, jax.jit(run)(copies, stream, actions)))
+    return jax.tree.map(np.asarray, jax.jit(run)(copies, stream, actions))
+
+
+def _draw_policy(kind: str, key: jax.Array, shape: tuple[int, ...], epsilons: None) -> jax.Array:
+    return getattr(jax.random, kind)(key, shape)
+
+
+def _draw_epsilon(key: jax.Array, shape: tuple[int, ...], epsilons: jax.Array) -> jax.Array:
+    """See `sampling.epsilon_noise`."""
+    first, second = jax.random.split(key)
+    explores = jax.random.uniform(second, shape[:-1]) < epsilons
+    return jax.random.uniform(first, shape) * LOUD * explores[..., None]
 
 
 def _is_finite(transitions: Transitions) -> jax.Array:
-    return jnp.isfinite(transitions.observations).all() & jnp.isfinite(transitions.rewards).all()
+    seen = transitions.observations
+    fine = jnp.isfinite(seen).all() if jnp.issubdtype(seen.dtype, jnp.floating) else True
+    return fine & jnp.isfinite(transitions.rewards).all()
 
 
 def _told(copies: Copies, stream: Any) -> tuple[list[np.ndarray], np.ndarray]:

@@ -4,13 +4,16 @@ Pure functions on JAX arrays; `Copies` is the whole state between two steps.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from a3c.types import Transitions
+from a3c.distributions import Distribution
+from a3c.spaces import Observations
+from a3c.types import Shapes, Transitions
 
 
 class Copies(NamedTuple):
@@ -19,13 +22,17 @@ class Copies(NamedTuple):
     state: Any
     """The environment's own state, each array with a leading axis B."""
     observation: Any
-    """[B, *O] float32."""
+    """[B, *O], packed."""
     ended: Any
     """[B] bool: the episode has ended, and the next step resets."""
     length: Any
     """[B] int32: steps of the episode so far."""
     total: Any
     """[B] float32: sum of its rewards so far."""
+    memory: Any = None
+    """[B, S] float32: the network's memory, if it has one."""
+    next_actions: Any = None
+    """[B, …]: what will be done in the next step, where that is decided one step ahead."""
 
 
 class Outcome(NamedTuple):
@@ -60,33 +67,54 @@ def draw_key(data: Any) -> tuple[Any, jax.Array]:
     return jax.random.key_data(following), key
 
 
-def blank(env: Any, batch: int) -> Copies:
+def blank(env: Any, shapes: Shapes) -> Copies:
     """B copies that are about to be reset by their first step, which counts for nothing."""
+    batch = shapes.batch
     key = jax.eval_shape(lambda data: draw_key(data)[1], key_data(0))
     state = jax.eval_shape(env.initial, key)
-    seen = jax.eval_shape(env.observation, state, key)
     zeros = jax.tree.map(lambda leaf: np.zeros((batch, *leaf.shape), leaf.dtype), state)
     return Copies(
         state=zeros,
-        observation=np.zeros((batch, *seen.shape), np.float32),
+        observation=np.zeros((batch, *shapes.observation), shapes.observation_dtype),
         ended=np.ones(batch, bool),
         length=np.zeros(batch, np.int32),
         total=np.zeros(batch, np.float32),
+        memory=np.zeros((batch, shapes.state), np.float32) if shapes.state else None,
+        next_actions=np.zeros((batch, *shapes.action), shapes.action_dtype) if shapes.ahead else None,
     )
 
 
-def step(
-    env: Any, limit: int | None, copies: Copies, action: jax.Array, key: jax.Array
-) -> tuple[Copies, Outcome]:
+@dataclass(frozen=True)
+class World:
+    """A functional environment and what is known of it.
+
+    Attributes:
+        env: A `gymnasium.experimental.functional.FuncEnv` on JAX.
+        limit: Steps after which an episode is truncated; None: never.
+        observations: How what it shows is packed.
+        actions: What can be done in it.
+    """
+
+    env: Any
+    limit: int | None
+    observations: Observations
+    actions: Distribution
+
+    def shapes(self, time: int, batch: int, **more: Any) -> Shapes:
+        """Those of a rollout."""
+        return Shapes.of(self.observations, self.actions, time, batch, **more)
+
+
+def step(world: World, copies: Copies, action: jax.Array, key: jax.Array) -> tuple[Copies, Outcome]:
     """One step of B copies; those that have ended reset instead, whatever their action.
 
     Args:
-        env: A `gymnasium.experimental.functional.FuncEnv` on JAX.
-        limit: Steps after which an episode is truncated; None: never.
+        world: The environment.
         copies: The state before.
-        action: [B], in the environment's own numbers.
+        action: [B, …], as the environment takes it.
         key: Randomness of this step.
     """
+    env, limit = world.env, world.limit
     batch = action.shape[0]
     moving, rewarding, ending, resetting, seeing = jax.random.split(key, 5)
 
@@ -108,55 +136,65 @@ def step(
     terminated = terminated.reshape(batch).astype(bool) & valid
     truncated = valid & (length >= limit) if limit is not None else jnp.zeros(batch, bool)
     total = jnp.where(resets, 0.0, copies.total + reward)
-    after = Copies(state, _observe(env, state, seeing), terminated | truncated, length, total)
+    seen = _observe(world, state, seeing)
+    memory = None if copies.memory is None else jnp.where(valid[:, None], copies.memory, 0.0)
+    after = Copies(state, seen, terminated | truncated, length, total, memory, copies.next_actions)
     return after, Outcome(reward, terminated, truncated, valid)
 
 
-def rollout(
-    env: Any,
-    limit: int | None,
-    action_start: int,
-    policy: Callable[[jax.Array], jax.Array],
-    noise: jax.Array,
-    copies: Copies,
-    key: jax.Array,
-) -> tuple[Copies, Transitions, Finished]:
-    """T steps with the actions argmax(policy(observation) + noise).
+Decide = Callable[[jax.Array, Any, Any], tuple[jax.Array, Any, Any]]
+"""Maps observations [B, *O], the network's memory and something for this step, such as noise, to actions, the
+memory after that, and the policy parameters [B, A], or None where nobody asks for them."""
 
-    With standard Gumbel noise that is a sample of the softmax, with zeros the most probable action.
+
+def rollout(
+    world: World, decide: Decide, inputs: Any, copies: Copies, key: jax.Array
+) -> tuple[Copies, Transitions, Finished]:
+    """T steps.
 
     Args:
-        env: The functional environment.
-        limit: Steps after which an episode is truncated.
-        action_start: The environment's own number for the first action.
-        policy: Maps observations [B, *O] to logits [B, A].
-        noise: [T, B, A].
-        copies: The state before.
+        world: The environment.
+        decide: What to do.
+        inputs: [T, …], of which each step's `decide` is given its part.
+        copies: The state before. Where it has `next_actions`, each step does what the one before decided.
         key: Randomness of the environments.
     """
 
-    def one(copies: Copies, inputs: tuple[jax.Array, jax.Array]):
-        noise, key = inputs
-        action = jnp.argmax(policy(copies.observation) + noise, -1).astype(jnp.int32)
-        after, outcome = step(env, limit, copies, action + action_start, key)
-        return after, (copies.observation, action, outcome, after.total, after.length)
+    def one(copies: Copies, given: tuple[Any, jax.Array]):
+        now, key = given
+        if copies.next_actions is not None:
+            action = copies.next_actions
+            after, outcome = step(world, copies, world.actions.to_env(action), key)
+            following, memory, parameters = decide(after.observation, after.memory, now)
+            after = after._replace(next_actions=following.astype(action.dtype), memory=memory)
+        else:
+            action, memory, parameters = decide(copies.observation, copies.memory, now)
+            action = action.astype(world.actions.dtype)
+            after, outcome = step(world, copies._replace(memory=memory), world.actions.to_env(action), key)
+        seen = copies.observation, action, outcome, parameters
+        return after, (seen, after.total, after.length)
 
-    keys = jax.random.split(key, noise.shape[0])
-    after, (observations, actions, outcomes, total, length) = jax.lax.scan(one, copies, (noise, keys))
-    seen: dict[str, Any] = dict(
+    keys = jax.random.split(key, jax.tree.leaves(inputs)[0].shape[0])
+    after, (seen, total, length) = jax.lax.scan(one, copies, (inputs, keys))
+    observations, actions, outcomes, parameters = seen
+    told: dict[str, Any] = dict(
         observations=jnp.concatenate([observations, after.observation[None]]),
         actions=actions,
         rewards=outcomes.reward,
         terminated=outcomes.terminated,
         truncated=outcomes.truncated,
         valid=outcomes.valid,
+        state=copies.memory,
+        behaviour=parameters,
+        next_actions=after.next_actions,
     )
-    return after, Transitions(**seen), Finished(outcomes.terminated | outcomes.truncated, total, length)
+    return after, Transitions(**told), Finished(outcomes.terminated | outcomes.truncated, total, length)
 
 
-def _observe(env: Any, state: Any, key: jax.Array) -> jax.Array:
+def _observe(world: World, state: Any, key: jax.Array) -> jax.Array:
     batch = jax.tree.leaves(state)[0].shape[0]
-    return jax.vmap(env.observation)(state, jax.random.split(key, batch)).astype(jnp.float32)
+    seen = jax.vmap(world.env.observation)(state, jax.random.split(key, batch))
+    return world.observations.pack(seen).astype(world.observations.dtype)
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

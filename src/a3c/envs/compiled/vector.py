@@ -12,8 +12,10 @@ from gymnasium.experimental.functional import FuncEnv
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from a3c import distributions
 from a3c.envs.compiled import load
-from a3c.envs.compiled.stepping import Copies, blank, draw_key, key_data, step
+from a3c.envs.compiled.stepping import Copies, World, blank, draw_key, key_data, step
+from a3c.spaces import describe_observations
 
 
 class FunctionalVectorEnv(VectorEnv):
@@ -33,14 +35,18 @@ class FunctionalVectorEnv(VectorEnv):
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         self.observation_space = batch_space(env.observation_space, num_envs)
         self.action_space = batch_space(env.action_space, num_envs)
-        self._blank = blank(env, num_envs)
+        self._observations = describe_observations(env.observation_space, reference)
+        actions = distributions.for_space(env.action_space, reference)
+        world = World(env, max_episode_steps, self._observations, actions)
+        self._blank = blank(env, world.shapes(1, num_envs))
+        self._nothing = np.zeros((num_envs, *env.action_space.shape), env.action_space.dtype)
         self._copies: Copies | None = None
         self._stream: Any = None
 
         @jax.jit
         def stepped(copies: Copies, action: jax.Array, stream: Any):
             stream, key = draw_key(stream)
-            copies, outcome = step(env, max_episode_steps, copies, action, key)
+            copies, outcome = step(world, copies, action, key)
             return copies, stream, (outcome.reward, outcome.terminated, outcome.truncated)
 
         self._step = stepped
@@ -50,15 +56,14 @@ class FunctionalVectorEnv(VectorEnv):
         first = seed[0] if isinstance(seed, list) else seed
         if first is not None or self._stream is None:
             self._stream = key_data(int(np.random.default_rng().integers(2**31)) if first is None else first)
-        nothing = np.full(self.num_envs, getattr(self.single_action_space, "start", 0), np.int32)
-        self._copies, self._stream, _ = self._step(self._blank, nothing, self._stream)
+        self._copies, self._stream, _ = self._step(self._blank, self._nothing, self._stream)
         return self._observation(), {}
 
     def step(self, actions: Any):
         """One step of every copy; those that ended in the last one are reset instead."""
         if self._copies is None:
             raise gym.error.ResetNeeded("Call reset before step.")
-        actions = np.asarray(actions, np.int32)
+        actions = np.asarray(actions, self._nothing.dtype)
         self._copies, self._stream, outcome = self._step(self._copies, actions, self._stream)
         reward, terminated, truncated = map(np.array, outcome)
         return self._observation(), reward, terminated, truncated, {}
@@ -77,10 +82,10 @@ class FunctionalVectorEnv(VectorEnv):
         read = _read(tree, like)
         self._copies, self._stream = (read["copies"], read["stream"]) if read else (None, None)
 
-    def _observation(self) -> np.ndarray:
-        """A copy of what is seen now: [B, *O]."""
+    def _observation(self) -> Any:
+        """A copy of what is seen now, as its space has it."""
         assert self._copies is not None
-        return np.array(self._copies.observation)
+        return self._observations.restore(np.array(self._copies.observation))
 
 
 def _written(state: Any) -> dict[str, Any]:
@@ -135,15 +140,15 @@ class FunctionalEnv(gym.Env):
         self._stream = key_data(int(self.np_random.integers(2**31)))
         self._state, self._stream, observation = self._start(self._stream)
         self._show()
-        return np.asarray(observation, np.float32), {}
+        return self._shown(observation), {}
 
     def step(self, action: Any):
         """One step, as in any Gymnasium environment."""
         self._state, self._stream, observation, reward, terminated = self._advance(
-            self._state, np.int32(action), self._stream
+            self._state, np.asarray(action, self.action_space.dtype), self._stream
         )
         self._show()
-        return np.asarray(observation, np.float32), float(reward), bool(terminated), False, {}
+        return self._shown(observation), float(reward), bool(terminated), False, {}
 
     def render(self) -> np.ndarray | None:
         """The present state as a picture [H, W, 3] uint8."""
@@ -157,6 +162,10 @@ class FunctionalEnv(gym.Env):
             self._env.render_close(self._drawing)
         if self._window is not None:
             self._window.close()
+
+    def _shown(self, observation: Any) -> Any:
+        """What the environment shows, in NumPy."""
+        return jax.tree.map(np.asarray, observation)
 
     def _picture(self) -> np.ndarray:
         self._drawing, picture = self._env.render_image(self._state, self._drawing)

@@ -1,0 +1,9 @@
+"""Advantage actor-critic in step: the gradients of all workers are averaged before each update.
+
+The loss is that of A3C (Mnih et al. 2016, Algorithm S3). Nobody acts on parameters that others are changing,
+so that a run is decided by its seed alone, whatever the number of workers.
+"""
+
+from a3c.algorithms import a3c
+
+TERMS, make_loss = a3c.TERMS, a3c.make_loss

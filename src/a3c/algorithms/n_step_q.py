@@ -1,0 +1,68 @@
+"""Asynchronous n-step Q-learning (Mnih et al. 2016, section 4.2 and Algorithm S2)."""
+
+import functools
+from typing import Any
+
+from keras import ops
+
+from a3c.algorithms import Loss
+from a3c.config import Config
+from a3c.distributions import Distribution
+from a3c.losses import value_loss
+from a3c.returns import lambda_returns
+from a3c.types import Outputs, Transitions
+
+TERMS = ("loss", "action_value")
+
+
+def loss(
+    outputs: Outputs,
+    transitions: Transitions,
+    target: Outputs | None,
+    *,
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[Any, dict[str, Any]]:
+    """The squared error of the values of the actions taken.
+
+    Each step bootstraps from max Q(s, ·) of the target network, as far ahead as the rollout reaches.
+
+    Args:
+        outputs: The values of all actions for all observations.
+        transitions: T steps in B environments.
+        target: The same from the target network.
+        gamma: Discount factor γ.
+        gae_lambda: 1 for the paper's n-step returns; below 1 they are mixed as in Peng's Q(λ); 0: one step.
+
+    Returns:
+        The scalar to minimise, and it and the mean value of the actions taken by name.
+    """
+    assert target is not None
+    targets = lambda_returns(
+        rewards=transitions.rewards,
+        discounts=gamma * (1.0 - ops.cast(transitions.terminated, "float32")),
+        continues=1.0 - ops.cast(transitions.truncated, "float32"),
+        values=ops.max(target.parameters, axis=-1),
+        gae_lambda=gae_lambda,
+    )
+    return squared_error(outputs, transitions, targets)
+
+
+def squared_error(outputs: Outputs, transitions: Transitions, targets: Any) -> tuple[Any, dict[str, Any]]:
+    """E[(target − Q(s, a))²] over the actions taken, the target taken as a constant."""
+    taken = value_of(outputs.parameters[:-1], transitions.actions)
+    valid = ops.cast(transitions.valid, "float32")
+    error = value_loss(taken, targets, valid)
+    mean = ops.sum(taken * valid) / ops.maximum(ops.sum(valid), 1.0)
+    return error, dict(zip(TERMS, (error, mean), strict=True))
+
+
+def value_of(action_values: Any, actions: Any) -> Any:
+    """Q(s, a): of `action_values` [..., A] those of `actions` [...]."""
+    chosen = ops.one_hot(actions, action_values.shape[-1], dtype=action_values.dtype)
+    return ops.sum(action_values * chosen, axis=-1)
+
+
+def make_loss(config: Config, actions: Distribution) -> Loss:
+    """`loss` with the coefficients of the settings."""
+    return functools.partial(loss, gamma=config.gamma, gae_lambda=config.gae_lambda)

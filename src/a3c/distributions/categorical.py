@@ -1,0 +1,128 @@
+"""Choices among things: Discrete actions by a softmax, MultiDiscrete ones by several independent ones."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from a3c import sampling
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of `size` actions, counted from 0; the environment counts from `start`. Parameters are logits."""
+
+    size: int
+    start: int = 0
+
+    shape = ()
+    dtype = "int32"
+
+    @property
+    def outputs(self) -> int:
+        """A logit per action."""
+        return self.size
+
+    @property
+    def noise(self) -> tuple[str, int]:
+        """Gumbel noise per logit."""
+        return "gumbel", self.size
+
+    def choose(self, parameters: Any, noise: Any) -> Any:
+        """The Gumbel-max trick: a sample of the softmax."""
+        return (parameters + noise).argmax(-1)
+
+    def uniform(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Gumbel noise: equal logits are uniform."""
+        return sampling.gumbel_noise(generator, (*shape, self.size))
+
+    def to_env(self, actions: Any) -> Any:
+        """Counted from the environment's own start."""
+        return actions + self.start if self.start else actions
+
+    def log_prob(self, parameters: Any, actions: Any) -> Any:
+        """log π(a|s). `parameters`: [..., A]; `actions`: [...] integers. Returns [...]."""
+        return log_softmax_at(parameters, actions)
+
+    def entropy(self, parameters: Any) -> Any:
+        """−Σ π log π in nats, from 0 (certain) to log A (uniform)."""
+        return softmax_entropy(parameters)
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{self.size} actions"
+
+
+@dataclass(frozen=True)
+class MultiCategorical:
+    """Several independent choices at once; the k-th among `sizes[k]` things, counted from `starts[k]`."""
+
+    sizes: tuple[int, ...]
+    starts: tuple[int, ...]
+    space_shape: tuple[int, ...]
+
+    dtype = "int32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A number per choice."""
+        return (len(self.sizes),)
+
+    @property
+    def outputs(self) -> int:
+        """A logit per thing, choice after choice."""
+        return sum(self.sizes)
+
+    @property
+    def noise(self) -> tuple[str, int]:
+        """Gumbel noise per logit."""
+        return "gumbel", self.outputs
+
+    def choose(self, parameters: Any, noise: Any) -> Any:
+        """The Gumbel-max trick for each choice."""
+        loud = parameters + noise
+        return loud.__array_namespace__().stack([part.argmax(-1) for part in self._parts(loud)], -1)
+
+    def uniform(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Gumbel noise: equal logits are uniform."""
+        return sampling.gumbel_noise(generator, (*shape, self.outputs))
+
+    def to_env(self, actions: Any) -> Any:
+        """Counted from the environment's own starts, in the shape of its space."""
+        started = actions + np.array(self.starts, np.int32) if any(self.starts) else actions
+        return started.reshape(*actions.shape[:-1], *self.space_shape)
+
+    def log_prob(self, parameters: Any, actions: Any) -> Any:
+        """The sum over all choices, which are independent."""
+        parts = enumerate(self._parts(parameters))
+        return sum(log_softmax_at(part, actions[..., k]) for k, part in parts)
+
+    def entropy(self, parameters: Any) -> Any:
+        """The sum over all choices."""
+        return sum(map(softmax_entropy, self._parts(parameters)))
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{len(self.sizes)} choices among {', '.join(map(str, self.sizes))}"
+
+    def _parts(self, parameters: Any) -> list[Any]:
+        ends = list(itertools.accumulate(self.sizes))
+        return [parameters[..., end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
+
+
+def log_softmax_at(logits: Any, chosen: Any) -> Any:
+    """The logarithm of the probability of `chosen` [...] under `logits` [..., A]: [...]."""
+    from keras import ops
+
+    # Faster than indexing, also its gradient.
+    one_hot = ops.one_hot(chosen, logits.shape[-1], dtype=logits.dtype)
+    return ops.sum(one_hot * ops.log_softmax(logits), axis=-1)
+
+
+def softmax_entropy(logits: Any) -> Any:
+    """−Σ π log π of the softmax of `logits` [..., A]: [...]."""
+    from keras import ops
+
+    log_probs = ops.log_softmax(logits)
+    return -ops.sum(ops.exp(log_probs) * log_probs, axis=-1)

@@ -1,0 +1,127 @@
+"""Continuous actions: a Gaussian whose mean and variance both depend on the state.
+
+As in Mnih et al. (2016), section 9: the network gives a mean μ and, through a softplus, a variance σ² per
+number; the covariance is diagonal. Where the space is bounded, −1 to 1 is mapped to its bounds, and what the
+Gaussian draws beyond is either clipped on the way to the environment or squashed by a tanh.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+
+_SMALLEST = 1e-6
+"""Added to the variance, so that densities stay finite."""
+_DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _SMALLEST)
+"""σ where its parameter is 0."""
+_EDGE = 1.0 - 1e-6
+"""Of uniform draws that go through an inverse tanh."""
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal numbers; parameters are all means, then all variances before their softplus.
+
+    Actions are kept as drawn, before clipping or squashing.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    space_shape: tuple[int, ...]
+    space_dtype: str
+    bounds: Literal["clip", "squash"]
+
+    dtype = "float32"
+
+    @classmethod
+    def of(cls, space: gym.spaces.Box, bounds: Literal["clip", "squash"]) -> "Gaussian":
+        """For the actions of `space`."""
+        low, high = space.low.ravel().tolist(), space.high.ravel().tolist()
+        return cls(tuple(low), tuple(high), space.shape, str(space.dtype), bounds)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A number per dimension."""
+        return (len(self.low),)
+
+    @property
+    def outputs(self) -> int:
+        """A mean and a variance per dimension."""
+        return 2 * len(self.low)
+
+    @property
+    def noise(self) -> tuple[str, int]:
+        """Normal noise per dimension."""
+        return "normal", len(self.low)
+
+    def choose(self, parameters: Any, noise: Any) -> Any:
+        """μ + σ · noise."""
+        size = len(self.low)
+        xp = parameters.__array_namespace__()
+        variance = xp.logaddexp(parameters[..., size:], xp.zeros((), parameters.dtype)) + _SMALLEST
+        return parameters[..., :size] + xp.sqrt(variance) * noise
+
+    def uniform(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Noise for uniform actions within the bounds, standard normal ones where there are none."""
+        size = (*shape, len(self.low))
+        even = generator.uniform(-_EDGE, _EDGE, size)
+        if self.bounds == "squash":
+            even = np.arctanh(even)
+        drawn = np.where(self._bounded, even, generator.standard_normal(size))
+        return (drawn / _DEVIATION_AT_ZERO).astype(np.float32)
+
+    def to_env(self, actions: Any) -> Any:
+        """Within the bounds, in the shape and dtype of the space."""
+        xp = actions.__array_namespace__()
+        half, middle = self._scale
+        inside = xp.tanh(actions) if self.bounds == "squash" else xp.clip(actions, -1.0, 1.0)
+        scaled = xp.where(self._bounded, middle + half * inside, actions)
+        sent = xp.clip(scaled, *self._limits)
+        return sent.astype(self.space_dtype).reshape(*actions.shape[:-1], *self.space_shape)
+
+    def log_prob(self, parameters: Any, actions: Any) -> Any:
+        """The log density of actions as they are kept, with the Jacobian of the tanh where it squashes."""
+        from keras import ops
+
+        mean, variance = self._moments(parameters)
+        each = -0.5 * (ops.square(actions - mean) / variance + ops.log(2.0 * math.pi * variance))
+        if self.bounds == "squash":
+            # log(1 − tanh²(a)) without its rounding at large a.
+            slope = 2.0 * (math.log(2.0) - actions - ops.softplus(-2.0 * actions))
+            each = each - slope * ops.convert_to_tensor(self._bounded.astype(np.float32))
+        return ops.sum(each, axis=-1)
+
+    def entropy(self, parameters: Any) -> Any:
+        """½ (log(2πσ²) + 1) per dimension, of the Gaussian before clipping or squashing."""
+        from keras import ops
+
+        _, variance = self._moments(parameters)
+        return ops.sum(0.5 * (ops.log(2.0 * math.pi * variance) + 1.0), axis=-1)
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{len(self.low)} continuous actions"
+
+    def _moments(self, parameters: Any) -> tuple[Any, Any]:
+        from keras import ops
+
+        size = len(self.low)
+        return parameters[..., :size], ops.softplus(parameters[..., size:]) + _SMALLEST
+
+    @cached_property
+    def _bounded(self) -> np.ndarray:
+        """Where both bounds are finite."""
+        return np.isfinite(self.low) & np.isfinite(self.high)
+
+    @cached_property
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.low, np.float32), np.array(self.high, np.float32)
+
+    @cached_property
+    def _scale(self) -> tuple[np.ndarray, np.ndarray]:
+        """Half the width and the middle of each dimension, 1 and 0 where it has no bounds."""
+        low, high = (np.where(self._bounded, b, s) for b, s in ((self.low, -1.0), (self.high, 1.0)))
+        return ((high - low) / 2).astype(np.float32), ((high + low) / 2).astype(np.float32)

@@ -1,0 +1,45 @@
+"""From packed observations to what a network is called with: pure functions on `keras.ops`.
+
+A network sees vectors [N, n] and images [N, H, W, C] in float32, bytes scaled to between 0 and 1, and a
+one-hot vector for each choice among n things. Where the space is a Dict or a Tuple, it is called with a
+`dict` or `tuple` of these. See `spaces` for what packed observations are.
+"""
+
+from typing import Any
+
+from keras import ops
+
+from a3c.spaces import Observations, Part, leaves, map_parts
+
+
+def unpack(observations: Observations, packed: Any) -> Any:
+    """What the network is called with for `packed` [N, *O]."""
+    packed = ops.cast(packed, "float32")
+    if observations.plain:
+        return _seen(leaves(observations.tree)[0], packed)
+    position = 0
+
+    def take(part: Part) -> Any:
+        nonlocal position
+        position += part.size
+        numbers = packed[:, position - part.size : position]
+        return _seen(part, ops.reshape(numbers, (-1, *part.shape)))
+
+    return map_parts(take, observations.tree)
+
+
+def _seen(part: Part, array: Any) -> Any:
+    """One part [N, *shape] as the network sees it: [N, *seen_shape]."""
+    if part.kind == "choices":
+        numbers = ops.reshape(array, (-1, len(part.sizes)))
+        chosen = [
+            ops.one_hot(ops.cast(numbers[:, k] - start, "int32"), size, dtype="float32")
+            for k, (size, start) in enumerate(zip(part.sizes, part.starts, strict=True))
+        ]
+        return chosen[0] if len(chosen) == 1 else ops.concatenate(chosen, -1)
+    if part.scale != 1.0:
+        array = array * part.scale
+    if part.kind == "image" and part.channels_first:
+        array = ops.transpose(array, (0, 2, 3, 1))
+    target = (-1, *part.seen_shape)
+    return array if tuple(array.shape[1:]) == target[1:] else ops.reshape(array, target)

@@ -1,0 +1,171 @@
+"""Parts of networks: convolutions of three well-known kinds, and a memory that forgets at episode ends."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from a3c.models.initializers import Orthogonal
+
+_GAIN = 2**0.5  # of layers before a relu
+_LONGEST_UNROLLED = 20  # steps of a memory without a loop
+
+
+@keras.saving.register_keras_serializable(package="a3c")
+class Convolutions(keras.layers.Layer):
+    """Images [N, H, W, C] to vectors [N, n].
+
+    Args:
+        kind: `paper`: 16 filters 8×8 stride 4, 32 filters 4×4 stride 2 (Mnih et al. 2016, section 8; 2013).
+            `nature`: 32 filters 8×8 stride 4, 64 filters 4×4 stride 2, 64 filters 3×3 (Mnih et al. 2015).
+            `impala`: residual blocks of 16, 32 and 32 filters (Espeholt et al. 2018, figure 3, right).
+        seed: Seed of the first weights.
+    """
+
+    def __init__(self, kind: str, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.kind, self.seed = kind, seed
+        seeds = iter(range(seed or 0, (seed or 0) + 100))
+        self.steps: list[Any] = []
+        if kind == "impala":
+            for filters in (16, 32, 32):
+                self.steps += [_conv(filters, 3, 1, seeds, "same"), keras.layers.MaxPooling2D(3, 2, "same")]
+                self.steps += [Residual(filters, next(seeds)), Residual(filters, next(seeds))]
+            self.steps.append(keras.layers.ReLU())
+        else:
+            for filters, size, stride in _SIZES[kind]:
+                self.steps.append(_conv(filters, size, stride, seeds, "valid", "relu"))
+        self.steps.append(keras.layers.Flatten())
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights for images of this shape."""
+        for step in self.steps:
+            step.build(input_shape)
+            input_shape = step.compute_output_shape(input_shape)
+
+    def call(self, images: Any) -> Any:
+        """`images`: [N, H, W, C]."""
+        for step in self.steps:
+            images = step(images)
+        return images
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[N, n]."""
+        for step in self.steps:
+            input_shape = step.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "kind": self.kind, "seed": self.seed}
+
+
+_SIZES = {
+    "paper": ((16, 8, 4), (32, 4, 2)),
+    "nature": ((32, 8, 4), (64, 4, 2), (64, 3, 1)),
+}
+SMALLEST = {"paper": 20, "nature": 36, "impala": 8}
+"""Pixels that an image must have in each direction, by the kind of convolutions."""
+
+
+@keras.saving.register_keras_serializable(package="a3c")
+class Residual(keras.layers.Layer):
+    """Two convolutions whose result is added to what they were given (He et al. 2016)."""
+
+    def __init__(self, filters: int, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.filters, self.seed = filters, seed
+        seeds = iter((1000 + 2 * (seed or 0), 1001 + 2 * (seed or 0)))
+        self.first, self.second = (_conv(filters, 3, 1, seeds, "same") for _ in range(2))
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights."""
+        self.first.build(input_shape)
+        self.second.build((*input_shape[:-1], self.filters))
+
+    def call(self, x: Any) -> Any:
+        """`x`: [N, H, W, filters]."""
+        return x + self.second(ops.relu(self.first(ops.relu(x))))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """As it came."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "filters": self.filters, "seed": self.seed}
+
+
+def _conv(
+    filters: int, size: int, stride: int, seeds: Iterator[int], padding: str, activation: str | None = None
+) -> keras.layers.Conv2D:
+    initializer = Orthogonal(_GAIN, next(seeds))
+    return keras.layers.Conv2D(
+        filters, size, stride, padding, activation=activation, kernel_initializer=initializer
+    )
+
+
+@keras.saving.register_keras_serializable(package="a3c")
+class Memory(keras.layers.Layer):
+    """An LSTM over the steps of rollouts, emptied where episodes begin.
+
+    Args:
+        units: Numbers that it puts out per step, and keeps twice.
+        seed: Seed of the first weights.
+    """
+
+    def __init__(self, units: int, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units, self.seed = units, seed
+        kernels = (Orthogonal(1.0, None if seed is None else seed + k) for k in range(2))
+        self.cell = keras.layers.LSTMCell(
+            units, kernel_initializer=next(kernels), recurrent_initializer=next(kernels)
+        )
+
+    @property
+    def state_size(self) -> int:
+        """S, numbers of its state per copy of the environment."""
+        return 2 * self.units
+
+    def build(
+        self,
+        inputs_shape: tuple[int | None, ...],
+        state_shape: tuple[int | None, ...] | None = None,
+        starts_shape: tuple[int | None, ...] | None = None,
+    ) -> None:
+        """Make the weights."""
+        self.cell.build(inputs_shape[1:])
+
+    def call(self, inputs: Any, state: Any, starts: Any) -> tuple[Any, Any]:
+        """T steps of N copies.
+
+        Args:
+            inputs: [T, N, n].
+            state: [N, S], before the first step.
+            starts: [T, N], 1 where an episode begins, whose first step sees an empty memory.
+
+        Returns:
+            [T, N, units], and the state after the last step [N, S].
+        """
+        keep = 1.0 - ops.cast(starts, "float32")
+
+        def step(carry: Any, now: Any) -> tuple[Any, Any]:
+            x, kept = now
+            before = carry * kept[:, None]
+            _, (h, c) = self.cell(x, [before[:, : self.units], before[:, self.units :]])
+            after = ops.concatenate([h, c], -1)
+            return after, after
+
+        time = inputs.shape[0]
+        unroll = time if time is not None and time <= _LONGEST_UNROLLED else 1
+        after, states = ops.scan(step, state, (inputs, keep), unroll=unroll)
+        return states[..., : self.units], after
+
+    def compute_output_shape(self, inputs_shape: Any, state_shape: Any, starts_shape: Any = None) -> Any:
+        """Those of the outputs and of the state."""
+        return (*inputs_shape[:2], self.units), state_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "units": self.units, "seed": self.seed}

@@ -1,0 +1,267 @@
+"""Observations as one array each: how those of any supported Gymnasium space are packed, and what is in them.
+
+Everything between an environment and a network sees *packed* observations: one array of a fixed shape, of
+bytes where the environment's are bytes and of float32 else. A single `Box` is packed as it is; the parts of
+anything else lie one after the other in a vector. `inputs` unpacks them for the network.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+
+from a3c.errors import UsageError
+
+_LARGEST = 2**24
+"""Choices of a Discrete space: beyond, float32 does not tell whole numbers apart."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One array of an observation.
+
+    Attributes:
+        kind: `vector`: numbers; `image`: [H, W, C] or [C, H, W] or [H, W]; `choices`: whole numbers that name
+            one of several things each.
+        shape: Of the array in the environment.
+        scale: What its numbers are multiplied with: 1/255 for bytes.
+        sizes: For `choices`: among how many things each number chooses.
+        starts: For `choices`: the first of those numbers.
+        dtype: In the environment.
+    """
+
+    kind: Literal["vector", "image", "choices"]
+    shape: tuple[int, ...]
+    scale: float = 1.0
+    sizes: tuple[int, ...] = ()
+    starts: tuple[int, ...] = ()
+    dtype: str = "float32"
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+    @property
+    def channels_first(self) -> bool:
+        """For an image of three axes: whether the first one is that of the channels."""
+        return len(self.shape) == 3 and self.shape[0] < self.shape[2]
+
+    @property
+    def seen_shape(self) -> tuple[int, ...]:
+        """Its shape as the network sees it: images [H, W, C], anything else a vector."""
+        if self.kind == "choices":
+            return (sum(self.sizes),)
+        if self.kind == "vector":
+            return (self.size,)
+        if len(self.shape) == 2:
+            return (*self.shape, 1)
+        return (*self.shape[1:], self.shape[0]) if self.channels_first else self.shape
+
+
+class Misfit(ValueError):
+    """What an environment showed has another shape than its space."""
+
+
+Tree = Part | dict[str, Any] | tuple[Any, ...]
+"""A part, or a `dict` or `tuple` of trees, as the space has them."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """The observations of one environment."""
+
+    tree: Tree
+    dtype: Literal["float32", "uint8"]
+    """Of packed observations."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the environment's own arrays are packed already."""
+        return isinstance(self.tree, Part) and self.tree.kind != "choices" and self.tree.shape != ()
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """*O, that of one packed observation."""
+        if self.plain:
+            assert isinstance(self.tree, Part)
+            return self.tree.shape
+        return (sum(part.size for part in leaves(self.tree)),)
+
+    def pack(self, observations: Any) -> Any:
+        """Observations of N copies, as a vector environment returns them, as one array [N, *shape].
+
+        Raises:
+            Misfit: where a part has another shape than its space.
+        """
+        if self.plain:
+            return observations
+        rows = [_row(part, array) for part, array in _pairs(self.tree, observations)]
+        return rows[0] if len(rows) == 1 else rows[0].__array_namespace__().concatenate(rows, -1)
+
+    def restore(self, packed: np.ndarray) -> Any:
+        """The opposite of `pack`: observations of N copies in the structure of the space."""
+        if self.plain:
+            return packed
+        position = 0
+
+        def take(part: Part) -> np.ndarray:
+            nonlocal position
+            position += part.size
+            array = packed[:, position - part.size : position].reshape(-1, *part.shape)
+            return array.astype(part.dtype)
+
+        return map_parts(take, self.tree)
+
+    def pack_any(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """One observation or a batch of them, packed [N, *shape], and whether it was a single one.
+
+        Raises:
+            Misfit: where it is neither.
+        """
+        pairs = _pairs(self.tree, observation)
+        if any(np.asarray(array).dtype.kind not in "biuf" for _, array in pairs):
+            raise Misfit("no numbers")
+        ranks = [np.ndim(array) - len(part.shape) for part, array in pairs]
+        single = set(ranks) == {0}
+        fits = all(
+            np.shape(array)[rank:] == part.shape for (part, array), rank in zip(pairs, ranks, strict=True)
+        )
+        if not fits or not (single or set(ranks) == {1}):
+            raise Misfit("no observation of this space")
+        rows = [np.asarray(array)[None] if single else np.asarray(array) for _, array in pairs]
+        if self.plain:
+            return np.asarray(rows[0], self.dtype), single
+        packed = [_row(part, row) for (part, _), row in zip(pairs, rows, strict=True)]
+        return np.concatenate(packed, -1).astype(self.dtype), single
+
+    def describe(self) -> str:
+        """In words, for people."""
+        return _words(self.tree)
+
+
+def describe_observations(space: gym.Space, env_id: str) -> Observations:
+    """How observations of `space` are packed.
+
+    Raises:
+        UsageError: for a space that is not supported, by name.
+    """
+    tree = _tree(space, env_id)
+    parts = leaves(tree)
+    if not parts or any(part.size == 0 for part in parts):
+        raise UsageError(f"{env_id} with observations {_brief(space)}", "at least one number in each part")
+    boxes = _boxes(space)
+    bytes_only = len(boxes) == len(parts) and all(box.dtype == np.uint8 for box in boxes)
+    return Observations(tree, "uint8" if bytes_only else "float32")
+
+
+def leaves(tree: Tree) -> list[Part]:
+    """The parts, in the order in which they are packed."""
+    if isinstance(tree, Part):
+        return [tree]
+    return [part for branch in (tree.values() if isinstance(tree, dict) else tree) for part in leaves(branch)]
+
+
+def map_parts(function: Callable[[Part], Any], tree: Tree) -> Any:
+    """`tree` with what `function` makes of each part in its place, in the order of packing."""
+    if isinstance(tree, Part):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {name: map_parts(function, branch) for name, branch in tree.items()}
+    return tuple(map_parts(function, branch) for branch in tree)
+
+
+def _tree(space: gym.Space, env_id: str) -> Tree:
+    spaces = gym.spaces
+    match space:
+        case spaces.Dict():
+            return {name: _tree(inner, env_id) for name, inner in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_tree(inner, env_id) for inner in space.spaces)
+        case spaces.Box():
+            scale = (
+                1 / 255 if space.dtype == np.uint8 and space.high.size and space.high.max() == 255 else 1.0
+            )
+            kind = "image" if _is_image(space.shape) else "vector"
+            return Part(kind, space.shape, scale, dtype=str(space.dtype))
+        case spaces.Discrete() if space.n <= _LARGEST:
+            return Part("choices", (), 1.0, (int(space.n),), (int(space.start),), "int64")
+        case spaces.MultiDiscrete():
+            sizes, starts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
+            return Part("choices", space.shape, 1.0, tuple(sizes), tuple(starts), "int64")
+        case spaces.MultiBinary():
+            return Part("vector", tuple(space.shape), dtype="int8")
+    raise UsageError(
+        f"{env_id} with observations {_brief(space)}",
+        "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these",
+        _WRAPPERS.get(
+            type(space).__name__, "gymnasium.wrappers.TransformObservation can make it one of those."
+        ),
+    )
+
+
+_WRAPPERS = {
+    "Text": "gymnasium.wrappers.TransformObservation can make an array of its letters.",
+    "Sequence": "gymnasium.wrappers.TransformObservation can cut or fill it up to an array of one length.",
+    "Graph": "gymnasium.wrappers.TransformObservation can make an array of its nodes and edges.",
+}
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is a picture: two long axes, and perhaps a short one for channels."""
+    if len(shape) == 2:
+        return min(shape) >= 8
+    return len(shape) == 3 and sorted(shape)[1] >= 8
+
+
+def _boxes(space: gym.Space) -> list[gym.spaces.Box]:
+    if isinstance(space, gym.spaces.Dict):
+        return [box for inner in space.spaces.values() for box in _boxes(inner)]
+    if isinstance(space, gym.spaces.Tuple):
+        return [box for inner in space.spaces for box in _boxes(inner)]
+    return [space] if isinstance(space, gym.spaces.Box) else []
+
+
+def _pairs(tree: Tree, observation: Any) -> list[tuple[Part, Any]]:
+    """Each part with its array."""
+    if isinstance(tree, Part):
+        return [(tree, observation)]
+    names = tree if isinstance(tree, dict) else range(len(tree))
+    if isinstance(tree, tuple) and not (
+        isinstance(observation, tuple | list) and len(observation) == len(tree)
+    ):
+        raise Misfit(f"a {type(observation).__name__} in the place of a tuple of {len(tree)}")
+    if isinstance(tree, dict) and not (isinstance(observation, dict) and set(observation) == set(tree)):
+        raise Misfit(f"a {type(observation).__name__} in the place of a dict of {', '.join(tree)}")
+    return [pair for name in names for pair in _pairs(tree[name], observation[name])]  # type: ignore[index]
+
+
+def _row(part: Part, array: Any) -> Any:
+    """The array [N, *shape] of one part as [N, size] float32."""
+    if not hasattr(array, "__array_namespace__"):
+        array = np.asarray(array)
+    if array.shape[1:] != part.shape:
+        raise Misfit(f"an observation of shape {array.shape[1:]}, expected {part.shape}")
+    return array.reshape(array.shape[0], -1).astype("float32")
+
+
+def _words(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return "{" + ", ".join(f"{name}: {_words(branch)}" for name, branch in tree.items()) + "}"
+    if isinstance(tree, tuple):
+        return "(" + ", ".join(map(_words, tree)) + ")"
+    size = " × ".join(map(str, tree.shape or (1,)))
+    if tree.kind == "choices":
+        return "one of " + " × ".join(map(str, tree.sizes))
+    return f"{'images' if tree.kind == 'image' else 'vectors'} of {size}"
+
+
+def _brief(space: gym.Space) -> str:
+    if isinstance(space, gym.spaces.Box):
+        return f"Box(shape={space.shape}, {space.dtype})"
+    text = str(space)
+    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -1,0 +1,260 @@
+"""Spaces: packing observations, distributions of actions, and that each kind can be learned with."""
+
+import gymnasium as gym
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from a3c import Agent, distributions, inputs, sampling
+from a3c.envs import identity
+from a3c.errors import UsageError
+from a3c.spaces import Misfit, describe_observations
+
+spaces = gym.spaces
+both_backends = pytest.mark.both_backends
+
+OBSERVATIONS = {
+    "vector": spaces.Box(-1, 1, (3,), np.float32),
+    "double": spaces.Box(-1, 1, (3,), np.float64),
+    "number": spaces.Box(-1, 1, (), np.float32),
+    "matrix": spaces.Box(-1, 1, (2, 3), np.float32),
+    "image": spaces.Box(0, 255, (12, 10, 3), np.uint8),
+    "channels first": spaces.Box(0, 255, (3, 12, 10), np.uint8),
+    "gray image": spaces.Box(0, 255, (12, 10), np.uint8),
+    "memory": spaces.Box(0, 255, (16,), np.uint8),
+    "discrete": spaces.Discrete(4, start=-2),
+    "multi-discrete": spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[1, 0], [0, -3]]),
+    "switches": spaces.MultiBinary([2, 3]),
+    "dict": spaces.Dict(b=spaces.Discrete(3), a=spaces.Box(0, 255, (9, 9), np.uint8)),
+    "tuple": spaces.Tuple([spaces.Box(-1, 1, (2,)), spaces.Dict(c=spaces.MultiBinary(2))]),
+    "dict of bytes": spaces.Dict(x=spaces.Box(0, 255, (9, 9), np.uint8), y=spaces.Box(0, 9, (2,), np.uint8)),
+}
+
+
+def batch_of(space, size, seed=0):
+    """Samples, and the batch of them as vector environments return it."""
+    space.seed(seed)
+    samples = [space.sample() for _ in range(size)]
+    batched = gym.vector.utils.create_empty_array(space, size)
+    return samples, gym.vector.utils.concatenate(space, samples, batched)
+
+
+@pytest.mark.parametrize("name", OBSERVATIONS)
+def test_packing_loses_nothing(name):
+    space = OBSERVATIONS[name]
+    described = describe_observations(space, "env")
+    samples, batch = batch_of(space, 5)
+    packed = np.asarray(described.pack(batch), described.dtype)
+    assert packed.shape == (5, *described.shape)
+    restored = gym.vector.utils.iterate(gym.vector.utils.batch_space(space, 5), described.restore(packed))
+    for sample, again in zip(samples, restored, strict=True):
+        np.testing.assert_allclose(spaces.flatten(space, sample), spaces.flatten(space, again), atol=1e-6)
+    one, single = described.pack_any(samples[2])
+    assert single
+    np.testing.assert_array_equal(one[0], packed[2])
+    several, single = described.pack_any(batch)
+    assert not single
+    np.testing.assert_array_equal(several, packed)
+
+
+@pytest.mark.parametrize("name", ["vector", "image", "discrete", "dict", "tuple"])
+def test_what_is_no_observation_is_told(name):
+    described = describe_observations(OBSERVATIONS[name], "env")
+    for wrong in (np.zeros((7, 7, 7, 7)), {"a": 1}, (1, 2, 3), np.zeros(5), "text"):
+        if (name, np.ndim(wrong)) in (("discrete", 1), ("vector", 1)) and len(wrong) in (3, 5):
+            continue  # a batch of the one, an observation of the other
+        with pytest.raises(Misfit):
+            described.pack_any(wrong)
+
+
+@both_backends
+@pytest.mark.parametrize("name", OBSERVATIONS)
+def test_networks_see_what_they_should(name):
+    """Against Gymnasium's own flattening, which is one-hot for choices; bytes are scaled."""
+    space = OBSERVATIONS[name]
+    described = describe_observations(space, "env")
+    samples, batch = batch_of(space, 4)
+    packed = np.asarray(described.pack(batch), described.dtype)
+    seen = inputs.unpack(described, ops.convert_to_tensor(packed))
+    assert isinstance(seen, dict) == isinstance(space, spaces.Dict)
+    parts = [ops.convert_to_numpy(part) for part in keras.tree.flatten(seen)]
+    assert all(part.dtype == np.float32 for part in parts)
+    if name in ("channels first", "dict", "dict of bytes", "image", "gray image", "memory"):
+        images = [part for part in parts if part.ndim == 4]
+        assert all(part.shape[1:3] in ((12, 10), (9, 9)) for part in images)
+        assert all(0 <= part.min() <= part.max() <= 1 for part in images)
+    if name in ("vector", "double", "number", "matrix", "discrete", "multi-discrete", "switches", "tuple"):
+        flat = np.concatenate([part.reshape(4, -1) for part in parts], -1)
+        expected = np.stack([spaces.flatten(space, sample) for sample in samples])
+        np.testing.assert_allclose(flat, expected, atol=1e-6)
+    if name == "channels first":
+        np.testing.assert_allclose(parts[0], np.moveaxis(batch, 1, -1) / np.float32(255), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("space", "fix"),
+    [
+        (spaces.Text(5), "array of its letters"),
+        (spaces.Sequence(spaces.Discrete(3)), "array of one length"),
+        (spaces.Graph(spaces.Box(0, 1, (2,)), None), "nodes and edges"),
+        (spaces.Dict(a=spaces.Dict(b=spaces.Text(5))), "array of its letters"),
+        (spaces.OneOf([spaces.Discrete(2), spaces.Discrete(3)]), "TransformObservation"),
+    ],
+)
+def test_other_observations_are_refused_by_name(space, fix):
+    with pytest.raises(UsageError, match=fix):
+        describe_observations(space, "env")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Dict(a=spaces.Discrete(2)),
+        spaces.Tuple([spaces.Discrete(2)]),
+        spaces.Text(3),
+        spaces.Box(0, 9, (2,), np.int64),
+    ],
+)
+def test_other_actions_are_refused_by_name(space):
+    with pytest.raises(UsageError, match=r"(?s)with actions .*TransformAction"):
+        distributions.for_space(space, "env")
+
+
+# -- distributions ------------------------------------------------------------------------------------------
+
+ACTIONS = {
+    "discrete": spaces.Discrete(3, start=4),
+    "multi-discrete": spaces.MultiDiscrete([[2, 3]], start=[[1, -1]]),
+    "switches": spaces.MultiBinary([1, 2]),
+    "bounded": spaces.Box(np.array([[-2.0], [3.0]], np.float32), np.array([[2.0], [5.0]], np.float32)),
+    "unbounded": spaces.Box(-np.inf, np.inf, (2,), np.float64),
+    "half": spaces.Box(0.0, np.inf, (2,), np.float32),
+}
+CASES = [(name, "clip") for name in ACTIONS] + [("bounded", "squash"), ("unbounded", "squash")]
+
+
+def parameters_for(actions, seed=0, rows=1):
+    return np.random.default_rng(seed).normal(size=(rows, actions.outputs)).astype(np.float32)
+
+
+def draw(actions, parameters, count, seed=0):
+    kind, size = actions.noise
+    noise = sampling.DRAW[kind](np.random.default_rng(seed), (count, size))
+    return actions.choose(np.tile(parameters, (count, 1)), noise)
+
+
+@pytest.mark.parametrize(("name", "bounds"), CASES)
+def test_every_action_lies_in_its_space(name, bounds):
+    space = ACTIONS[name]
+    actions = distributions.for_space(space, "env", bounds)
+    generator = np.random.default_rng(0)
+    drawn = draw(actions, 3 * parameters_for(actions), 200).astype(actions.dtype)
+    uniform = actions.choose(np.zeros((200, actions.outputs), np.float32), actions.uniform(generator, (200,)))
+    for chosen in (drawn, uniform.astype(actions.dtype)):
+        assert chosen.shape == (200, *actions.shape)
+        for action in actions.to_env(chosen):
+            assert space.contains(int(action) if space.shape == () else action), action
+    if name == "bounded":
+        sent = actions.to_env(uniform)
+        np.testing.assert_allclose(sent.mean(0), (space.low + space.high) / 2, atol=0.3)
+        np.testing.assert_allclose(sent.std(0), (space.high - space.low) / 12**0.5, rtol=0.1)
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["discrete", "multi-discrete", "switches"])
+def test_samples_follow_their_probabilities(name):
+    actions = distributions.for_space(ACTIONS[name], "env")
+    parameters, count = parameters_for(actions), 100_000
+    drawn = draw(actions, parameters, count).reshape(count, -1)
+    every, counts = np.unique(drawn, axis=0, return_counts=True)
+    chosen = every.reshape(len(every), *actions.shape)
+    log_probs = ops.convert_to_numpy(
+        actions.log_prob(ops.convert_to_tensor(np.tile(parameters, (len(every), 1))), chosen.astype("int32"))
+    )
+    assert np.exp(log_probs).sum() == pytest.approx(1.0, abs=1e-4)
+    np.testing.assert_allclose(counts / count, np.exp(log_probs), atol=0.01)
+    entropy = float(ops.convert_to_numpy(actions.entropy(ops.convert_to_tensor(parameters)))[0])
+    assert entropy == pytest.approx(-(np.exp(log_probs) * log_probs).sum(), abs=1e-4)
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["bounded", "unbounded"])
+def test_the_gaussian_has_the_moments_and_density_of_its_parameters(name):
+    """Mean and variance (a softplus) of samples, and the density against the textbook's formula."""
+    actions = distributions.for_space(ACTIONS[name], "env")
+    parameters = parameters_for(actions, seed=3)
+    mean, variance = parameters[0, :2], np.log1p(np.exp(parameters[0, 2:]))
+    drawn = draw(actions, parameters, 200_000)
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.02)
+    np.testing.assert_allclose(drawn.var(0), variance, rtol=0.02)
+    some = drawn[:5]
+    expected = (-((some - mean) ** 2) / (2 * variance) - 0.5 * np.log(2 * np.pi * variance)).sum(-1)
+    tiled = ops.convert_to_tensor(np.tile(parameters, (5, 1)))
+    log_probs = ops.convert_to_numpy(actions.log_prob(tiled, ops.convert_to_tensor(some)))
+    np.testing.assert_allclose(log_probs, expected, atol=1e-4)
+    entropies = ops.convert_to_numpy(actions.entropy(tiled))
+    np.testing.assert_allclose(entropies, (0.5 * (np.log(2 * np.pi * variance) + 1)).sum(), rtol=1e-4)
+
+
+@both_backends
+def test_squashed_densities_are_those_of_what_comes_out():
+    """The density over (−1, 1), found by numerical differences of the distribution function, sums to 1."""
+    actions = distributions.for_space(spaces.Box(-1.0, 1.0, (1,)), "env", "squash")
+    grid = np.linspace(-0.9999, 0.9999, 20_001).astype(np.float32)[:, None]
+    parameters = np.tile(np.array([[0.3, -0.5]], np.float32), (len(grid), 1))
+    before = np.arctanh(grid.astype(np.float64)).astype(np.float32)
+    log_density = ops.convert_to_numpy(
+        actions.log_prob(ops.convert_to_tensor(parameters), ops.convert_to_tensor(before))
+    )
+    assert np.trapezoid(np.exp(log_density), grid[:, 0]) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_no_noise_is_the_most_probable_action():
+    parameters = np.array([[0.1, 2.0, -1.0]], np.float32)
+    discrete = distributions.for_space(spaces.Discrete(3, start=5), "env")
+    assert discrete.to_env(discrete.choose(parameters, np.zeros((1, 3)))) == [6]
+    box = distributions.for_space(spaces.Box(0.0, 10.0, (1,)), "env")
+    np.testing.assert_allclose(
+        box.to_env(box.choose(np.array([[0.5, 9.0]], np.float32), np.zeros((1, 1), np.float32))), [[7.5]]
+    )
+
+
+# -- learning -----------------------------------------------------------------------------------------------
+
+
+def learn(name, directory, **settings):
+    # Each step stands for itself: what comes later need not be learned.
+    quick = {"gamma": 0.0, "learning_rate": 3e-3, "engine": "serial", "evaluation_episodes": 20}
+    settings = {**quick, "max_steps": 300_000, "seed": 11, "save_dir": str(directory), **settings}
+    agent = Agent(f"a3c.envs.identity:identity/{name}-v0", **settings)
+    agent.fit(verbose=0)
+    return agent
+
+
+@pytest.mark.parametrize("name", [cls.__name__ for cls in (*identity.OBSERVATIONS, *identity.ACTIONS)])
+def test_every_kind_of_space_is_learned(name, tmp_path):
+    agent = learn(name, tmp_path)
+    assert agent.evaluate(20, seed=1).mean >= 90
+    environment = gym.make(f"identity/{name}-v0")
+    observation, _ = environment.reset(seed=0)
+    total = 0.0
+    for _ in range(100):
+        observation, reward, *_ = environment.step(agent.predict(observation))
+        total += reward
+    assert total >= 90
+    again = Agent.load(_save(agent, tmp_path))
+    assert again.evaluate(20, seed=1).mean == agent.evaluate(20, seed=1).mean
+
+
+def _save(agent, directory):
+    path = directory / "agent.keras"
+    agent.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["Continuous"])
+def test_squashed_actions_are_learned(name, tmp_path):
+    agent = learn(name, tmp_path, action_bounds="squash")
+    assert agent.evaluate(20, seed=1).mean >= 90
+    assert Agent.load(_save(agent, tmp_path)).config.action_bounds == "squash"
