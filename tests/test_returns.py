@@ -1,10 +1,13 @@
 """Returns against slow twins close to the paper's notation, and identities that any return must keep."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from keras import ops
 
-from a3c.returns import lambda_returns
+from a3c.returns import lambda_returns, vtrace
 
 pytestmark = pytest.mark.both_backends
 
@@ -104,3 +107,86 @@ def test_shapes_that_would_broadcast_are_refused():
     flat = np.ones((4, 1), np.float32)
     with pytest.raises(ValueError, match="one shape"):
         lambda_returns(flat, flat, flat[:, 0], np.ones((5, 1), np.float32))
+
+
+# -- V-trace ------------------------------------------------------------------------------------------------
+
+
+def slow_vtrace(ratios, rewards, terminated, truncated, values, gamma, rho_bar, c_bar, gae_lambda):
+    """Equation 1 of Espeholt et al. 2018 as it stands: a sum over s with a product over i for each step."""
+    time, batch = rewards.shape
+    targets = np.zeros((time, batch))
+    for b in range(batch):
+        for s in range(time):
+            total, weight = values[s, b], 1.0
+            for t in range(s, time):
+                following = 0.0 if terminated[t, b] else values[t + 1, b]
+                delta = min(rho_bar, ratios[t, b]) * (rewards[t, b] + gamma * following - values[t, b])
+                total += weight * delta
+                if terminated[t, b] or truncated[t, b]:
+                    break
+                weight *= gamma * gae_lambda * min(c_bar, ratios[t, b])
+            targets[s, b] = total
+    return targets
+
+
+def compute_vtrace(ratios, rewards, terminated, truncated, values, gamma, *settings):
+    arrays = (ratios, rewards, gamma * (1.0 - terminated), 1.0 - truncated, values)
+    tensors = (ops.convert_to_tensor(np.asarray(x, np.float32)) for x in arrays)
+    return [ops.convert_to_numpy(x) for x in vtrace(*tensors, *settings)]
+
+
+@pytest.mark.parametrize(
+    ("rho_bar", "c_bar", "gae_lambda"),
+    [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 0.25, 1.0), (1.0, 1.0, 0.7), (1e9, 1e9, 1.0)],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_vtrace_equals_the_slow_twin(seed, rho_bar, c_bar, gae_lambda):
+    rewards, terminated, truncated, values = random_case(seed)
+    ratios = np.exp(np.random.default_rng(seed).normal(size=rewards.shape))
+    case = ratios, rewards, terminated, truncated, values, 0.9, rho_bar, c_bar, gae_lambda
+    targets, advantages = compute_vtrace(*case)
+    expected = slow_vtrace(*case)
+    np.testing.assert_allclose(targets, expected, rtol=1e-4, atol=1e-4)
+    later = np.where(truncated, values[1:], np.concatenate([expected[1:], values[-1:]]))
+    following = np.where(terminated, 0.0, values[1:] + gae_lambda * (later - values[1:]))
+    weights = np.minimum(rho_bar, ratios)
+    np.testing.assert_allclose(
+        advantages, weights * (rewards + 0.9 * following - values[:-1]), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("gae_lambda", [0.0, 0.6, 1.0])
+def test_on_policy_vtrace_is_the_lambda_return(gae_lambda):
+    rewards, terminated, truncated, values = random_case(7)
+    case = np.ones_like(rewards), rewards, terminated, truncated, values, 0.95, 1.0, 1.0, gae_lambda
+    targets, advantages = compute_vtrace(*case)
+    expected = compute(rewards, terminated, truncated, values, 0.95, gae_lambda)
+    np.testing.assert_allclose(targets, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(advantages, expected - values[:-1], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_nothing_leave_the_values_as_they_are():
+    rewards, terminated, truncated, values = random_case(8)
+    case = np.zeros_like(rewards), rewards, terminated, truncated, values, 0.95
+    targets, advantages = compute_vtrace(*case)
+    np.testing.assert_allclose(targets, values[:-1], rtol=1e-6)
+    assert not advantages.any()
+
+
+RLAX = json.loads((Path(__file__).parent / "references" / "rlax.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("case", RLAX, ids=lambda case: f"seed {case['seed']}")
+def test_they_agree_with_rlax(case):
+    """Recorded by `references/record_rlax.py`."""
+    names = ("ratios", "rewards", "discounts", "values")
+    ratios, rewards, discounts, values = (np.array(case[name]) for name in names)
+    ends = discounts == 0
+    targets, advantages = compute_vtrace(
+        ratios, rewards, ends, ~ends & False, values, 0.97, case["rho_bar"], 1.0, case["gae_lambda"]
+    )
+    np.testing.assert_allclose(targets - values[:-1], case["vtrace_errors"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(advantages, case["pg_advantages"], rtol=1e-4, atol=1e-5)
+    mixed = compute(rewards, ends, ~ends & False, values, 0.97, case["gae_lambda"])
+    np.testing.assert_allclose(mixed, case["lambda_returns"], rtol=1e-4, atol=1e-5)

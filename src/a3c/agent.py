@@ -49,7 +49,8 @@ class Agent:
         algorithm: `a3c`, `a2c`, `impala`, `one-step-q`, `one-step-sarsa` or `n-step-q`.
         model: A `keras.Model`, subclassed or functional, that maps observations [N, …] to (policy parameters
             [N, A], value [N, 1]); see `a3c.models`. Default: what the settings describe.
-        optimizer: A Keras optimizer, with a schedule if you like; default: what the settings describe.
+        optimizer: A Keras optimizer, with a schedule if you like, or the setting `"adam"` or `"rmsprop"`;
+            default: what the settings describe.
         **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset.
 
     Raises:
@@ -61,11 +62,13 @@ class Agent:
         env_id: str | None = None,
         algorithm: str = "a3c",
         model: "keras.Model | None" = None,
-        optimizer: "keras.optimizers.Optimizer | None" = None,
+        optimizer: "keras.optimizers.Optimizer | str | None" = None,
         **settings: Any,
     ):
         if env_id is not None:
             settings["env_id"] = env_id
+        if isinstance(optimizer, str):  # the setting of that name
+            settings["optimizer"], optimizer = optimizer, None
         self.config: Config = make_config(algorithm=algorithm, **settings)
         if self.config.algorithm == "random":
             fix = "For the baseline: a3c.random_baseline(env_id, episodes)."

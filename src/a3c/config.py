@@ -282,12 +282,15 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
-def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
+def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -> tuple[str, dict[str, Any]]:
     """The settings of a preset.
+
+    A table with an algorithm's name holds what differs for that algorithm.
 
     Args:
         preset: `auto`, `none`, the name of a shipped preset, or the path of a TOML file.
         env_id: The environment that `auto` looks for.
+        algorithm: Which; default: the one that the preset names, or a3c.
 
     Returns:
         The preset's name (`none` where there is none) and its settings.
@@ -311,9 +314,21 @@ def load_preset(preset: str, env_id: str | None) -> tuple[str, dict[str, Any]]:
         settings = parse_toml(text)
     except ValueError as error:
         raise UsageError(f"preset {preset}", f"a TOML file; it breaks off with: {error}") from error
+    settings = _for_algorithm(settings, algorithm, preset)
     settings = settings_from_toml(settings, f"preset {preset}: setting")
     check_settings(settings, f"preset {preset}")
     return preset, settings
+
+
+def _for_algorithm(document: dict[str, Any], algorithm: str | None, preset: str) -> dict[str, Any]:
+    """The settings of a preset's document with those of its table for the algorithm, if it has one."""
+    names = typing.get_args(Algorithm)
+    tables = {name: document[name] for name in names if isinstance(document.get(name), dict)}
+    settings = {name: value for name, value in document.items() if name not in tables}
+    chosen = algorithm or settings.get("algorithm") or Config.algorithm
+    for name, table in tables.items():
+        check_names(table, f"preset {preset}: {name}: setting")
+    return {**settings, **(tables.get(chosen, {}) if isinstance(chosen, str) else {})}
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -368,7 +383,7 @@ def make_config(**given: Any) -> Config:
     """
     given = settings_from_toml(given, "setting")
     env_id = given.get("env_id", Config.env_id)
-    for name in ("env_id", "preset"):
-        _check(FIELDS[name], given.get(name, "auto"))
-    name, preset = load_preset(given.get("preset", "auto"), env_id)
+    for name, default in (("env_id", "auto"), ("preset", "auto"), ("algorithm", Config.algorithm)):
+        _check(FIELDS[name], given.get(name, default))
+    name, preset = load_preset(given.get("preset", "auto"), env_id, given.get("algorithm"))
     return Config(**{**preset, **given, "preset": name})

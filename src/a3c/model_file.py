@@ -111,6 +111,8 @@ def _load(path: Path, own: type | None, safe: bool = True) -> keras.Model:
             path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=safe
         )
     assert isinstance(model, keras.Model)
+    if not model.built:  # Keras only warns, and its weights would be random ones
+        raise ValueError("Keras cannot build it from the file: it lacks build or build_from_config.")
     return model
 
 

@@ -57,8 +57,9 @@ def vtrace(
         v[t] = V[t] + δ[t] + discounts[t] · c[t] · (v[t+1] − V[t+1]),  v[T] = V[T]
         δ[t] = ρ[t] · (r[t] + discounts[t] · V[t+1] − V[t])
 
-    with ρ = min(ρ̄, π/μ) and c = λ · min(c̄, π/μ). The advantages are ρ[t] · (r[t] + discounts[t] · v[t+1] −
-    V[t]) (section 4.2). On-policy, where all ratios are 1, the targets are those of `lambda_returns`.
+    with ρ = min(ρ̄, π/μ) and c = λ · min(c̄, π/μ). The advantages are ρ[t] · (r[t] + discounts[t] · q[t+1] −
+    V[t]), q = V + λ · (v − V): with λ = 1 those of section 4.2. On-policy, where all ratios are 1, the
+    targets are those of `lambda_returns`, and the advantages their distance to V.
 
     Args:
         ratios: [T, B], π(a|s)/μ(a|s) of the actions taken.
@@ -85,7 +86,7 @@ def vtrace(
     corrections = _recursion(deltas, carried, ops.zeros_like(values[-1]))
     targets = values[:-1] + corrections
     later = ops.concatenate([corrections[1:], ops.zeros_like(corrections[:1])], 0)
-    following = values[1:] + continues * later
+    following = values[1:] + gae_lambda * continues * later
     return targets, clipped * (rewards + discounts * following - values[:-1])
 
 

@@ -193,7 +193,10 @@ class _Run:
             threshold=config.stop_return,
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
-            concurrent=config.engine != "serial" and not config.eager,
+            # In step, what is decided must not depend on how long an evaluation takes.
+            concurrent=config.engine != "serial"
+            and not config.eager
+            and self._job.algorithm.gathers != "gradients",
             max_failures=config.max_restarts,
             tell=self._recorder.event,
         )

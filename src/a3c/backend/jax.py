@@ -52,7 +52,7 @@ def compile_policy(network: Network, eager: bool = False) -> Policy:
 
         def act(observations: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
             parameters, after = compiled(placed, observations, state)
-            return np.asarray(parameters), after
+            return np.asarray(parameters), None if after is None else np.array(after)
 
         return act
 

@@ -19,7 +19,10 @@ from a3c.errors import RunError
 from a3c.flat import Network, fixed_of, is_elementwise
 from a3c.sampling import EpsilonNoise, PolicyNoise
 from a3c.store import Contents
+from a3c.store.central import CentralStore, Rules
+from a3c.store.exchange import LocalExchange, SharedExchange
 from a3c.store.local import LocalStore
+from a3c.store.shared import SharedStore
 from a3c.types import Policy, Shapes, Snapshot
 from a3c.worker import Learn
 
@@ -140,20 +143,91 @@ class Job:
         store.warm_up()
         return store
 
+    def make_thread_store(
+        self, framework: ModuleType, network: Network, contents: Contents
+    ) -> LocalStore | CentralStore:
+        """A store for threads of this process, compiled."""
+        if self.algorithm.gathers is None:
+            return self.make_local_store(framework, network, contents)
+        store = self._central_store(contents, LocalExchange(self._workers))
+        self.prepare_learner(framework, network, store)
+        return store
+
+    def make_shared_store(self, network: Network, contents: Contents) -> SharedStore | CentralStore:
+        """A store for processes; one in the middle is to be prepared when they have been started."""
+        config, largest = self.config, self.config.t_max * self.config.envs_per_worker
+        if self.algorithm.gathers is None:
+            return SharedStore(
+                contents=contents,
+                workers=self._workers,
+                figures=self.algorithm.figure_names,
+                max_steps=config.max_steps,
+                max_episodes=config.max_episodes,
+                locking=config.locking,
+                largest=largest,
+                target_steps=self.target_steps,
+            )
+        rollouts = self.algorithm.gathers == "rollouts"
+        exchange = SharedExchange(
+            workers=self._workers,
+            room=self._rules().room,
+            size=contents.weights.size,
+            content=self.shapes(network).blank() if rollouts else contents.weights,
+            figures=() if rollouts else self.algorithm.figure_names,
+            largest=largest,
+        )
+        return self._central_store(contents, exchange)
+
+    @property
+    def _workers(self) -> int:
+        assert self.config.workers is not None
+        return self.config.workers
+
+    def _rules(self) -> Rules:
+        """How workers and a learner in the middle take turns."""
+        if self.algorithm.gathers == "gradients":
+            return Rules(in_step=True, batch=self._workers, room=1)
+        batch = self.config.rollouts_per_update or self._workers
+        queue = max(batch, self.config.queue_rollouts or batch)
+        return Rules(in_step=False, batch=batch, room=-(-queue // self._workers))
+
+    def _central_store(self, contents: Contents, exchange: Any) -> CentralStore:
+        config = self.config
+        return CentralStore(
+            contents, self._rules(), exchange, self._workers, config.max_steps, config.max_episodes
+        )
+
+    def prepare_learner(self, framework: ModuleType, network: Network, store: CentralStore) -> None:
+        """Compile what the master does where it is the learner."""
+        update, _ = self.make_update(framework, network)
+        learn = None
+        if self.algorithm.gathers == "rollouts":
+            loss = self.algorithm.make_loss(self.config, self.environment.actions)
+            learn = framework.compile_gradients(network, loss, self.config.global_clipnorm, self.config.eager)
+        store.prepare(update, learn, self.shapes(network).blank())
+
+    @property
+    def _hands_rollouts(self) -> bool:
+        """Whether workers only act, and somebody else learns; a single one does both."""
+        return self.algorithm.gathers == "rollouts" and self.config.engine != "serial"
+
     def make_kit(self, framework: ModuleType, network: Network, weights: Any) -> Kit:
         """What the workers of this process share."""
         config, environment = self.config, self.environment
         loss = self.algorithm.make_loss(config, environment.actions)
         if environment.compiled and framework.FUSES and not config.eager:
             return self._compiled_kit(framework, network, loss, weights)
-        policy = make_policy(framework, network, config.eager)
-        gradients = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
-        shapes = self.shapes(network)
+        policy, shapes = make_policy(framework, network, config.eager), self.shapes(network)
         blank = shapes.blank()
         policy(weights)(blank.observations[0], blank.state)
-        gradients(weights, blank, weights if self.target_steps else None)
+        gradients = None
+        if not self._hands_rollouts:
+            gradients = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
+            gradients(weights, blank, weights if self.target_steps else None)
 
         def learn(snapshot: Snapshot, transitions: Any) -> tuple[Any, Any]:
+            if gradients is None:
+                return _hand_over(snapshot, transitions)
             return gradients(snapshot.weights, transitions, snapshot.target)
 
         def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
@@ -227,11 +301,14 @@ class Job:
         from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
 
         shapes, values = self.shapes(network), self.algorithm.values
+        differentiate = None
+        if not self._hands_rollouts:
+            differentiate = framework.gradient_function(network, loss, self.config.global_clipnorm)
         program = Program(
             world=world_of(self.environment),
             shapes=shapes,
             policy=framework.policy_function(network),
-            differentiate=framework.gradient_function(network, loss, self.config.global_clipnorm),
+            differentiate=differentiate,
             weights=weights,
             values=values,
         )
@@ -241,4 +318,9 @@ class Job:
             explore = self._epsilon_noise(worker, shapes) if values else None
             return CompiledSampler(program, explore, seeds, describe, self._bounded(on_fault))
 
-        return Kit(hand_over, make_sampler, program.run.wait)
+        return Kit(_hand_over if self._hands_rollouts else hand_over, make_sampler, program.run.wait)
+
+
+def _hand_over(snapshot: Snapshot, transitions: Any) -> tuple[Any, dict[str, float]]:
+    """Steps 3 and 4 of the worker cycle are left to a learner: what is pushed is the rollout."""
+    return transitions, {}

@@ -94,20 +94,9 @@ class ProcessEngine:
     """Starts worker processes and listens to them; see `engines.Engine` and `supervision.Crew`."""
 
     def __init__(self, job: Any, network: Any, contents: Any):
-        from a3c.store.shared import SharedStore
-
         prepare()
         config = job.config
-        self.store = SharedStore(
-            contents=contents,
-            workers=config.workers,
-            figures=job.algorithm.figure_names,
-            max_steps=config.max_steps,
-            max_episodes=config.max_episodes,
-            locking=config.locking,
-            largest=config.t_max * config.envs_per_worker,
-            target_steps=job.target_steps,
-        )
+        self.store: Any = job.make_shared_store(network, contents)
         self._job = job
         self._context: Any = multiprocessing.get_context(_METHOD)
         self._processes: dict[int, Any] = {}
@@ -117,6 +106,8 @@ class ProcessEngine:
         self._supervision: Supervision | None = None
         for worker in range(config.workers):
             self.start(worker, 0)
+        if self.store.central:
+            job.prepare_learner(backend.load(), network, self.store)
 
     @property
     def training_started(self) -> float | None:
@@ -156,7 +147,7 @@ class ProcessEngine:
         with _environment(backend.SINGLE_THREADED):
             process = self._context.Process(
                 target=_main,
-                args=(self._job, self.store, theirs, worker, restart),
+                args=(self._job, self.store.port(), theirs, worker, restart),
                 name=f"a3c-worker-{worker}",
                 daemon=True,
             )
@@ -244,7 +235,8 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
         network = job.make_network()
         if worker > 0 and framework.FUSES and kept is not None:
             store.await_compiled()  # then everything is in the cache: compiled once, not per worker
-        update, _ = job.make_update(framework, network)
+        # Before anything is traced, which leaves its marks on variables that were never initialised.
+        update = None if store.central else job.make_update(framework, network)[0]
         kit = job.make_kit(framework, network, store.weights())
         sampler = kit.make_sampler(worker, restart, lambda fault: link.send("fault", fault))
         store.attach(worker, update)

@@ -225,8 +225,10 @@ class Supervision:
         """
         deadline = None
         while self._present:
-            for event in self._crew.listen(TICK):
+            for event in self._crew.listen(0.0 if self._store.central else TICK):
                 self._heard(event)
+            if self._store.central:
+                self._store.turn(TICK)
             self.take_reports()
             self._watcher.on_tick()
             if self._store.finished:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 from a3c import backend
 from a3c.engines.job import Job
@@ -18,6 +19,7 @@ from a3c.envs.sampler import Sampler
 from a3c.errors import describe_stack
 from a3c.flat import Network
 from a3c.store import Contents
+from a3c.store.central import Port
 from a3c.store.local import WorkerStore
 from a3c.worker import work
 
@@ -31,10 +33,10 @@ class ThreadEngine:
         assert workers is not None
         # The workers' program first: it takes longest, and compiles while the rest is made.
         self._config, self._kit = job.config, job.make_kit(framework, network, contents.weights)
-        self.store = job.make_local_store(framework, network, contents)
+        self.store: Any = job.make_thread_store(framework, network, contents)
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._threads: dict[int, threading.Thread] = {}
-        self._stores: dict[int, WorkerStore] = {}
+        self._stores: dict[int, WorkerStore | Port] = {}
         self._samplers: list[tuple[threading.Thread, Sampler]] = []
         self._supervision: Supervision | None = None
 
@@ -65,7 +67,9 @@ class ThreadEngine:
 
     def start(self, worker: int, restart: int) -> None:
         """Start a thread for `worker`."""
-        store = self._stores[worker] = WorkerStore(self.store, worker)
+        central = self.store.central
+        store = self.store.port().attach(worker) if central else WorkerStore(self.store, worker)
+        self._stores[worker] = store
         thread = self._threads[worker] = threading.Thread(
             target=self._main, args=(worker, restart, store), name=f"a3c-worker-{worker}", daemon=True
         )
@@ -93,7 +97,7 @@ class ThreadEngine:
 
     # -- in the worker's thread -----------------------------------------------------------------------------
 
-    def _main(self, worker: int, restart: int, store: WorkerStore) -> None:
+    def _main(self, worker: int, restart: int, store: "WorkerStore | Port") -> None:
         """The life of a worker thread."""
         try:
             sampler = self._kit.make_sampler(

@@ -13,6 +13,7 @@ import numpy as np
 
 _STEPS = 100
 _SIDE = 16  # pixels of the images
+_LOW, _HIGH = np.array([-2.0, 10.0], np.float32), np.array([2.0, 30.0], np.float32)
 
 Show = Callable[[np.ndarray], Any]
 """Makes an observation of the numbers to be repeated."""
@@ -181,7 +182,7 @@ class Continuous(_Identity):
     """Box actions with bounds of their own; the reward is 1 less the distance as a share of the range."""
 
     observation_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-    action_space = gym.spaces.Box(np.array([-2.0, 10.0], np.float32), np.array([2.0, 30.0], np.float32))
+    action_space = gym.spaces.Box(_LOW, _HIGH)
 
     def draw(self) -> np.ndarray:
         return self.np_random.uniform(-1, 1, 2).astype(np.float32)
@@ -190,7 +191,7 @@ class Continuous(_Identity):
         return numbers
 
     def score(self, numbers: np.ndarray, action: Any) -> float:
-        low, high = self.action_space.low, self.action_space.high
+        low, high = _LOW, _HIGH
         wanted = low + (numbers + 1) / 2 * (high - low)
         return 1.0 - np.mean(np.abs(action - wanted) / (high - low))
 

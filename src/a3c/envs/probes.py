@@ -93,6 +93,28 @@ class Endless(_Probe):
         return state, 1.0, False
 
 
+class Recall(_Probe):
+    """Shows ±1 once, then nothing; after three steps the action must fit it. Does the memory last, and end?
+
+    What was seen in the episode before is the best of misleading hints.
+    """
+
+    actions = 2
+    first_observations = (-1.0, 1.0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Begin anew."""
+        observation, info = super().reset(seed=seed)
+        self._shown, self._left = self._state, 3
+        return observation, info
+
+    def follow(self, state: float, action: int) -> tuple[float, float, bool]:
+        """Three steps in the dark, and a reward of 1 or −1 for the last one."""
+        self._left -= 1
+        fits = (action == 1) == (self._shown > 0)
+        return 0.0, (1.0 if fits else -1.0) if self._left == 0 else 0.0, self._left == 0
+
+
 for _cls, _limit in (
     (Value, None),
     (ObservedValue, None),
@@ -100,6 +122,7 @@ for _cls, _limit in (
     (Choice, None),
     (ObservedChoice, None),
     (Endless, 10),
+    (Recall, None),
 ):
     gym.register(
         f"probe/{_cls.__name__}-v0", entry_point=f"{__name__}:{_cls.__name__}", max_episode_steps=_limit

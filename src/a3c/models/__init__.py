@@ -17,11 +17,10 @@ import keras
 
 from a3c.distributions import Distribution
 from a3c.errors import UsageError, describe, first_line
-from a3c.models.networks import ActionValues, ActorCritic
-from a3c.spaces import Observations, leaves, map_parts
+from a3c.models.networks import COPIES, STEPS, ActionValues, ActorCritic, call_on
+from a3c.spaces import Observations, Part, Tree, leaves, map_parts
 
 OURS = (ActorCritic, ActionValues)
-STEPS, COPIES = 2, 23  # unlike any usual dimension of a network, so that mistaken axes are seen
 ROWS = STEPS * COPIES  # of the trial call
 
 
@@ -51,11 +50,16 @@ def import_model(reference: str) -> type[keras.Model]:
 
 def build(model: keras.Model, observations: Observations) -> Any:
     """Create the weights of `model` by a symbolic call, which computes nothing; return its outputs."""
-    seen = map_parts(lambda part: keras.KerasTensor((ROWS, *part.seen_shape), "float32"), observations.tree)
-    if not (size := state_size(model)):
-        return model(seen, training=False)
-    state, starts = keras.KerasTensor((COPIES, size)), keras.KerasTensor((STEPS, COPIES))
-    return model(seen, state, starts, training=False)
+    return call_on(model, _shapes(observations.tree))
+
+
+def _shapes(tree: Tree) -> Any:
+    """The shapes of what a model sees of one observation, as `networks.call_on` takes them."""
+    if isinstance(tree, Part):
+        return list(tree.seen_shape)
+    if isinstance(tree, dict):
+        return {"dict": {name: _shapes(branch) for name, branch in tree.items()}}
+    return {"tuple": [_shapes(branch) for branch in tree]}
 
 
 def check_model(model: keras.Model, observations: Observations, actions: Distribution) -> None:

@@ -106,9 +106,17 @@ def _conv(
     )
 
 
+def _remembering(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    """Biases of 0, but 1 for the gate that forgets (Jozefowicz et al. 2015)."""
+    units = shape[0] // 4
+    return ops.concatenate([ops.zeros(units), ops.ones(units), ops.zeros(2 * units)], 0)
+
+
 @keras.saving.register_keras_serializable(package="a3c")
 class Memory(keras.layers.Layer):
-    """An LSTM over the steps of rollouts, emptied where episodes begin.
+    """An LSTM (Hochreiter and Schmidhuber 1997) over the steps of rollouts, emptied where episodes begin.
+
+    Keras' own cell computes the same; it brings the state of a generator for dropout, which does not learn.
 
     Args:
         units: Numbers that it puts out per step, and keeps twice.
@@ -118,10 +126,6 @@ class Memory(keras.layers.Layer):
     def __init__(self, units: int, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.units, self.seed = units, seed
-        kernels = (Orthogonal(1.0, None if seed is None else seed + k) for k in range(2))
-        self.cell = keras.layers.LSTMCell(
-            units, kernel_initializer=next(kernels), recurrent_initializer=next(kernels)
-        )
 
     @property
     def state_size(self) -> int:
@@ -134,8 +138,14 @@ class Memory(keras.layers.Layer):
         state_shape: tuple[int | None, ...] | None = None,
         starts_shape: tuple[int | None, ...] | None = None,
     ) -> None:
-        """Make the weights."""
-        self.cell.build(inputs_shape[1:])
+        """Make the weights: input, forget, candidate and output side by side, as in Keras."""
+        seeds = [None, None] if self.seed is None else [self.seed, self.seed + 1]
+        shape = (4 * self.units,)
+        self.kernel = self.add_weight((inputs_shape[-1], *shape), Orthogonal(1.0, seeds[0]), name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            (self.units, *shape), Orthogonal(1.0, seeds[1]), name="recurrent_kernel"
+        )
+        self.bias = self.add_weight(shape, _remembering, name="bias")
 
     def call(self, inputs: Any, state: Any, starts: Any) -> tuple[Any, Any]:
         """T steps of N copies.
@@ -149,17 +159,21 @@ class Memory(keras.layers.Layer):
             [T, N, units], and the state after the last step [N, S].
         """
         keep = 1.0 - ops.cast(starts, "float32")
+        driven = ops.matmul(inputs, self.kernel) + self.bias
 
         def step(carry: Any, now: Any) -> tuple[Any, Any]:
-            x, kept = now
+            drive, kept = now
             before = carry * kept[:, None]
-            _, (h, c) = self.cell(x, [before[:, : self.units], before[:, self.units :]])
-            after = ops.concatenate([h, c], -1)
+            h, c = before[:, : self.units], before[:, self.units :]
+            gates = drive + ops.matmul(h, self.recurrent_kernel)
+            let_in, keeps, candidate, let_out = ops.split(gates, 4, axis=-1)
+            c = ops.sigmoid(keeps) * c + ops.sigmoid(let_in) * ops.tanh(candidate)
+            after = ops.concatenate([ops.sigmoid(let_out) * ops.tanh(c), c], -1)
             return after, after
 
         time = inputs.shape[0]
         unroll = time if time is not None and time <= _LONGEST_UNROLLED else 1
-        after, states = ops.scan(step, state, (inputs, keep), unroll=unroll)
+        after, states = ops.scan(step, state, (driven, keep), unroll=unroll)
         return states[..., : self.units], after
 
     def compute_output_shape(self, inputs_shape: Any, state_shape: Any, starts_shape: Any = None) -> Any:

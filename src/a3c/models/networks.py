@@ -1,5 +1,6 @@
 """Our own networks: `ActorCritic` for policies with values, `ActionValues` for Q-learning and Sarsa."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,10 +142,19 @@ class ActorCritic(keras.Model):
     def call(self, observations: Any, state: Any = None, starts: Any = None, training: bool = False) -> Any:
         """`observations`: [N, …]. Returns policy parameters [N, A], value [N, 1], with a memory its state."""
         del training  # nothing here behaves differently in training
+        self.seen = _shapes(observations)
         policy, after = self.policy_body(observations, state, starts)
         value = policy if self.value_body is self.policy_body else self.value_body(observations)[0]
         outputs = self.policy_head(policy), self.value_head(value)
         return outputs if after is None else (*outputs, after)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What the model has been called with, so that Keras can build one that it has read from a file."""
+        return {"seen": self.seen}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the weights for that."""
+        call_on(self, json.loads(config["seen"]))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that Keras can build the model again."""
@@ -193,15 +203,66 @@ class ActionValues(keras.Model):
 
     def call(self, observations: Any, state: Any = None, starts: Any = None, training: bool = False) -> Any:
         """`observations`: [N, …]. Returns Q [N, A], max Q [N, 1], and with a memory its state."""
-        del training
+        del training  # nothing here behaves differently in training
+        self.seen = _shapes(observations)
         features, after = self.policy_body(observations, state, starts)
         values = self.policy_head(features)
         outputs = values, ops.max(values, -1, keepdims=True)
         return outputs if after is None else (*outputs, after)
 
+    def get_build_config(self) -> dict[str, Any]:
+        """What the model has been called with, so that Keras can build one that it has read from a file."""
+        return {"seen": self.seen}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the weights for that."""
+        call_on(self, json.loads(config["seen"]))
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), **self.settings}
+
+
+STEPS, COPIES = (
+    2,
+    23,
+)  # of a trial call: unlike any usual dimension of a network, so that mistaken axes are seen
+
+
+def call_on(model: keras.Model, shapes: Any) -> Any:
+    """Call `model` symbolically, which makes its weights but computes nothing; returns its outputs.
+
+    Args:
+        model: Any model of the protocol.
+        shapes: Of one observation, without N: a list; {"dict": …} or {"tuple": …} of them.
+    """
+    size = int(getattr(model, "state_size", 0) or 0)
+    seen = _inputs(shapes)
+    if not size:
+        return model(seen, training=False)
+    state, starts = keras.KerasTensor((COPIES, size)), keras.KerasTensor((STEPS, COPIES))
+    return model(seen, state, starts, training=False)
+
+
+def _inputs(shapes: Any) -> Any:
+    if isinstance(shapes, list):
+        return keras.KerasTensor((STEPS * COPIES, *shapes), "float32")
+    if "tuple" in shapes:
+        return tuple(map(_inputs, shapes["tuple"]))
+    return {name: _inputs(shape) for name, shape in shapes["dict"].items()}
+
+
+def _shapes(observations: Any) -> str:
+    """The opposite, as JSON, since Keras would take lists and tuples for each other."""
+    return json.dumps(_listed(observations))
+
+
+def _listed(observations: Any) -> Any:
+    if isinstance(observations, dict):
+        return {"dict": {name: _listed(part) for name, part in observations.items()}}
+    if isinstance(observations, tuple | list):
+        return {"tuple": [_listed(part) for part in observations]}
+    return [int(size) for size in observations.shape[1:]]
 
 
 class _Seeds:

@@ -1,6 +1,7 @@
 """Where the global parameters live. The worker cycle sees two methods, whatever is behind them.
 
-`local.py`: in this process. `shared.py`: in memory shared by processes.
+`local.py`: in this process. `shared.py`: in memory shared by processes. `central.py`: in the hands of the
+master, to whom workers hand in what they have.
 """
 
 from collections.abc import Mapping
@@ -53,6 +54,13 @@ class Contents:
 
 class Master(Protocol):
     """The same store as the master sees it."""
+
+    central: bool
+    """Whether the master makes the updates, in turns; else the workers do."""
+
+    def turn(self, seconds: float) -> None:
+        """Make an update of what workers have handed in, or wait for that so long; only where `central`."""
+        ...
 
     def weights(self) -> np.ndarray:
         """A copy of the global parameters: [P] float32."""

@@ -30,6 +30,8 @@ class LocalStore:
         target_steps: Steps between renewals of the target network; None: there is none.
     """
 
+    central = False
+
     def __init__(
         self,
         contents: Contents,
@@ -107,6 +109,9 @@ class LocalStore:
         tally.add(rollout, losses, lag, finite)
 
     # -- the master's side ----------------------------------------------------------------------------------
+
+    def turn(self, seconds: float) -> None:
+        """Nothing: workers make the updates."""
 
     def weights(self) -> np.ndarray:
         """A copy of the parameters: [P] float32."""

@@ -8,104 +8,24 @@ tell lies in the same memory, so that it is not lost with them.
 """
 
 import contextlib
-import fcntl
 import math
-import mmap
-import os
-import struct
-import tempfile
 import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import reduction
 from typing import Any, TypeVar
 
 import numpy as np
 
-from a3c.errors import RunError
 from a3c.store import Contents, is_average, is_finite, renews
+from a3c.store.memory import LINE, SharedFile, aligned
 from a3c.types import Episode, Report, Rollout, Snapshot
 
 T = TypeVar("T")
-_LINE = 64  # bytes of a cache line: no two writers share one
 _STOPPED, _GENERATION, _HELD, _COMPILED = range(4)  # of the header; the generation's last bit is the bank
 _BEAT, _VERSION = range(2)  # of a worker's signs of life
 _STEPS, _UPDATES, _EPISODES, _SKIPPED, _STREAK, _LAG, _FIGURES = range(7)  # columns of the counts
 _TARGET = "target"  # the name of its vector in a bank, beside the dtypes of the optimizer's
 _RING = 4096  # episodes of a worker that may wait for the master, at least
-
-
-class SharedFile:
-    """Memory in a file without a name, mapped by every process that it is passed to at its start.
-
-    Raises:
-        RunError: where neither shared memory nor the temporary directory has room.
-    """
-
-    def __init__(self, size: int, fd: int | None = None):
-        self._size = size
-        self.place = ""
-        if fd is None:
-            fd, self.place = _reserve(size)
-        self._fd = fd
-        self.map = mmap.mmap(self._fd, size)
-
-    def __reduce__(self):
-        return _attach, (self._size, reduction.DupFd(self._fd))
-
-    def __enter__(self) -> None:
-        """Exclude other processes. Released by the kernel if this process dies."""
-        fcntl.lockf(self._fd, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_UN)
-
-    def holder(self) -> int | None:
-        """The process id of whoever else holds the lock now."""
-        query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(self._fd, fcntl.F_GETLK, query))
-        return None if kind == fcntl.F_UNLCK else pid
-
-
-def _attach(size: int, handle: Any) -> SharedFile:
-    return SharedFile(size, handle.detach())
-
-
-def _reserve(size: int) -> tuple[int, str]:
-    """A new nameless file with `size` bytes reserved, and where it is: in shared memory if that has room."""
-    failures = []
-    for directory in ("/dev/shm", tempfile.gettempdir()):
-        try:
-            fd = _open_nameless(directory)
-        except OSError as error:
-            failures.append(f"{directory}: {error.strerror}")
-            continue
-        try:
-            # Reserved now, a full disk is an error here; later it would be a SIGBUS in some worker.
-            os.posix_fallocate(fd, 0, size) if hasattr(os, "posix_fallocate") else os.ftruncate(fd, size)
-            return fd, directory
-        except OSError as error:
-            os.close(fd)
-            failures.append(f"{directory}: {error.strerror}")
-    wanted = f"{size / 2**20:.1f} MiB of shared memory for the parameters cannot be had"
-    raise RunError(
-        f"{wanted} ({'; '.join(failures)}).\nMake /dev/shm larger (docker run --shm-size=1g), or free some "
-        "disk where TMPDIR points."
-    )
-
-
-def _open_nameless(directory: str) -> int:
-    """A new file that has no name from the beginning, where the system has that, and else from soon on.
-
-    Raises:
-        OSError: if none can be made there.
-    """
-    if hasattr(os, "O_TMPFILE"):
-        with contextlib.suppress(OSError):  # not every file system can
-            return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fd, path = tempfile.mkstemp(prefix="a3c-", dir=directory)
-    os.unlink(path)
-    return fd
 
 
 class SharedStore:
@@ -125,6 +45,8 @@ class SharedStore:
         largest: The most episodes that may end in one rollout.
         target_steps: Steps between renewals of the target network; None: there is none.
     """
+
+    central = False
 
     def __init__(
         self,
@@ -153,6 +75,10 @@ class SharedStore:
         self._counts[0][workers, :4] = contents.steps, contents.updates, contents.episodes, contents.skipped
         self._seen = self._counts[0].copy()
 
+    def port(self) -> "SharedStore":
+        """The store as workers see it, each to be given its number by `attach`."""
+        return self
+
     @property
     def place(self) -> str:
         """The directory whose file system holds the memory."""
@@ -177,10 +103,10 @@ class SharedStore:
         self._map()
 
     def _size(self) -> int:
-        vectors = sum(_aligned(np.dtype(kind).itemsize * size) for kind, size in self._bank_spec.values())
-        counts = _aligned(8 * (self._workers + 1) * (_FIGURES + len(self._figures)))
-        rings = self._workers * _aligned(8 * 3 * self._ring)
-        return _LINE * (1 + 2 * self._workers) + 2 * (vectors + counts) + rings
+        vectors = sum(aligned(np.dtype(kind).itemsize * size) for kind, size in self._bank_spec.values())
+        counts = aligned(8 * (self._workers + 1) * (_FIGURES + len(self._figures)))
+        rings = self._workers * aligned(8 * 3 * self._ring)
+        return LINE * (1 + 2 * self._workers) + 2 * (vectors + counts) + rings
 
     def _map(self) -> None:
         """Lay NumPy views over the shared memory, and plain ones where single numbers matter."""
@@ -190,10 +116,10 @@ class SharedStore:
             nonlocal offset
             numbers = np.frombuffer(self._file.map, dtype, math.prod(shape), offset)
             self._at.append(slice(offset, offset + numbers.nbytes))
-            offset += _aligned(numbers.nbytes)
+            offset += aligned(numbers.nbytes)
             return numbers.reshape(shape)
 
-        words, self._at = _LINE // 8, []
+        words, self._at = LINE // 8, []
         view("<i8", words)  # the header
         self._signs = view("<i8", workers, words)  # of life: _BEAT, _VERSION
         self._taken = view("<i8", workers, words)  # episodes that the master has read, in the first column
@@ -211,7 +137,7 @@ class SharedStore:
     def attach(self, worker: int, update: Callable[..., tuple[Any, dict]]) -> None:
         """Make this copy the store of `worker`, going on where one of that number stopped."""
         self._update, self._worker = update, worker
-        columns, line = _FIGURES + len(self._figures), slice(worker * _LINE, (worker + 1) * _LINE)
+        columns, line = _FIGURES + len(self._figures), slice(worker * LINE, (worker + 1) * LINE)
         plain = memoryview(self._file.map)
         self._own_signs, self._room = (plain[self._at[i]][line].cast("q") for i in (1, 2))
         self._own_ring = plain[self._at[-self._workers + worker]].cast("d")
@@ -390,6 +316,9 @@ class SharedStore:
         totals = counts[-1] if self._locking else counts.sum(axis=0)
         return [int(n) for n in totals[:4]]
 
+    def turn(self, seconds: float) -> None:
+        """Nothing: workers make the updates."""
+
     def weights(self) -> np.ndarray:
         """A copy of the global parameters: [P] float32."""
         return self._look(lambda active: self._banks[active]["weights"].copy())
@@ -461,7 +390,3 @@ class SharedStore:
     def hold(self, held: bool) -> None:
         """Make every later pull of every worker wait, or let them go on."""
         self._header[_HELD] = held
-
-
-def _aligned(nbytes: int) -> int:
-    return -(-nbytes // _LINE) * _LINE

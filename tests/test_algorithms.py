@@ -1,0 +1,395 @@
+"""The family: what each loss aims at, ε-greedy play, stale behaviour, memory, and learners in the middle."""
+
+import csv
+import threading
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from a3c import Agent, algorithms, envs, models, sampling
+from a3c.config import Config
+from a3c.distributions.categorical import Categorical
+from a3c.flat import parameters_of, unroll
+from a3c.models.layers import Memory
+from a3c.returns import lambda_returns, vtrace
+from a3c.store import Contents
+from a3c.store.central import CentralStore, Port, Rules
+from a3c.store.exchange import LocalExchange, SharedExchange
+from a3c.types import Outputs, Rollout, Shapes, Transitions
+from parts import network_of
+
+both_backends = pytest.mark.both_backends
+TIME, BATCH, ACTIONS, GAMMA = 6, 3, 4, 0.9
+
+
+def random_rollout(seed=0):
+    rng = np.random.default_rng(seed)
+    ends = rng.random((TIME, BATCH))
+    terminated, truncated = ends < 0.2, ends > 0.85
+    valid = np.ones((TIME, BATCH), bool)
+    valid[1:] = ~(terminated | truncated)[:-1]
+    return Transitions(
+        observations=np.zeros((TIME + 1, BATCH, 1), np.float32),
+        actions=rng.integers(ACTIONS, size=(TIME, BATCH)).astype(np.int32),
+        rewards=(rng.normal(size=(TIME, BATCH)) * valid).astype(np.float32),
+        terminated=terminated & valid,
+        truncated=truncated & valid,
+        valid=valid,
+        next_actions=rng.integers(ACTIONS, size=BATCH).astype(np.int32),
+    )
+
+
+def random_outputs(seed):
+    rng = np.random.default_rng(seed)
+    parameters = rng.normal(size=(TIME + 1, BATCH, ACTIONS)).astype(np.float32)
+    return Outputs(ops.convert_to_tensor(parameters), ops.max(ops.convert_to_tensor(parameters), -1))
+
+
+def slow_targets(name, rollout, target):
+    """Algorithm 1, S1 and S2 of Mnih et al. 2016, one copy and one step at a time."""
+    following = np.concatenate([rollout.actions[1:], rollout.next_actions[None]])
+    targets = np.zeros((TIME, BATCH))
+    for b in range(BATCH):
+        carried = target[TIME, b].max()
+        for t in reversed(range(TIME)):
+            ahead = target[t + 1, b]
+            if name == "one-step-q" or rollout.truncated[t, b]:
+                carried = ahead.max()
+            if name == "one-step-sarsa":
+                carried = ahead[following[t, b]]
+            if rollout.terminated[t, b]:
+                carried = 0.0
+            carried = rollout.rewards[t, b] + GAMMA * carried
+            targets[t, b] = carried
+    return targets
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["one-step-q", "one-step-sarsa", "n-step-q"])
+def test_targets_of_action_values_equal_the_slow_twin(name):
+    rollout, outputs, target = random_rollout(), random_outputs(1), random_outputs(2)
+    loss = algorithms.find(name).make_loss(Config(gamma=GAMMA), Categorical(ACTIONS))
+    total, terms = loss(outputs, rollout, target)
+    taken = np.take_along_axis(ops.convert_to_numpy(outputs.parameters)[:-1], rollout.actions[..., None], -1)
+    errors = slow_targets(name, rollout, ops.convert_to_numpy(target.parameters)) - taken[..., 0]
+    assert float(total) == pytest.approx((errors[rollout.valid] ** 2).mean(), rel=1e-4)
+    assert float(terms["action_value"]) == pytest.approx(taken[..., 0][rollout.valid].mean(), rel=1e-4)
+
+
+@both_backends
+def test_peng_mixes_one_step_and_n_step():
+    rollout, outputs, target = random_rollout(3), random_outputs(1), random_outputs(2)
+    totals = {}
+    for name, settings in (("one-step-q", {}), ("n-step-q", {"gae_lambda": 0.0}), ("n-step-q", {})):
+        loss = algorithms.find(name).make_loss(Config(gamma=GAMMA, **settings), Categorical(ACTIONS))
+        totals[name, str(settings)] = float(loss(outputs, rollout, target)[0])
+    assert totals["one-step-q", "{}"] == totals["n-step-q", "{'gae_lambda': 0.0}"] != totals["n-step-q", "{}"]
+
+
+# -- exploring ----------------------------------------------------------------------------------------------
+
+
+def test_epsilon_greedy_play_is_what_it_says():
+    values = np.array([[0.0, 3.0, 1.0]], np.float32)
+    noise = sampling.epsilon_noise(np.random.default_rng(0), (50_000, 1, 3), np.array([0.3], np.float32))
+    chosen = Categorical(3).choose(values, noise)[:, 0]
+    np.testing.assert_allclose(np.bincount(chosen) / 50_000, [0.1, 0.8, 0.1], atol=0.01)
+
+
+def test_final_epsilons_are_the_papers_and_annealed():
+    noise = sampling.EpsilonNoise((5, 3000, 2), 1000, np.random.default_rng(0))
+    np.testing.assert_allclose(noise.epsilons(0), 1.0)
+    finals = noise.epsilons(10**9)
+    for value, share in zip(sampling.FINAL_EPSILONS, sampling.FINAL_CHANCES, strict=True):
+        assert np.isclose(finals, value).mean() == pytest.approx(share, abs=0.03)
+    np.testing.assert_allclose(noise.epsilons(500), (1 + finals) / 2, rtol=1e-5)
+
+
+# -- stale behaviour ----------------------------------------------------------------------------------------
+
+
+def test_vtrace_recovers_the_value_that_stale_rollouts_hide():
+    """One state, one step, reward 1 for action 1. The actor chose evenly, the learner now takes it nine times
+    in ten: its value is 0.9, and without correction 0.5 would be learned."""
+    rng = np.random.default_rng(0)
+    actions = rng.integers(2, size=(1, 4000))
+    pi = np.where(actions == 1, 0.9, 0.1)
+    ratios, rewards = (pi / 0.5).astype(np.float32), actions.astype(np.float32)
+    zeros, ones = np.zeros_like(rewards), np.ones_like(rewards)
+    corrected = uncorrected = 0.0
+    for _ in range(12):
+        values = np.full((2, 4000), corrected, np.float32)
+        targets, _ = vtrace(ratios, rewards, zeros, ones, values, rho_bar=1e3)
+        corrected += 0.6 * (float(ops.mean(targets)) - corrected)
+        targets = lambda_returns(rewards, zeros, ones, values)
+        uncorrected += 0.6 * (float(ops.mean(targets)) - uncorrected)
+    assert corrected == pytest.approx(0.9, abs=0.03)
+    assert uncorrected == pytest.approx(0.5, abs=0.03)
+
+
+# -- memory -------------------------------------------------------------------------------------------------
+
+
+@both_backends
+def test_the_memory_computes_what_keras_own_cell_does():
+    memory, cell = Memory(5, seed=1), keras.layers.LSTMCell(5)
+    inputs = np.random.default_rng(0).normal(size=(7, 3, 4)).astype(np.float32)
+    outputs, after = memory(inputs, np.zeros((3, 10), np.float32), np.zeros((7, 3), np.float32))
+    cell.build((3, 4))
+    for theirs, ours in zip(cell.trainable_variables, memory.trainable_variables, strict=True):
+        theirs.assign(ours)
+    state = [ops.zeros((3, 5)), ops.zeros((3, 5))]
+    for t in range(7):
+        expected, state = cell(inputs[t], state)
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(outputs[t]), ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-6
+        )
+    np.testing.assert_allclose(ops.convert_to_numpy(after)[:, 5:], ops.convert_to_numpy(state[1]), rtol=1e-4)
+
+
+@both_backends
+@pytest.mark.parametrize("time", [6, 30])
+def test_an_episode_that_begins_in_a_rollout_begins_with_an_empty_memory(time):
+    """What the network says after a reset is what it says of that episode alone, in every position."""
+    model = models.ActorCritic(2, (4,), lstm_units=3, seed=0)
+    network = network_of(model, 1)
+    models.build(model, network.observations)
+    weights, rng = parameters_of(model), np.random.default_rng(0)
+    seen = rng.normal(size=(time + 1, 2, 1)).astype(np.float32)
+    blank = Shapes.of(network.observations, Categorical(2), time, 2, state=6).blank()
+    valid = np.ones((time, 2), bool)
+    valid[2, 0] = False  # step 2 of the first copy only resets: observation 3 is a first one
+    state = rng.normal(size=(2, 6)).astype(np.float32)
+    whole = unroll(network, weights, blank._replace(observations=seen, valid=valid, state=state))
+    alone = Shapes.of(network.observations, Categorical(2), time - 3, 1, state=6).blank()
+    part = unroll(
+        network,
+        weights,
+        alone._replace(observations=seen[3:, :1], valid=np.ones((time - 3, 1), bool)),
+    )
+    values, expected = (ops.convert_to_numpy(o.values) for o in (whole, part))
+    np.testing.assert_allclose(values[3:, 0], expected[:, 0], rtol=1e-4, atol=1e-6)
+    straight = unroll(
+        network,
+        weights,
+        blank._replace(observations=seen, valid=np.ones_like(valid), state=state),
+    )
+    others = ops.convert_to_numpy(straight.values)
+    np.testing.assert_allclose(values[:, 1], others[:, 1], rtol=1e-5)
+    assert not np.allclose(values[3:, 0], others[3:, 0])
+
+
+RECALL = dict(
+    learning_rate=3e-3, t_max=7, stop_return=0.95, max_steps=100_000, evaluation_episodes=50, seed=2
+)
+
+
+@pytest.mark.parametrize("algorithm", ["a3c", "impala", "one-step-sarsa"])
+def test_the_first_observation_is_recalled(algorithm, tmp_path):
+    values = dict(epsilon_steps=5000, target_steps=500) if algorithm == "one-step-sarsa" else {}
+    agent = Agent(
+        "a3c.envs.probes:probe/Recall-v0",
+        algorithm,
+        lstm_units=16,
+        workers=2,
+        save_dir=str(tmp_path),
+        **RECALL,
+        **values,
+    )
+    agent.fit(verbose=0)
+    assert agent.evaluate(100, seed=3).mean == 1.0
+    agent.save(tmp_path / "agent.keras")
+    assert Agent.load(tmp_path / "agent.keras").evaluate(100, seed=3).mean == 1.0
+    environment, state = envs.make_single(agent.environment.spec, None), None
+    observation, _ = environment.reset(seed=4)
+    for _ in range(3):
+        action, state = agent.predict(observation, state)
+        observation, reward, *_ = environment.step(action)
+    assert reward == 1.0
+
+
+def test_without_a_memory_it_cannot_be(tmp_path):
+    settings = {**RECALL, "max_steps": 20_000, "engine": "serial"}
+    agent = Agent("a3c.envs.probes:probe/Recall-v0", save_dir=str(tmp_path), **settings)
+    agent.fit(verbose=0)
+    assert abs(agent.evaluate(200, seed=3).mean) < 0.5
+
+
+# -- probes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "impala", "one-step-q", "one-step-sarsa", "n-step-q"])
+def test_endless_rewards_under_a_time_limit_are_worth_what_they_are(algorithm, tmp_path):
+    """V = 1/(1 − γ) = 10: a cut is no end, whatever the algorithm."""
+    agent = Agent(
+        "a3c.envs.probes:probe/Endless-v0",
+        algorithm,
+        gamma=0.9,
+        engine="serial",
+        seed=1,
+        max_steps=60_000,
+        learning_rate=1e-2,
+        target_steps=500,
+        save_dir=str(tmp_path),
+        stop_return=None,
+    )
+    agent.fit(verbose=0)
+    value = float(ops.convert_to_numpy(agent.model(np.zeros((1, 1), np.float32))[1]).ravel()[0])
+    assert value == pytest.approx(10.0, rel=0.05)
+
+
+@pytest.mark.parametrize("algorithm", ["a2c", "impala", "one-step-q", "one-step-sarsa", "n-step-q"])
+def test_what_is_seen_decides_what_is_done(algorithm, tmp_path):
+    agent = Agent(
+        "a3c.envs.probes:probe/ObservedChoice-v0",
+        algorithm,
+        engine="serial",
+        seed=1,
+        max_steps=20_000,
+        epsilon_steps=5_000,
+        learning_rate=1e-2,
+        target_steps=200,
+        save_dir=str(tmp_path),
+    )
+    agent.fit(verbose=0)
+    assert agent.predict(np.array([[-1.0], [1.0]])).tolist() == [0, 1]
+
+
+# -- in step ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "jax/CartPole-v1"])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a2c_is_decided_by_its_seed_alone(env_id, workers, tmp_path):
+    runs = []
+    for _ in range(2):
+        agent = Agent(
+            env_id, "a2c", workers=workers, seed=5, max_steps=30_000, save_dir=str(tmp_path), engine="auto"
+        )
+        agent.fit(verbose=0)
+        runs.append((agent.model.get_weights(), _episodes(tmp_path)))
+    assert all(np.array_equal(a, b) for a, b in zip(runs[0][0], runs[1][0], strict=True))
+    assert runs[0][1] == runs[1][1]
+    assert len(runs[0][1]) > 50
+
+
+def _episodes(directory):
+    """Everything of the newest episodes.csv but the seconds."""
+    path = max(directory.rglob("episodes.csv"), key=lambda file: file.stat().st_mtime_ns)
+    with open(path) as file:
+        return [[value for name, value in row.items() if name != "seconds"] for row in csv.DictReader(file)]
+
+
+# -- learners in the middle ---------------------------------------------------------------------------------
+
+
+def content():
+    return Contents(np.zeros(3, np.float32), {"float32": np.zeros(1, np.float32)})
+
+
+def central(rules, shared, workers=2, learn=None, **limits):
+    example = np.zeros(3, np.float32)
+    if shared:
+        exchange = SharedExchange(workers, rules.room, 3, example, ("loss",), 5)
+    else:
+        exchange = LocalExchange(workers)
+    limits = {"max_steps": None, "max_episodes": None, **limits}
+    store = CentralStore(content(), rules, exchange, workers, **limits)
+    store.prepare(lambda w, s, g: (w + g, s), None, None)
+    return store
+
+
+def rollout(steps=4, episodes=()):
+    return Rollout(None, list(episodes), steps)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_in_step_the_mean_of_all_gradients_makes_one_update(shared):
+    store = central(Rules(in_step=True, batch=2, room=1), shared)
+    ports = [store.port() if not shared else Port(store._exchange, store._rules) for _ in range(2)]
+    for worker, port in enumerate(ports):
+        port.attach(worker)
+    for number in range(3):
+        snapshots = [port.pull() for port in ports]
+        assert [snapshot.version for snapshot in snapshots] == [number, number]
+        ports[1].push(np.full(3, 3.0, np.float32), number, rollout(5, [(1.5, 7)]), {"loss": 3.0})
+        store.turn(0.01)
+        assert store.updates == number, "one is missing"
+        ports[0].push(np.ones(3, np.float32), number, rollout(4), {"loss": 1.0})
+        store.turn(0.01)
+        np.testing.assert_allclose(store.weights(), 2.0 * (number + 1))
+        first, second = store.reports()
+        assert (first.worker, first.updates, first.steps, first.losses["loss"]) == (0, 1, 4, 2.0)
+        assert (second.worker, second.updates, second.steps, second.episodes) == (1, 0, 5, [(1.5, 7)])
+        store.turn(0.0)  # lets them go on
+    assert (store.steps, store.updates, store.episodes) == (27, 3, 3)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_is_not_finite_is_skipped_for_all(shared):
+    store = central(Rules(in_step=True, batch=2, room=1), shared)
+    for worker in range(2):
+        port = store.port().attach(worker)
+        port.pull()
+        port.push(np.ones(3, np.float32), 0, rollout(), {"loss": [1.0, np.nan][worker]})
+    store.turn(0.01)
+    assert (store.updates, store.skipped, store.streak()) == (0, 1, 1)
+    assert not store.weights().any()
+    assert [(r.updates, r.skipped) for r in store.reports()] == [(0, 1), (0, 0)]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
+    """The learner is slow: an actor stops when its room is full, and nothing grows older than that."""
+    store = central(Rules(in_step=False, batch=1, room=2), shared, workers=1)
+    port, pushed = store.port().attach(0), []
+
+    def act():
+        while (snapshot := port.pull()) is not None:
+            port.push(np.ones(3, np.float32), snapshot.version, rollout(), {"loss": 0.0})
+            pushed.append(snapshot.version)
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while len(pushed) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert len(pushed) == 2, "the third waits"
+    beats = store.beats()[0]
+    time.sleep(0.3)
+    assert store.beats()[0] > beats, "whoever waits is alive"
+    lags = []
+    for _ in range(50):
+        store.turn(1.0)
+        lags += [report.lag for report in store.reports()]
+    store.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(lags) == 50
+    assert 1 <= max(lags) <= 3
+
+
+def test_limits_end_it_for_everybody():
+    store = central(Rules(in_step=False, batch=1, room=1), True, workers=1, max_steps=8)
+    port = store.port().attach(0)
+    for _ in range(2):
+        assert port.pull() is not None
+        port.push(np.ones(3, np.float32), 0, rollout(4), {"loss": 0.0})
+        store.turn(0.1)
+    assert store.finished
+    assert port.pull() is None
+
+
+def test_impala_measures_its_lag(tmp_path):
+    agent = Agent("CartPole-v1", "impala", workers=2, seed=1, max_steps=30_000, save_dir=str(tmp_path))
+    agent.fit(verbose=0)
+    import json
+
+    lines = next(tmp_path.rglob("metrics.jsonl")).read_text().splitlines()
+    lags = [json.loads(line)["lag"] for line in lines if '"lag"' in line]
+    assert lags, lines[-1]
+    assert 0 <= max(lags) <= 4
