@@ -118,6 +118,7 @@ def test_mistakes_are_told_before_anything_runs(arguments, message, cli, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.thorough
 def test_ctrl_c_leaves_a_table_of_the_runs_that_were_finished(tmp_path):
     # A shell in the background makes its children ignore Ctrl-C, and so would this one: undo that first.
     code = (

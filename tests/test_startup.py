@@ -15,7 +15,9 @@ def kept(home):
     return {path.name for path in (home / "a3c" / "xla").glob("*-cache")}
 
 
-@pytest.mark.parametrize("env_id", ["jax/CartPole-v1", "CartPole-v1"])
+@pytest.mark.parametrize(
+    "env_id", ["jax/CartPole-v1", pytest.param("CartPole-v1", marks=pytest.mark.thorough)]
+)
 def test_a_second_run_compiles_nothing_anew(env_id, cli, tmp_path):
     home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     first = cli("train", env_id, *QUICK, environment=home)
@@ -28,6 +30,7 @@ def test_a_second_run_compiles_nothing_anew(env_id, cli, tmp_path):
     assert kept(tmp_path / "cache") == programs
 
 
+@pytest.mark.thorough
 def test_no_cache_writes_none(cli, tmp_path):
     home = {"XDG_CACHE_HOME": str(tmp_path / "c")}
     outcome = cli("train", "jax/CartPole-v1", *QUICK, "--no-cache", environment=home)
@@ -35,6 +38,7 @@ def test_no_cache_writes_none(cli, tmp_path):
     assert not (tmp_path / "c" / "a3c").exists()
 
 
+@pytest.mark.thorough
 def test_runs_at_the_same_time_share_the_cache(cli, tmp_path):
     home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     outcomes = []
@@ -54,6 +58,7 @@ def test_runs_at_the_same_time_share_the_cache(cli, tmp_path):
     assert [outcome.err for outcome in outcomes] == ["", "", ""]
 
 
+@pytest.mark.thorough
 def test_a_torso_of_a_killed_writer_is_swept_and_a_damaged_entry_survived(cli, tmp_path):
     home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     assert cli("train", "jax/CartPole-v1", *QUICK, environment=home).code == 0
@@ -67,6 +72,7 @@ def test_a_torso_of_a_killed_writer_is_swept_and_a_damaged_entry_survived(cli, t
     assert torso.stat().st_size > 1000, "written anew"
 
 
+@pytest.mark.thorough
 def test_where_nothing_can_be_kept_it_is_said_and_goes_on(cli, tmp_path):
     (tmp_path / "file").write_text("in the way")
     outcome = cli(
