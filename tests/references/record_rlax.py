@@ -31,39 +31,39 @@ def case(seed: int) -> dict[str, np.ndarray]:
     )
 
 
+def judged(given: dict[str, np.ndarray], rho_bar: float, gae_lambda: float) -> dict[str, list]:
+    """What rlax makes of a case, copy by copy."""
+
+    def vtrace(values, following, rewards, discounts, ratios):
+        return rlax.vtrace_td_error_and_advantage(
+            values,
+            following,
+            rewards,
+            discounts,
+            ratios,
+            lambda_=gae_lambda,
+            clip_rho_threshold=rho_bar,
+            clip_pg_rho_threshold=rho_bar,
+        )
+
+    def mixed(rewards, discounts, following):
+        return rlax.lambda_returns(rewards, discounts, following, gae_lambda)
+
+    before, after = given["values"][:-1], given["values"][1:]
+    steps = given["rewards"], given["discounts"]
+    found = jax.vmap(vtrace, 1, 1)(before, after, *steps, given["ratios"])
+    returns = jax.vmap(mixed, 1, 1)(*steps, after)
+    results = dict(vtrace_errors=found.errors, pg_advantages=found.pg_advantage, lambda_returns=returns)
+    return {name: np.asarray(array).tolist() for name, array in results.items()}
+
+
 def main() -> None:
     """Compute and write."""
     records = []
     for settings in CASES:
         given = case(settings["seed"])
-        columns = jax.vmap(
-            lambda v, following, r, d, rho: rlax.vtrace_td_error_and_advantage(
-                v,
-                following,
-                r,
-                d,
-                rho,
-                lambda_=settings["gae_lambda"],  # noqa: B023
-                clip_rho_threshold=settings["rho_bar"],  # noqa: B023
-                clip_pg_rho_threshold=settings["rho_bar"],  # noqa: B023
-            ),
-            in_axes=1,
-            out_axes=1,
-        )(given["values"][:-1], given["values"][1:], given["rewards"], given["discounts"], given["ratios"])
-        mixed = jax.vmap(
-            lambda r, d, v: rlax.lambda_returns(r, d, v, settings["gae_lambda"]), 1, 1
-        )(  # noqa: B023
-            given["rewards"], given["discounts"], given["values"][1:]
-        )
-        records.append(
-            {
-                **settings,
-                **{name: array.tolist() for name, array in given.items()},
-                "vtrace_errors": np.asarray(columns.errors).tolist(),
-                "pg_advantages": np.asarray(columns.pg_advantage).tolist(),
-                "lambda_returns": np.asarray(mixed).tolist(),
-            }
-        )
+        plain = {name: array.tolist() for name, array in given.items()}
+        records.append({**settings, **plain, **judged(given, settings["rho_bar"], settings["gae_lambda"])})
     document = {"rlax": rlax.__version__, "cases": records}
     (Path(__file__).parent / "rlax.json").write_text(json.dumps(document) + "\n")
 
