@@ -3,9 +3,9 @@
     python benchmarks/algorithms.py CartPole-v1 --seeds 101-103 --max-steps 400000
 
 Each algorithm trains with each seed to the same number of steps, nobody stops early. Writes
-`benchmarks/results/algorithms-ENV.json` and `docs/algorithms-ENV.png`: returns of training episodes over steps
-and over seconds, and of the best agents. Q-learning and Sarsa explore to the end, which costs them returns while
-they train; the greedy agent that they leave is judged like the others.
+`benchmarks/results/algorithms-ENV.json` and `docs/algorithms-ENV.png`: returns of training episodes over
+steps and over seconds, and of the best agents. Q-learning and Sarsa explore to the end, which costs them
+returns while they train; the greedy agent that they leave is judged like the others.
 """
 
 import argparse

@@ -154,6 +154,8 @@ class VectorPlayer:
             self._observation = self._packed(observation)
         except Exception as error:
             raise failed(self._environment.id, error) from error
+        if (finding := self._look(reward)) is not None:
+            raise Failed(f"{self._environment.id} {finding.message}")
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
         self._lengths = np.where(self._ended, 0, self._lengths + 1)
@@ -161,6 +163,12 @@ class VectorPlayer:
             self._memory[self._ended] = 0.0
         self._ended = terminated | truncated
         return self._ended[None], self._returns[None], self._lengths[None]
+
+    def _look(self, reward: np.ndarray) -> fault.Finding | None:
+        """What is wrong with what the last step returned: nothing can be judged by what is no number."""
+        seen = self._observation
+        fine = seen.dtype != np.float32 or np.isfinite(seen).all()
+        return None if fine and np.isfinite(reward).all() else fault.of_values(seen, reward)
 
     def _choose(self) -> np.ndarray:
         """[B, …] actions as their distribution keeps them."""

@@ -40,7 +40,7 @@ def compare(cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps
 def _command(env_id: str, backend: str, seed: int, max_steps: int) -> tuple[str, ...]:
     limits = ("--max-steps", str(max_steps), "--stop-return", "1e9", "--evaluation-episodes", "10")
     how = ("--engine", "serial", "--backend", backend, "--seed", str(seed), "--checkpoint-seconds", "0.1")
-    return ("train", env_id, *how, *limits, "--json", "--quiet")
+    return ("train", *env_id.split(), *how, *limits, "--json", "--quiet")
 
 
 def _run(cwd: Path, env_id: str, backend: str, seed: int, max_steps: int) -> Path:
@@ -104,7 +104,7 @@ def main() -> None:
     """Run it as asked, and print what was compared."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--env-id", default="CartPole-v1")
+    parser.add_argument("--env-id", default="CartPole-v1", help="settings of the run may follow it")
     parser.add_argument("--backend", default="jax")
     parser.add_argument("--how", default="SIGINT")
     parser.add_argument("--seed", type=int, default=7)

@@ -154,7 +154,7 @@ class ActorCritic(keras.Model):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Make the weights for that."""
-        call_on(self, json.loads(config["seen"]))
+        call_on(self, _read(config))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that Keras can build the model again."""
@@ -216,7 +216,7 @@ class ActionValues(keras.Model):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Make the weights for that."""
-        call_on(self, json.loads(config["seen"]))
+        call_on(self, _read(config))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -242,6 +242,12 @@ def call_on(model: keras.Model, shapes: Any) -> Any:
         return model(seen, training=False)
     state, starts = keras.KerasTensor((COPIES, size)), keras.KerasTensor((STEPS, COPIES))
     return model(seen, state, starts, training=False)
+
+
+def _read(config: dict[str, Any]) -> Any:
+    if "seen" not in config:
+        raise ValueError("It was saved by an earlier version of a3c, whose networks had another structure.")
+    return json.loads(config["seen"])
 
 
 def _inputs(shapes: Any) -> Any:
