@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from a3c.errors import RunError
-from a3c.store import Contents, shared
+from a3c.store import Contents, memory
 from a3c.store.shared import SharedStore
 from a3c.types import Episode, Rollout
 
@@ -189,6 +189,6 @@ def test_no_room_anywhere_is_said(monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shared.os, "posix_fallocate", full)
+    monkeypatch.setattr(memory.os, "posix_fallocate", full)
     with pytest.raises(RunError, match="No space left"):
         make_store()

@@ -114,7 +114,8 @@ def test_a_slow_worker_is_not_frozen(clock):
 class Store:
     """Two workers' signs of life by the clock."""
 
-    finished, beat = False, staticmethod(lambda worker, now: 0)
+    finished = central = False
+    beat = staticmethod(lambda worker, now: 0)
 
     def __init__(self, clock):
         self._clock = clock
