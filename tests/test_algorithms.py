@@ -262,7 +262,7 @@ def test_what_is_seen_decides_what_is_done(algorithm, tmp_path):
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "jax/CartPole-v1"])
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.thorough)])
 def test_a2c_is_decided_by_its_seed_alone(env_id, workers, tmp_path):
     runs = []
     for _ in range(2):

@@ -43,6 +43,7 @@ def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
     assert outcomes[0].json["evaluation"] == outcomes[1].json["evaluation"]
 
 
+@pytest.mark.thorough
 def test_tensorflow_steps_the_same_environment_from_outside(cli):
     outcome = cli("train", "jax/CartPole-v1", "--backend", "tensorflow", "--max-steps", "20000", "--json")
     assert outcome.code == 0, outcome.err

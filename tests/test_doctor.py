@@ -440,6 +440,7 @@ def test_what_an_environment_says_steers_no_terminal_and_needs_no_encoding(cli, 
     assert "Traceback" not in outcome.err
 
 
+@pytest.mark.thorough
 def test_a_model_that_no_backend_computes_is_told(cli):
     outcome = cli("doctor", "CartPole-v1", environment={"KERAS_BACKEND": "none"})
     assert outcome.code == 1

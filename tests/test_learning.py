@@ -33,7 +33,15 @@ def solve(cli, arguments, threshold, seed):
 
 
 @pytest.mark.parametrize(
-    "name", ["CartPole-v1", "Acrobot-v1", "tutorial", "TensorFlow", "impala", "n-step-q"]
+    "name",
+    [
+        "CartPole-v1",
+        "Acrobot-v1",
+        "TensorFlow",
+        "impala",
+        "n-step-q",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("tutorial", "a2c", "one-step-sarsa")),
+    ],
 )
 def test_solves(name, cli):
     arguments, threshold = RUNS[name]

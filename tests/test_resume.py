@@ -132,7 +132,10 @@ def test_one_process_at_a_time(cli, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="POSIX")
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "twice"])
+@pytest.mark.parametrize(
+    "how",
+    ["SIGINT", "twice", *(pytest.param(how, marks=pytest.mark.thorough) for how in ("SIGTERM", "SIGHUP"))],
+)
 def test_signals(how, tmp_path):
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

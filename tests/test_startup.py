@@ -115,6 +115,7 @@ print("whole")
 """
 
 
+@pytest.mark.thorough
 def test_keras_is_whole_though_imported_in_parts(tmp_path):
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "whole\n", done.stderr

@@ -31,6 +31,7 @@ def test_a_stopped_serial_run_goes_on_bit_for_bit(tmp_path):
     assert outcome["stopped_at"], "it ended before it was stopped"
 
 
+@pytest.mark.thorough
 @pytest.mark.both_backends
 def test_the_same_for_a_run_that_is_killed(tmp_path):
     import keras
