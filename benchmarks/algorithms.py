@@ -71,6 +71,7 @@ def draw(record: dict, path: Path) -> None:
         seconds = np.linspace(0, statistics.median(run["train_seconds"] for run in runs), curves.shape[1])
         by_seconds.plot(seconds, np.median(curves, 0), color=f"C{number}")
     by_steps.set(xlabel="environment steps", ylabel="return of training episodes (moving average)")
+    by_steps.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g} k")
     by_seconds.set(xlabel="seconds of training")
     for axes in (by_steps, by_seconds):
         axes.grid(alpha=0.25)
