@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "a3c"
 LAYERS = [
     ["errors", "types", "tree", "seeding", "imports", "interrupts", "output"],
     ["config", "spaces", "sampling"],
-    ["returns", "distributions", "inputs"],
+    ["returns", "distributions", "normalisation"],
+    ["inputs"],
     ["losses", "models"],
     ["flat"],
     ["backend"],

@@ -22,7 +22,7 @@ def built(**settings):
 )
 def test_it_equals_the_model_for_any_weights(activation, hidden_units, shared):
     model = built(activation=activation, hidden_units=hidden_units, shared_tower=shared)
-    policy = dense_policy(model, vectors(5))
+    policy = dense_policy(network_of(model, 5))
     rng = np.random.default_rng(0)
     for _ in range(3):
         weights = rng.normal(size=parameters_of(model).shape).astype(np.float32)
@@ -56,7 +56,7 @@ class Twice(models.ActorCritic):
     ids=["activation", "large", "subclass", "Sequential", "mixed precision"],
 )
 def test_it_covers_nothing_that_it_does_not_know(model):
-    assert dense_policy(model(), vectors(5)) is None
+    assert dense_policy(network_of(model(), 5)) is None
 
 
 def test_what_it_does_not_cover_is_compiled():

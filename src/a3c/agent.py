@@ -266,9 +266,12 @@ class Agent:
 
     def _network(self) -> Any:
         """The model as a function."""
+        from a3c import normalisation
         from a3c.flat import Network, fixed_of
 
-        return Network(self.model, fixed_of(self.model), self.environment.observations)
+        seen, config = self.environment.observations, self.config
+        normaliser = normalisation.make(seen, config.normalise_observations, config.normalise_returns)
+        return Network(self.model, fixed_of(self.model), seen, normaliser)
 
     @property
     def _state_size(self) -> int:

@@ -95,6 +95,12 @@ class Config:
         at_least=0,
     )
     value_coefficient: float = setting(0.5, "Weight of the squared value error.", at_least=0)
+    normalise_observations: bool = setting(
+        False, "Subtract the running mean of observed vectors and divide by their standard deviation."
+    )
+    normalise_returns: bool = setting(
+        False, "Divide rewards by the running standard deviation of discounted returns, in learning only."
+    )
     target_steps: int = setting(
         10_000, "Q and Sarsa: steps of all workers between renewals of the target network.", at_least=1
     )

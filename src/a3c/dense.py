@@ -15,7 +15,8 @@ import numpy as np
 
 from a3c.flat import Network
 from a3c.models import OURS
-from a3c.spaces import Observations, Part
+from a3c.normalisation import LARGEST, SMALL, Normaliser
+from a3c.spaces import Part
 from a3c.types import Act, Policy
 
 _LARGEST = 2**17  # parameters; beyond that the arithmetic counts, and may have an accelerator
@@ -28,17 +29,17 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
 
 def make_policy(framework: ModuleType, network: Network, eager: bool = False) -> Policy:
     """The policy head of `network`: in NumPy where that is possible, else compiled by the backend."""
-    plain = None if eager else dense_policy(network.model, network.observations)
+    plain = None if eager else dense_policy(network)
     return framework.compile_policy(network, eager) if plain is None else plain
 
 
-def dense_policy(model: keras.Model, observations: Observations) -> Policy | None:
-    """The policy head of `model` in NumPy, or None for a model that this does not cover.
+def dense_policy(network: Network) -> Policy | None:
+    """The policy head of `network` in NumPy, or None for one that this does not cover.
 
     It covers our own networks of moderate size with hidden layers of tanh, relu or no activation, without a
     memory, where observations are vectors as they come.
     """
-    seen = observations.tree
+    model, seen, normaliser = network.model, network.observations.tree, network.normaliser
     if not (isinstance(seen, Part) and (seen.kind, len(seen.shape), seen.scale) == ("vector", 1, 1.0)):
         return None
     if type(model) not in OURS or model.settings["activation"] not in _ACTIVATIONS or model.state_size:
@@ -58,9 +59,10 @@ def dense_policy(model: keras.Model, observations: Observations) -> Policy | Non
         hidden = [(flat[w].reshape(shape), flat[b]) for (w, shape), (b, _) in layers]
         (where, shape), (bias, _) = head
         kernel, offset = flat[where].reshape(shape), flat[bias]
+        shown = _standardised(normaliser, flat) if normaliser.observations else None
 
         def act(observations: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:
-            x = observations
+            x = observations if shown is None else shown(observations)
             for w, b in hidden:
                 x = x @ w
                 x += b
@@ -70,6 +72,14 @@ def dense_policy(model: keras.Model, observations: Observations) -> Policy | Non
         return act
 
     return policy
+
+
+def _standardised(normaliser: Normaliser, flat: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """`normalisation.standardise` in NumPy, with the statistics behind the parameters."""
+    mean, variance, _ = normaliser.groups(flat[len(flat) - normaliser.size :])[0]
+    scale = 1.0 / np.sqrt(variance + SMALL)
+    shift = -mean * scale
+    return lambda observations: np.clip(observations * scale + shift, -LARGEST, LARGEST)
 
 
 def _places(model: keras.Model) -> dict[str, tuple[slice, tuple[int, ...]]]:

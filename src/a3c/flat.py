@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from a3c.inputs import unpack
+from a3c.inputs import normalised_numbers, unpack
 from a3c.models import state_size
+from a3c.normalisation import NOTHING, Normaliser, moments, scale_rewards
 from a3c.spaces import Observations
 from a3c.types import Outputs, Transitions
 
@@ -54,14 +55,34 @@ class Layout:
         return zip(arrays, self.dtypes, strict=True)
 
 
-def parameters_of(model: keras.Model) -> np.ndarray:
-    """The trainable weights of `model` as one new vector: [P] float32."""
+def trainable_of(model: keras.Model) -> np.ndarray:
+    """The trainable weights of `model` as one new vector, float32."""
     values = [keras.ops.convert_to_numpy(v.value).ravel() for v in model.trainable_variables]
     return np.concatenate(values).astype(np.float32)
 
 
+def parameters_of(model: keras.Model) -> np.ndarray:
+    """The trainable weights of `model` and the statistics that it carries, as one new vector [P] float32."""
+    return np.concatenate([trainable_of(model), statistics_of(model)])
+
+
+def statistics_of(model: keras.Model) -> np.ndarray:
+    """The running statistics that a model carries, see `normalisation`; none where nothing is normalised."""
+    return getattr(model, _STATISTICS, np.zeros(0, np.float32))
+
+
+def set_statistics(model: keras.Model, numbers: Any) -> None:
+    """Let a model carry these running statistics; they are no weights of Keras'."""
+    object.__setattr__(model, _STATISTICS, np.array(numbers, np.float32))
+
+
+_STATISTICS = "a3c_statistics"
+
+
 def assign_parameters(model: keras.Model, flat: np.ndarray) -> None:
-    """Write the vector [P] back into the trainable weights of `model`."""
+    """Write the vector [P] back into the trainable weights of `model` and the statistics that it carries."""
+    if size := statistics_of(model).size:
+        set_statistics(model, flat[len(flat) - size :])
     sizes = [math.prod(v.shape) for v in model.trainable_variables]
     ends = list(itertools.accumulate(sizes))
     for variable, end, size in zip(model.trainable_variables, ends, sizes, strict=True):
@@ -81,11 +102,13 @@ class Network:
         model: A built model; the values of its own variables are never used.
         fixed: The values of its non-trainable weights, which training leaves as they are.
         observations: How what it sees is packed.
+        normaliser: What of it is normalised, by statistics behind the weights.
     """
 
     model: keras.Model
     fixed: list[np.ndarray]
     observations: Observations
+    normaliser: Normaliser = NOTHING
 
     @property
     def state_size(self) -> int:
@@ -109,11 +132,39 @@ def apply_network(
         Policy parameters [N, A], values [N], and the memory after the last step, None without one.
     """
     trainable = Layout.of(network.model.trainable_variables).split({"float32": weights})
-    seen = unpack(network.observations, observations)
+    seen = unpack(network.observations, observations, observation_statistics(network, weights))
     memory = () if state is None else (state, starts)
     outputs, _ = network.model.stateless_call(trainable, network.fixed, seen, *memory, training=False)
     policy_parameters, values, *after = outputs
     return policy_parameters, ops.reshape(values, (-1,)), after[0] if after else None
+
+
+def statistics_in(network: Network, weights: Any) -> Any:
+    """The statistics behind the parameters in `weights` [P]."""
+    return weights[weights.shape[0] - network.normaliser.size :]
+
+
+def observation_statistics(network: Network, weights: Any) -> tuple[Any, Any] | None:
+    """Mean and variance of what is normalised in observations, for which nothing is learned from them."""
+    if not network.normaliser.observations:
+        return None
+    mean, variance, _ = network.normaliser.groups(ops.stop_gradient(statistics_in(network, weights)))[0]
+    return mean, variance
+
+
+def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[Transitions, list[Any]]:
+    """A rollout as it is learned from, its rewards scaled, and its own moments, which an update merges."""
+    normaliser = network.normaliser
+    if not normaliser.size:
+        return transitions, []
+    valid, found = ops.reshape(ops.cast(transitions.valid, "float32"), (-1,)), []
+    if normaliser.observations:
+        seen = ops.reshape(transitions.observations[:-1], (-1, *transitions.observations.shape[2:]))
+        found += moments(normalised_numbers(network.observations, seen), valid)
+    if normaliser.returns:
+        found += moments(ops.reshape(transitions.returns, (-1, 1)), valid)
+    rewards = scale_rewards(normaliser, statistics_in(network, weights), transitions.rewards)
+    return transitions._replace(rewards=rewards), found
 
 
 def act_once(network: Network, weights: Any, observations: Any, state: Any = None) -> tuple[Any, Any]:
@@ -154,7 +205,7 @@ def build_optimizer(optimizer: keras.optimizers.Optimizer, model: keras.Model) -
     That is one flat copy where the optimizer works number by number, else the model's own weights.
     """
     if is_elementwise(optimizer):
-        variables = [keras.Variable(parameters_of(model), name="parameters")]
+        variables = [keras.Variable(trainable_of(model), name="parameters")]
     else:
         variables = list(model.trainable_variables)
     optimizer.build(variables)

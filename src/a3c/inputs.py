@@ -9,23 +9,46 @@ from typing import Any
 
 from keras import ops
 
+from a3c.normalisation import is_normalised, standardise
 from a3c.spaces import Observations, Part, leaves, map_parts
 
 
-def unpack(observations: Observations, packed: Any) -> Any:
-    """What the network is called with for `packed` [N, *O]."""
+def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] | None = None) -> Any:
+    """What the network is called with for `packed` [N, *O].
+
+    Args:
+        observations: How they are packed.
+        packed: Packed observations.
+        statistics: Mean and variance of the numbers that are normalised, in the order of packing; None: none.
+    """
     packed = ops.cast(packed, "float32")
-    if observations.plain:
-        return _seen(leaves(observations.tree)[0], packed)
-    position = 0
+    position = used = 0
 
     def take(part: Part) -> Any:
-        nonlocal position
+        nonlocal position, used
         position += part.size
-        numbers = packed[:, position - part.size : position]
-        return _seen(part, ops.reshape(numbers, (-1, *part.shape)))
+        numbers = packed
+        if not observations.plain:
+            numbers = ops.reshape(packed[:, position - part.size : position], (-1, *part.shape))
+        seen = _seen(part, numbers)
+        if statistics is not None and is_normalised(part):
+            used += part.size
+            seen = standardise(seen, *(numbers[used - part.size : used] for numbers in statistics))
+        return seen
 
     return map_parts(take, observations.tree)
+
+
+def normalised_numbers(observations: Observations, packed: Any) -> Any:
+    """Those numbers of `packed` [N, *O] that are normalised, as rows [N, n]."""
+    if observations.plain:
+        return ops.reshape(ops.cast(packed, "float32"), (-1, leaves(observations.tree)[0].size))
+    columns, position = [], 0
+    for part in leaves(observations.tree):
+        position += part.size
+        if is_normalised(part):
+            columns.append(packed[:, position - part.size : position])
+    return ops.concatenate(columns, -1)
 
 
 def _seen(part: Part, array: Any) -> Any:

@@ -21,6 +21,7 @@ import numpy as np
 from a3c import backend, models, runs
 from a3c.config import Config
 from a3c.errors import UsageError, first_line
+from a3c.flat import set_statistics, statistics_of
 
 CARD = "a3c.json"
 FORMAT = 1
@@ -48,7 +49,8 @@ def manner(card: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of an agent's card that say how its network acts."""
     settings = card.get("settings")
     kept = settings if isinstance(settings, dict) else {}
-    return {name: kept[name] for name in ("algorithm", "action_bounds") if name in kept}
+    names = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
+    return {name: kept[name] for name in names if name in kept}
 
 
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
@@ -58,7 +60,8 @@ def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
         with backend.load().saving():
             model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(CARD, json.dumps({"format": FORMAT, **card}))
+            statistics = statistics_of(model).tolist()
+            archive.writestr(CARD, json.dumps({"format": FORMAT, **card, "statistics": statistics}))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -167,7 +170,9 @@ def load_model(path: Path, model_class: str | None = None, unsafe: bool = False)
     reference = model_class or card.get("model")
     own = models.import_model(reference) if reference else None
     try:
-        return _load(path, own, safe=not unsafe)
+        model = _load(path, own, safe=not unsafe)
+        set_statistics(model, card.get("statistics", []))
+        return model
     except Exception as error:
         if not unsafe and "safe" in str(error) and ("ambda" in str(error) or "unsafe" in str(error)):
             fix = (

@@ -68,7 +68,7 @@ def begin(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
         with backend.load().saving():
             serialized = keras.saving.serialize_keras_object(optimizer)
         runs.write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
-    network = Network(model, fixed_of(model), job.environment.observations)
+    network = Network(model, fixed_of(model), job.environment.observations, job.normaliser)
     _, state = job.make_update(backend.load(), network)
     return Resumed(Contents(parameters_of(model), state))
 

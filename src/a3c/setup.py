@@ -53,7 +53,19 @@ def make_model(config: Config, environment: Environment, model: Any = None) -> A
     elif model is None:
         model = _own_model(config, environment, seed)
     models.check_model(model, environment.observations, environment.actions)
+    _carry_statistics(model, config, environment)
     return model
+
+
+def _carry_statistics(model: Any, config: Config, environment: Environment) -> None:
+    """Have `model` carry the running statistics of what is normalised: its own, if it has been trained so."""
+    from a3c import flat, normalisation
+
+    wanted = normalisation.make(
+        environment.observations, config.normalise_observations, config.normalise_returns
+    )
+    if flat.statistics_of(model).size != wanted.size:
+        flat.set_statistics(model, wanted.first())
 
 
 def _own_model(config: Config, environment: Environment, seed: int) -> Any:

@@ -131,7 +131,7 @@ class _Run:
 
         self._job, self._config, self._environment, self._model = job, job.config, job.environment, model
         self._display, self._started, self._framework = display, started, framework
-        self._network = Network(model, fixed_of(model), job.environment.observations)
+        self._network = Network(model, fixed_of(model), job.environment.observations, job.normaliser)
         self._resumed = resumed
         self._statistics = resumed.statistics
         self._baseline, self._reached_seconds = resumed.baseline, resumed.reached_seconds

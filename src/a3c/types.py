@@ -50,6 +50,8 @@ class Transitions(NamedTuple):
     """[T, B, A] float32: the policy parameters that actions were drawn with, where the loss asks for them."""
     next_actions: Any = None
     """[B, ...]: the actions that the next rollout will begin with, where the loss asks for them."""
+    returns: Any = None
+    """[T, B] float32: discounted sums of the rewards of each episode so far, where returns are normalised."""
 
 
 class Outputs(NamedTuple):
@@ -76,6 +78,7 @@ class Shapes:
         state: S; 0: the network has no memory.
         behaviour: Whether the policy parameters that acted are kept.
         ahead: Whether the actions that the next rollout will begin with are known.
+        discount: γ of the discounted returns that are kept; None: none are.
     """
 
     time: int
@@ -88,6 +91,7 @@ class Shapes:
     state: int = 0
     behaviour: bool = False
     ahead: bool = False
+    discount: float | None = None
 
     @classmethod
     def of(cls, observations: Any, actions: Any, time: int, batch: int, **more: Any) -> "Shapes":
@@ -108,6 +112,7 @@ class Shapes:
             state=np.zeros((self.batch, self.state), np.float32) if self.state else None,
             behaviour=np.zeros((*rows, self.outputs), np.float32) if self.behaviour else None,
             next_actions=np.zeros((self.batch, *self.action), self.action_dtype) if self.ahead else None,
+            returns=None if self.discount is None else np.zeros(rows, np.float32),
         )
 
 

@@ -6,7 +6,7 @@
         -> f(weights) -> g(observations [N, *O], state) -> policy parameters [N, A], state
     compile_gradients(network, loss, global_clipnorm, eager)
         -> f(weights, transitions, target) -> (gradients [P], losses)
-    compile_update(model, optimizer, eager)
+    compile_update(network, optimizer, eager)
         -> f(weights, state, gradients) -> (weights, state), and the first state
     configure(cache_directory) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files

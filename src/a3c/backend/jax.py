@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from a3c.backend import cache
-from a3c.flat import Layout, Network, act_once, build_optimizer, unroll
+from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll
+from a3c.normalisation import merge
 from a3c.types import Act, Policy, Transitions
 
 FUSES = True
@@ -64,15 +65,20 @@ def gradient_function(
 ) -> Callable[[Any, Transitions, Any], tuple[jax.Array, dict[str, jax.Array]]]:
     """The gradient of `loss` with respect to the flat weights, clipped to a global norm; not yet compiled."""
 
+    size = network.normaliser.size
+
     def objective(weights, transitions, target):
         fixed = None if target is None else unroll(network, target, transitions)
         return loss(unroll(network, weights, transitions), transitions, fixed)
 
     def clipped_gradient(weights, transitions, target):
+        transitions, found = prepare(network, weights, transitions)
         (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, transitions, target)
+        gradient = gradient[: gradient.shape[0] - size]
         norm = jnp.sqrt(jnp.sum(gradient * gradient))
         if global_clipnorm is not None:
             gradient = gradient * jnp.minimum(1.0, global_clipnorm / jnp.maximum(norm, 1e-12))
+        gradient = jnp.concatenate([gradient, *found]) if found else gradient
         return gradient, {**losses, "gradient_norm": norm}
 
     return clipped_gradient
@@ -100,10 +106,10 @@ def compile_gradients(
 
 
 def compile_update(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, eager: bool = False
+    network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
 ) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
     """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state."""
-    variables = build_optimizer(optimizer, model)
+    variables, normaliser = build_optimizer(optimizer, network.model), network.normaliser
     weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
 
     def step(weights, state, gradient):
@@ -112,7 +118,11 @@ def compile_update(
             weights_layout.split({"float32": gradient}),
             weights_layout.split({"float32": weights}),
         )
-        return weights_layout.join(new_weights)["float32"], state_layout.join(new_state)
+        after = weights_layout.join(new_weights)["float32"]
+        if normaliser.size:
+            old, batch = (vector[after.shape[0] :] for vector in (weights, gradient))
+            after = jnp.concatenate([after, merge(normaliser, old, batch)])
+        return after, state_layout.join(new_state)
 
     first_state = state_layout.join([v.value for v in optimizer.variables])
     return step if eager else jax.jit(step), {dtype: np.array(v) for dtype, v in first_state.items()}

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import Layout, Network, act_once, build_optimizer, unroll
+from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll
+from a3c.normalisation import merge
 from a3c.types import Act, Policy, Transitions
 
 FUSES = False
@@ -55,15 +56,20 @@ def compile_gradients(
 ) -> Callable[[Any, Transitions, Any], tuple[np.ndarray, dict[str, float]]]:
     """Compile the gradient of `loss` with respect to the flat weights, clipped to a global norm."""
 
+    size = network.normaliser.size
+
     def clipped_gradient(weights, transitions, target):
+        transitions, found = prepare(network, weights, transitions)
         fixed = None if target is None else unroll(network, target, transitions)
         with tf.GradientTape() as tape:
             tape.watch(weights)
             total, losses = loss(unroll(network, weights, transitions), transitions, fixed)
         gradient = tape.gradient(total, weights)
+        gradient = gradient[: gradient.shape[0] - size]
         norm = tf.norm(gradient)
         if global_clipnorm is not None:
             gradient = tf.clip_by_norm(gradient, global_clipnorm)
+        gradient = tf.concat([gradient, *found], 0) if found else gradient
         traced_names.update(names=(*losses, "gradient_norm"))
         return gradient, tf.stack([*losses.values(), norm])
 
@@ -79,14 +85,14 @@ def compile_gradients(
 
 
 def compile_update(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, eager: bool = False
+    network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
 ) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
     """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state.
 
     Keras offers no stateless optimizers here, so the step assigns its arguments to the optimizer's
     variables, applies the gradients and reads the variables back, all in one graph.
     """
-    variables = build_optimizer(optimizer, model)
+    variables, normaliser = build_optimizer(optimizer, network.model), network.normaliser
     weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
 
     def read() -> tuple[Any, State]:
@@ -98,7 +104,11 @@ def compile_update(
         for variable, value in zip([*variables, *optimizer.variables], arguments, strict=True):
             variable.assign(value)
         optimizer.apply(weights_layout.split({"float32": gradient}), variables)
-        return read()
+        after, state = read()
+        if normaliser.size:
+            old, batch = (vector[after.shape[0] :] for vector in (weights, gradient))
+            after = tf.concat([after, merge(normaliser, old, batch)], 0)
+        return after, state
 
     compiled = step if eager else tf.function(step, autograph=False)
 

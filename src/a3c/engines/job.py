@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c import algorithms, backend, envs, model_file, models, seeding
+from a3c import algorithms, backend, envs, model_file, models, normalisation, seeding
 from a3c.algorithms import Algorithm
 from a3c.config import Config
 from a3c.dense import make_policy
@@ -17,6 +17,7 @@ from a3c.envs.fault import Description, Fault, OnFault
 from a3c.envs.sampler import Explore, Sampler, VectorSampler
 from a3c.errors import RunError
 from a3c.flat import Network, fixed_of, is_elementwise
+from a3c.normalisation import Normaliser
 from a3c.sampling import EpsilonNoise, PolicyNoise
 from a3c.store import Contents
 from a3c.store.central import CentralStore, Rules
@@ -109,22 +110,31 @@ class Job:
             state=network.state_size,
             behaviour=self.algorithm.behaviour,
             ahead=self.algorithm.ahead,
+            discount=self.config.gamma if self.config.normalise_returns else None,
+        )
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """What is normalised."""
+        config = self.config
+        return normalisation.make(
+            self.environment.observations, config.normalise_observations, config.normalise_returns
         )
 
     def make_network(self) -> Network:
         """A worker's network. Its trainable weights are never used: each worker pulls the global ones."""
         if isinstance(self.model, model_file.Archive):
             model = self.model.build()
-            return Network(model, fixed_of(model), self.environment.observations)
+            return Network(model, fixed_of(model), self.environment.observations, self.normaliser)
         # Not initialising saves the start a while, where the optimizer does not ask for the variables.
         with keras.StatelessScope(initialize_variables=not is_elementwise(self.optimizer.build())):
             model = self.model.build()
             models.build(model, self.environment.observations)
-        return Network(model, [], self.environment.observations)
+        return Network(model, [], self.environment.observations, self.normaliser)
 
     def make_update(self, framework: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
         """The compiled update of the shared optimizer, and its first state."""
-        return framework.compile_update(network.model, self.optimizer.build(), self.config.eager)
+        return framework.compile_update(network, self.optimizer.build(), self.config.eager)
 
     def make_local_store(self, framework: ModuleType, network: Network, contents: Contents) -> LocalStore:
         """A store for workers in this process, its update compiled."""
@@ -194,7 +204,13 @@ class Job:
     def _central_store(self, contents: Contents, exchange: Any) -> CentralStore:
         config = self.config
         return CentralStore(
-            contents, self._rules(), exchange, self._workers, config.max_steps, config.max_episodes
+            contents,
+            self._rules(),
+            exchange,
+            self._workers,
+            config.max_steps,
+            config.max_episodes,
+            self.normaliser,
         )
 
     def prepare_learner(self, framework: ModuleType, network: Network, store: CentralStore) -> None:
@@ -305,7 +321,7 @@ class Job:
         if not self._hands_rollouts:
             differentiate = framework.gradient_function(network, loss, self.config.global_clipnorm)
         program = Program(
-            world=world_of(self.environment),
+            world=world_of(self.environment, self.config.gamma),
             shapes=shapes,
             policy=framework.policy_function(network),
             differentiate=differentiate,

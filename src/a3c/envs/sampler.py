@@ -101,9 +101,17 @@ class VectorSampler:
         valid[0], valid[1:] = ~self._ended, ~ends[:-1]  # after an end, the next step only resets
         self._ended = ends[-1].copy()
         rewards *= valid
+        if self._shapes.discount is not None:
+            self._discount(rewards, valid, self._shapes.discount)
         self._steps += self._t_max
         self._trail.add(actions.astype(self._small), self._env)
         return Rollout(self._transitions, self._episodes.extend(rewards, ends, valid), int(valid.sum()))
+
+    def _discount(self, rewards: np.ndarray, valid: np.ndarray, discount: float) -> None:
+        """Discounted sums of the rewards of each episode so far: R ← γR + r."""
+        for t, (earned, counts) in enumerate(zip(rewards, valid, strict=True)):
+            self._discounted = (discount * self._discounted + earned) * counts
+            self._transitions.returns[t] = self._discounted
 
     def wait(self) -> None:
         """Everything is compiled before it is made."""
@@ -122,6 +130,7 @@ class VectorSampler:
             "observation": self._transitions.observations[-1].copy(),
             "ended": self._ended.copy(),
             "memory": None if self._memory is None else self._memory.copy(),
+            "discounted": self._discounted.copy(),
             "next_actions": None if self._next_actions is None else self._next_actions.copy(),
             "episodes": self._episodes.state(),
             "steps": self._steps,
@@ -135,7 +144,7 @@ class VectorSampler:
         self._rebuilds, self._steps = tree["rebuilds"], tree["steps"]
         self._transitions.observations[-1] = tree["observation"]
         self._ended, self._memory = tree["ended"].copy(), tree["memory"]
-        self._next_actions = tree["next_actions"]
+        self._next_actions, self._discounted = tree["next_actions"], tree["discounted"].copy()
         self._episodes.restore(tree["episodes"])
         self._generator.bit_generator.state = tree["generator"]
         captured = tree["environments"]
@@ -244,6 +253,7 @@ class VectorSampler:
         """Everything that begins anew with new environments."""
         batch, size = self._shapes.batch, self._shapes.state
         self._ended = np.zeros(batch, bool)
+        self._discounted = np.zeros(batch, np.float32)
         self._memory = np.zeros((batch, size), np.float32) if size else None
         self._next_actions: np.ndarray | None = None
         self._episodes = EpisodeLog(batch)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from a3c.normalisation import NOTHING, Normaliser, pool
 from a3c.store import Contents, is_finite
 from a3c.store.exchange import Exchange, Parcel
 from a3c.types import Report, Rollout, Snapshot, Transitions
@@ -46,6 +47,7 @@ class CentralStore:
         workers: Number of workers.
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
+        normaliser: What statistics stand behind the parameters.
     """
 
     central = True
@@ -58,7 +60,9 @@ class CentralStore:
         workers: int,
         max_steps: int | None,
         max_episodes: int | None,
+        normaliser: Normaliser = NOTHING,
     ):
+        self._normaliser = normaliser
         self._weights, self._state = contents.weights, contents.optimizer
         self._rules, self._exchange, self._workers = rules, exchange, workers
         self._max_steps = math.inf if max_steps is None else max_steps
@@ -117,7 +121,7 @@ class CentralStore:
 
     def _learn_from(self, parcels: list[Parcel]) -> None:
         if self._learn is None:
-            gradients = np.mean([np.asarray(parcel.content) for parcel in parcels], axis=0)
+            gradients = self._mean([np.asarray(parcel.content) for parcel in parcels])
             every = [parcel.losses for parcel in parcels]
             losses = {name: float(np.mean([each[name] for each in every])) for name in every[0]}
         else:
@@ -130,6 +134,15 @@ class CentralStore:
         self._streak = 0 if finite else self._streak + 1
         for number, parcel in enumerate(parcels):
             self._count(parcel, losses if finite else {}, lag, number == 0, finite)
+
+    def _mean(self, gradients: list[np.ndarray]) -> np.ndarray:
+        """The mean of gradients, and of the moments behind them those of all together."""
+        mean = np.mean(gradients, axis=0)
+        if size := self._normaliser.size:
+            mean[len(mean) - size :] = pool(
+                self._normaliser, [each[len(mean) - size :] for each in gradients]
+            )
+        return mean
 
     def _count(
         self, parcel: Parcel, losses: Mapping[str, float], lag: float, first: bool, finite: bool

@@ -77,13 +77,13 @@ def load(reference: str) -> Any:
     return getattr(importlib.import_module(module), name)()
 
 
-def world_of(environment: Any) -> Any:
+def world_of(environment: Any, discount: float = 1.0) -> Any:
     """The `stepping.World` of an `envs.Environment` that is compiled."""
     from a3c.envs.compiled.stepping import World
 
     spec = environment.spec
     env = load(spec.kwargs["reference"])
-    return World(env, spec.max_episode_steps, environment.observations, environment.actions)
+    return World(env, spec.max_episode_steps, environment.observations, environment.actions, discount)
 
 
 def _is_class(env_id: str) -> bool:

@@ -33,6 +33,8 @@ class Copies(NamedTuple):
     """[B, S] float32: the network's memory, if it has one."""
     next_actions: Any = None
     """[B, …]: what will be done in the next step, where that is decided one step ahead."""
+    discounted: Any = None
+    """[B] float32: discounted sum of the rewards of the episode so far, where that is asked for."""
 
 
 class Outcome(NamedTuple):
@@ -81,6 +83,7 @@ def blank(env: Any, shapes: Shapes) -> Copies:
         total=np.zeros(batch, np.float32),
         memory=np.zeros((batch, shapes.state), np.float32) if shapes.state else None,
         next_actions=np.zeros((batch, *shapes.action), shapes.action_dtype) if shapes.ahead else None,
+        discounted=None if shapes.discount is None else np.zeros(batch, np.float32),
     )
 
 
@@ -93,12 +96,14 @@ class World:
         limit: Steps after which an episode is truncated; None: never.
         observations: How what it shows is packed.
         actions: What can be done in it.
+        discount: γ of the discounted returns, where those are kept.
     """
 
     env: Any
     limit: int | None
     observations: Observations
     actions: Distribution
+    discount: float = 1.0
 
     def shapes(self, time: int, batch: int, **more: Any) -> Shapes:
         """Those of a rollout."""
@@ -138,7 +143,11 @@ def step(world: World, copies: Copies, action: jax.Array, key: jax.Array) -> tup
     total = jnp.where(resets, 0.0, copies.total + reward)
     seen = _observe(world, state, seeing)
     memory = None if copies.memory is None else jnp.where(valid[:, None], copies.memory, 0.0)
-    after = Copies(state, seen, terminated | truncated, length, total, memory, copies.next_actions)
+    discounted = None
+    if copies.discounted is not None:
+        discounted = jnp.where(valid, world.discount * copies.discounted + reward, 0.0)
+    ends = terminated | truncated
+    after = Copies(state, seen, ends, length, total, memory, copies.next_actions, discounted)
     return after, Outcome(reward, terminated, truncated, valid)
 
 
@@ -171,12 +180,12 @@ def rollout(
             action, memory, parameters = decide(copies.observation, copies.memory, now)
             action = action.astype(world.actions.dtype)
             after, outcome = step(world, copies._replace(memory=memory), world.actions.to_env(action), key)
-        seen = copies.observation, action, outcome, parameters
+        seen = copies.observation, action, outcome, parameters, after.discounted
         return after, (seen, after.total, after.length)
 
     keys = jax.random.split(key, jax.tree.leaves(inputs)[0].shape[0])
     after, (seen, total, length) = jax.lax.scan(one, copies, (inputs, keys))
-    observations, actions, outcomes, parameters = seen
+    observations, actions, outcomes, parameters, discounted = seen
     told: dict[str, Any] = dict(
         observations=jnp.concatenate([observations, after.observation[None]]),
         actions=actions,
@@ -187,6 +196,7 @@ def rollout(
         state=copies.memory,
         behaviour=parameters,
         next_actions=after.next_actions,
+        returns=discounted,
     )
     return after, Transitions(**told), Finished(outcomes.terminated | outcomes.truncated, total, length)
 

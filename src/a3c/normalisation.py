@@ -1,0 +1,118 @@
+"""Running means and variances of observations and returns: where they lie, how they grow and are used.
+
+They are the last numbers of the vector that stores hand about, so that whatever has the parameters has them
+as well: every worker, every checkpoint, every candidate that is judged. Where gradients stand for the
+parameters, the moments of the rollout stand for them, and an update merges those in (Chan et al. 1979). Pure
+functions on `keras.ops`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from a3c.spaces import Observations, Part, leaves
+
+LARGEST = 10.0
+"""Standard deviations beyond which normalised numbers are cut off."""
+SMALL = 1e-8  # added to variances
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """What is normalised.
+
+    Attributes:
+        observations: How many numbers of an observation are; 0: none.
+        returns: Whether rewards are divided by the standard deviation of discounted returns.
+    """
+
+    observations: int = 0
+    returns: bool = False
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of each group: mean, variance and count of observations, then of returns."""
+        of_observations = (self.observations, self.observations, 1) if self.observations else ()
+        return of_observations + ((1, 1, 1) if self.returns else ())
+
+    @property
+    def size(self) -> int:
+        """How many numbers stand behind the parameters."""
+        return sum(self.sizes)
+
+    def first(self) -> np.ndarray:
+        """Nothing seen yet: means of 0, variances of 1."""
+        parts = [np.full(size, float(number % 3 == 1)) for number, size in enumerate(self.sizes)]
+        return np.concatenate([*parts, np.zeros(0)]).astype(np.float32)
+
+    def groups(self, numbers: Any) -> list[tuple[Any, Any, Any]]:
+        """Mean, variance and count of each group, from the vector of them all."""
+        parts, start = [], 0
+        for size in self.sizes:
+            parts.append(numbers[start : start + size])
+            start += size
+        return [(parts[k], parts[k + 1], parts[k + 2]) for k in range(0, len(parts), 3)]
+
+
+NOTHING = Normaliser()
+
+
+def make(observations: Observations, normalise_observations: bool, normalise_returns: bool) -> Normaliser:
+    """The normaliser of an environment's observations; bytes, choices and images stay what they are."""
+    count = sum(part.size for part in leaves(observations.tree) if is_normalised(part))
+    return Normaliser(count if normalise_observations else 0, normalise_returns)
+
+
+def is_normalised(part: Part) -> bool:
+    """Whether the numbers of this part are normalised, where observations are."""
+    return part.kind == "vector" and part.scale == 1.0
+
+
+def standardise(numbers: Any, mean: Any, variance: Any) -> Any:
+    """(x − mean) / deviation, cut off at ±10."""
+    return ops.clip((numbers - mean) / ops.sqrt(variance + SMALL), -LARGEST, LARGEST)
+
+
+def scale_rewards(normaliser: Normaliser, numbers: Any, rewards: Any) -> Any:
+    """Rewards divided by the standard deviation of discounted returns, cut off at ±10."""
+    if not normaliser.returns:
+        return rewards
+    _, variance, _ = normaliser.groups(numbers)[-1]
+    return ops.clip(rewards / ops.sqrt(variance[0] + SMALL), -LARGEST, LARGEST)
+
+
+def moments(numbers: Any, weights: Any) -> list[Any]:
+    """Mean [n], variance [n] and count [1] of the rows of `numbers` [N, n] whose weight [N] is 1."""
+    count = ops.sum(weights)
+    divisor = ops.maximum(count, 1.0)
+    mean = ops.sum(numbers * weights[:, None], 0) / divisor
+    variance = ops.sum(ops.square(numbers - mean) * weights[:, None], 0) / divisor
+    return [mean, variance, ops.reshape(count, (1,))]
+
+
+def merge(normaliser: Normaliser, before: Any, batch: Any) -> Any:
+    """The statistics `before` with those of one more batch: Chan's formula, group by group."""
+    merged = []
+    for old, new in zip(normaliser.groups(before), normaliser.groups(batch), strict=True):
+        (mean, variance, count), (new_mean, new_variance, new_count) = old, new
+        total = ops.maximum(count + new_count, 1.0)
+        share, distance = new_count / total, new_mean - mean
+        within = variance * (1.0 - share) + new_variance * share
+        after = within + ops.square(distance) * share * (1.0 - share)
+        # Before anything was seen, the variance of 1 stands for nothing.
+        merged += [
+            mean + distance * share,
+            ops.where(count + new_count > 0, after, variance),
+            count + new_count,
+        ]
+    return ops.concatenate(merged, 0)
+
+
+def pool(normaliser: Normaliser, batches: list[np.ndarray]) -> np.ndarray:
+    """The moments of several batches as those of one."""
+    pooled = batches[0]
+    for batch in batches[1:]:
+        pooled = np.asarray(ops.convert_to_numpy(merge(normaliser, pooled, batch)))
+    return pooled

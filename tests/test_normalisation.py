@@ -1,0 +1,201 @@
+"""Running statistics: they are those of all that was seen, travel with the parameters, and help."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from keras import ops
+
+from a3c import Agent, backend, models, normalisation
+from a3c.dense import dense_policy
+from a3c.distributions.categorical import Categorical
+from a3c.flat import Network, parameters_of, prepare, set_statistics, statistics_of
+from a3c.inputs import normalised_numbers, unpack
+from a3c.normalisation import Normaliser
+from a3c.spaces import describe_observations
+from a3c.types import Shapes
+from parts import vectors
+
+both_backends = pytest.mark.both_backends
+
+
+def numbers_of(*arrays):
+    return np.concatenate([np.atleast_1d(a) for a in arrays]).astype(np.float32)
+
+
+@both_backends
+def test_merged_batches_are_the_whole():
+    """Means far from 0 beside small deviations, batches of all sizes, an empty one among them."""
+    rng = np.random.default_rng(0)
+    normaliser = Normaliser(observations=3, returns=True)
+    state, rows, earned = normaliser.first(), [], []
+    for size in (1, 7, 0, 64, 300, 5):
+        batch = rng.normal([100.0, -3.0, 0.0], [0.1, 2.0, 1e-3], (size, 3)).astype(np.float32)
+        returns = rng.normal(5.0, 3.0, (size, 1)).astype(np.float32)
+        found = []
+        for array in (batch, returns):
+            padded = np.concatenate([array, np.full((4, array.shape[1]), 1e6, np.float32)])
+            weights = ops.convert_to_tensor(numbers_of(np.ones(size), np.zeros(4)))
+            found += normalisation.moments(ops.convert_to_tensor(padded), weights)
+        state = ops.convert_to_numpy(
+            normalisation.merge(normaliser, ops.convert_to_tensor(state), ops.concatenate(found, 0))
+        )
+        rows.append(batch)
+        earned.append(returns)
+    every, returns = np.concatenate(rows).astype(np.float64), np.concatenate(earned).astype(np.float64)
+    (mean, variance, count), (of_returns, spread, _) = normaliser.groups(state)
+    assert count == len(every) == 377
+    np.testing.assert_allclose(mean, every.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(variance, every.var(0), rtol=1e-2)
+    assert of_returns[0] == pytest.approx(returns.mean(), rel=1e-4)
+    assert spread[0] == pytest.approx(returns.var(), rel=1e-3)
+
+
+def test_pooled_batches_are_one():
+    rng = np.random.default_rng(1)
+    normaliser = Normaliser(observations=2)
+    batches = [rng.normal(size=(n, 2)).astype(np.float32) for n in (4, 9, 2)]
+    every = [numbers_of(b.mean(0), b.var(0), len(b)) for b in batches]
+    pooled, whole = normalisation.pool(normaliser, every), np.concatenate(batches)
+    np.testing.assert_allclose(pooled, numbers_of(whole.mean(0), whole.var(0), len(whole)), rtol=1e-5)
+
+
+@both_backends
+def test_only_plain_vectors_of_numbers_are_normalised():
+    spaces = gym.spaces
+    space = spaces.Dict(
+        a=spaces.Box(-9, 9, (2,)), b=spaces.Discrete(3), c=spaces.Box(0, 255, (8, 8), np.uint8),
+        d=spaces.Box(-9, 9, ()),
+    )  # fmt: skip
+    described = describe_observations(space, "env")
+    assert normalisation.make(described, True, False) == Normaliser(3)
+    packed = np.arange(2 * described.shape[0], dtype=np.float32).reshape(2, -1)
+    packed[:, 2] = 1
+    mean, variance = np.array([1.0, 2.0, 3.0], np.float32), np.array([4.0, 9.0, 1e6], np.float32)
+    seen = unpack(described, ops.convert_to_tensor(packed), (mean, variance))
+    plain = unpack(described, ops.convert_to_tensor(packed))
+    for name in ("b", "c"):
+        np.testing.assert_array_equal(ops.convert_to_numpy(seen[name]), ops.convert_to_numpy(plain[name]))
+    expected = np.clip((packed[:, :2] - mean[:2]) / np.sqrt(variance[:2]), -10, 10)
+    np.testing.assert_allclose(ops.convert_to_numpy(seen["a"]), expected, rtol=1e-5)
+    rows = ops.convert_to_numpy(normalised_numbers(described, ops.convert_to_tensor(packed)))
+    np.testing.assert_array_equal(rows, packed[:, [0, 1, described.shape[0] - 1]])
+
+
+@both_backends
+def test_policies_see_normalised_observations_in_numpy_as_well():
+    model = models.ActorCritic(3, (8,), seed=0)
+    models.build(model, vectors(4))
+    set_statistics(model, numbers_of([1, 2, 3, 4], [4, 1, 0.01, 100], 50))
+    network = Network(model, [], vectors(4), Normaliser(4))
+    weights = parameters_of(model)
+    seen = np.random.default_rng(0).normal(3.0, 2.0, (6, 4)).astype(np.float32)
+    expected = model(np.clip((seen - [1, 2, 3, 4]) / [2, 1, 0.1, 10], -10, 10).astype(np.float32))[0]
+    for policy in (dense_policy(network), backend.load().compile_policy(network)):
+        np.testing.assert_allclose(
+            policy(weights)(seen)[0], ops.convert_to_numpy(expected), rtol=1e-3, atol=1e-5
+        )
+
+
+@both_backends
+def test_gradients_carry_the_moments_of_what_counts_and_scale_rewards():
+    model = models.ActorCritic(2, (4,), seed=0)
+    models.build(model, vectors(2))
+    normaliser = Normaliser(2, returns=True)
+    set_statistics(model, numbers_of([0, 0], [1, 1], 9, 0, 4.0, 9))
+    network, weights = Network(model, [], vectors(2), normaliser), parameters_of(model)
+    rng = np.random.default_rng(0)
+    blank = Shapes.of(vectors(2), Categorical(2), 5, 3, discount=0.9).blank()
+    valid = rng.random((5, 3)) < 0.7
+    rollout = blank._replace(
+        observations=rng.normal(size=(6, 3, 2)).astype(np.float32),
+        rewards=rng.normal(size=(5, 3)).astype(np.float32),
+        returns=rng.normal(size=(5, 3)).astype(np.float32),
+        valid=valid,
+    )
+    prepared, found = prepare(network, ops.convert_to_tensor(weights), rollout)
+    np.testing.assert_allclose(ops.convert_to_numpy(prepared.rewards), rollout.rewards / 2, rtol=1e-5)
+    rows = rollout.observations[:-1][valid]
+    expected = numbers_of(
+        rows.mean(0), rows.var(0), valid.sum(),
+        rollout.returns[valid].mean(), rollout.returns[valid].var(), valid.sum(),
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(ops.concatenate(found, 0)), expected, rtol=1e-4, atol=1e-5
+    )
+    from a3c import algorithms
+    from a3c.config import Config
+
+    loss = algorithms.find("a3c").make_loss(Config(), Categorical(2))
+    gradient, losses = backend.load().compile_gradients(network, loss, 0.5)(weights, rollout)
+    assert gradient.shape == weights.shape
+    np.testing.assert_allclose(gradient[-normaliser.size :], expected, rtol=1e-4, atol=1e-5)
+    size = len(weights) - normaliser.size
+    assert min(0.5, losses["gradient_norm"]) == pytest.approx(np.linalg.norm(gradient[:size]), rel=1e-4)
+
+
+class Scaled(gym.Env):
+    """An identity whose numbers lie around 1000, a thousandth apart, and whose rewards are in thousands."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self._next(), {}
+
+    def step(self, action):
+        self.t += 1
+        reward = 5000.0 * (action == self.side)
+        return self._next(), reward, False, self.t == 20, {}
+
+    def _next(self):
+        self.side = int(self.np_random.integers(2))
+        return np.array([100.0 + (0.1 if self.side else -0.1)], np.float32)
+
+
+gym.register("test/Scaled-v0", entry_point=Scaled)
+SETTINGS = dict(seed=4, max_steps=30_000, gamma=0.5, evaluation_episodes=20, stop_return=97_000.0)
+BOTH = dict(normalise_observations=True, normalise_returns=True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        dict(engine="serial"),
+        dict(workers=2),
+        dict(workers=2, algorithm="a2c"),
+        dict(workers=2, algorithm="impala"),
+        dict(engine="serial", algorithm="n-step-q", target_steps=500, epsilon_steps=5000),
+    ],
+    ids=lambda more: more.get("algorithm", more.get("engine", "processes")),
+)
+def test_what_no_network_could_learn_from_is_learned(more, tmp_path):
+    agent = Agent("test/Scaled-v0", save_dir=str(tmp_path), learning_rate=3e-3, **SETTINGS, **BOTH, **more)
+    agent.fit(verbose=0)
+    assert agent.evaluate(50, seed=1).mean == 100_000.0
+    mean, variance, count = Normaliser(1, returns=True).groups(statistics_of(agent.model))[0]
+    assert mean[0] == pytest.approx(100.0, abs=0.01)
+    assert variance[0] == pytest.approx(0.01, rel=0.1)
+    assert 1000 < count[0] <= 32_000
+    agent.save(tmp_path / "agent.keras")
+    again = Agent.load(tmp_path / "agent.keras")
+    assert again.config.normalise_observations
+    assert again.evaluate(50, seed=1).mean == 100_000.0
+
+
+def test_without_normalisation_it_is_not(tmp_path):
+    agent = Agent("test/Scaled-v0", save_dir=str(tmp_path), engine="serial", learning_rate=3e-3, **SETTINGS)
+    agent.fit(verbose=0)
+    assert agent.evaluate(50, seed=1).mean < 90_000
+
+
+@pytest.mark.skipif(backend.installed()[0] != "jax", reason="fused on JAX only")
+@pytest.mark.parametrize("algorithm", ["a3c", "impala"])
+def test_compiled_environments_are_normalised_too(algorithm, tmp_path):
+    agent = Agent("jax/CartPole-v1", algorithm, seed=1, save_dir=str(tmp_path), max_steps=300_000, **BOTH)
+    agent.fit(verbose=0)
+    assert agent.evaluate(50, seed=1).mean > 300
+    groups = Normaliser(4, returns=True).groups(statistics_of(agent.model))
+    assert all((variance > 0).all() for _, variance, _ in groups)
+    assert groups[1][0][0] > 5  # discounted sums of ones
