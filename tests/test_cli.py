@@ -272,6 +272,11 @@ BAD = {
         "1 continuous actions and --algorithm n-step-q: expected Discrete actions",
         "--algorithm a3c, a2c or impala",
     ),
+    "no lock with a learner": (
+        ["train", "--algorithm", "a2c", "--no-locking"],
+        "--locking False: expected true where a learner makes all updates",
+        "workers update nothing themselves",
+    ),
     "convolutions of vectors": (
         ["train", "--network", "nature"],
         "--network nature: expected another: it is one for images",

@@ -282,3 +282,34 @@ def test_the_step_is_stateless():
             np.asarray(b.collect(Snapshot(weights, 0)).transitions.gradients),
         )
     jax.tree.map(np.testing.assert_array_equal, first, program.first_copies)
+
+
+@pytest.mark.parametrize("algorithm", ["a3c", "one-step-sarsa"])
+def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
+    """Unrolled from it, the network says what it said while acting: the actions taken are its greedy ones."""
+    from a3c.engines.job import Job
+    from a3c.flat import unroll
+
+    environment = envs.find("functional_environments:Target")
+    config = Config(algorithm=algorithm, seed=1, t_max=5, envs_per_worker=3, lstm_units=4, workers=1)
+    model = models.ActorCritic(2, (4,), lstm_units=4, seed=2)
+    models.build(model, environment.observations)
+    weights = parameters_of(model) * 5
+    network = Network(model, [], environment.observations)
+    shapes = Job.of(config, environment, model, keras.optimizers.Adam()).shapes(network)
+    policy = backend.load().policy_function(network)
+    place = world(Target(), 9)
+
+    def decide(seen, memory, noise):
+        parameters, memory = policy(weights, seen, memory)
+        return place.actions.choose(parameters, noise), memory, None
+
+    run = jax.jit(lambda copies, key: rollout(place, decide, jnp.zeros((5, 3, 2)), copies, key))
+    copies, key = blank(place.env, shapes), draw_key(key_data(0))[1]
+    for _ in range(6):
+        copies, transitions, _ = run(copies, key)
+        greedy = np.asarray(unroll(network, weights, transitions).parameters).argmax(-1)
+        first = 0 if algorithm == "a3c" else int(not np.asarray(transitions.valid[0]).all())
+        np.testing.assert_array_equal(greedy[first:5], np.asarray(transitions.actions)[first:])
+        if algorithm != "a3c":
+            np.testing.assert_array_equal(greedy[5], np.asarray(transitions.next_actions))

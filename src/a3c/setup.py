@@ -26,6 +26,9 @@ def settle(config: Config) -> tuple[Config, Environment]:
     with backend.compute_threads(config.workers):  # a compiled environment may start JAX
         environment = envs.find(config.env_id, config.action_bounds)
     algorithms.check_actions(config, environment.actions)
+    if algorithms.find(config.algorithm).gathers and not config.locking:
+        fix = f"With --algorithm {config.algorithm} workers update nothing themselves."
+        raise SettingError("locking", False, "true where a learner makes all updates", fix)
     config = engines.resolve_engine(config, environment.compiled)
     if config.stop_return is None:
         config = dataclasses.replace(config, stop_return=environment.reward_threshold)
@@ -120,6 +123,15 @@ def _convolutions(config: Config, environment: Environment) -> tuple[str | None,
     return network, len(images)
 
 
+def _rollouts(config: Config) -> int:
+    """How many rollouts make an update."""
+    gathers = algorithms.find(config.algorithm).gathers
+    if gathers is None or config.engine == "serial":
+        return 1
+    batch = config.rollouts_per_update if gathers == "rollouts" else None
+    return batch or config.workers or 1
+
+
 def make_optimizer(config: Config) -> Any:
     """The shared optimizer of a run, annealed linearly over the run if so wished."""
     import keras
@@ -127,7 +139,7 @@ def make_optimizer(config: Config) -> Any:
     rate: Any = config.learning_rate
     if config.anneal:
         assert config.max_steps is not None
-        updates = max(1, config.max_steps // (config.envs_per_worker * config.t_max))
+        updates = max(1, config.max_steps // (config.envs_per_worker * config.t_max * _rollouts(config)))
         rate = keras.optimizers.schedules.PolynomialDecay(rate, updates, end_learning_rate=0.0, power=1.0)
     if config.optimizer == "rmsprop":
         # The paper's shared RMSProp: decay 0.99, no momentum, epsilon inside the root, where Keras has it.

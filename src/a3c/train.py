@@ -193,10 +193,7 @@ class _Run:
             threshold=config.stop_return,
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
-            # In step, what is decided must not depend on how long an evaluation takes.
-            concurrent=config.engine != "serial"
-            and not config.eager
-            and self._job.algorithm.gathers != "gradients",
+            concurrent=config.engine != "serial" and not config.eager,
             max_failures=config.max_restarts,
             tell=self._recorder.event,
         )
@@ -330,6 +327,8 @@ class _Run:
             self._engine.store.hold(True)  # training waits for a verdict that may end it
         if due:
             self._submit(self._engine.store.weights())
+            if self._job.algorithm.gathers == "gradients":
+                self._await_verdict()  # in step, what is decided must not depend on how long that takes
             self._take_verdict()
 
     def on_event(self, text: str) -> None:

@@ -161,7 +161,8 @@ class CompiledSampler:
 
     def _explain(self, actions: Any) -> Fault:
         """What happened in the rollout with `actions` from the present copies, which are those before it."""
-        before = self._copies._replace(memory=None, next_actions=None, discounted=None)  # actions are known
+        # What the network made of it is not needed, since the actions are known.
+        before = self._copies._replace(memory=None, next_actions=None, discounted=None, pending=None)
         transitions = self._program.replay(before, self._stream, actions)
         t, finding = find_fault(transitions) or (self._program.shapes.time - 1, _LOST)
         place = self._place(t, finding.copy, transitions)

@@ -30,11 +30,13 @@ class Copies(NamedTuple):
     total: Any
     """[B] float32: sum of its rewards so far."""
     memory: Any = None
-    """[B, S] float32: the network's memory, if it has one."""
+    """[B, S] float32: the network's memory before it sees the observation, if it has one."""
     next_actions: Any = None
     """[B, …]: what will be done in the next step, where that is decided one step ahead."""
     discounted: Any = None
     """[B] float32: discounted sum of the rewards of the episode so far, where that is asked for."""
+    pending: Any = None
+    """[B, S] float32: the memory after it has seen the observation, where actions are decided ahead."""
 
 
 class Outcome(NamedTuple):
@@ -84,6 +86,7 @@ def blank(env: Any, shapes: Shapes) -> Copies:
         memory=np.zeros((batch, shapes.state), np.float32) if shapes.state else None,
         next_actions=np.zeros((batch, *shapes.action), shapes.action_dtype) if shapes.ahead else None,
         discounted=None if shapes.discount is None else np.zeros(batch, np.float32),
+        pending=np.zeros((batch, shapes.state), np.float32) if shapes.state and shapes.ahead else None,
     )
 
 
@@ -173,9 +176,10 @@ def rollout(
         now, key = given
         if copies.next_actions is not None:
             action = copies.next_actions
-            after, outcome = step(world, copies, world.actions.to_env(action), key)
-            following, memory, parameters = decide(after.observation, after.memory, now)
-            after = after._replace(next_actions=following.astype(action.dtype), memory=memory)
+            seen_on = copies._replace(memory=copies.pending)
+            after, outcome = step(world, seen_on, world.actions.to_env(action), key)
+            following, pending, parameters = decide(after.observation, after.memory, now)
+            after = after._replace(next_actions=following.astype(action.dtype), pending=pending)
         else:
             action, memory, parameters = decide(copies.observation, copies.memory, now)
             action = action.astype(world.actions.dtype)
