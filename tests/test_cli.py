@@ -413,3 +413,21 @@ def test_help_of_train_lists_every_setting_with_its_range(cli):
         assert name == "env_id" or f"--{name.replace('_', '-')}" in text
     for expected in ("--lr", "--update-freq", "--max-eps", "[≥ 1", "[> 0]", "--json", "--quiet"):
         assert expected in text
+
+
+def test_towers_and_layers_can_be_given(cli, tmp_path):
+    quick = (
+        "--max-steps",
+        "2000",
+        "--stop-return",
+        "1e9",
+        "--engine",
+        "serial",
+        "--evaluation-episodes",
+        "2",
+    )
+    outcome = cli("train", "--shared-tower", "--hidden-units", "8", "4", *quick, "--json", "--quiet")
+    assert outcome.code == 0, outcome.err
+    model = keras.models.load_model(tmp_path / outcome.json["run_dir"] / "last.keras")
+    assert tuple(model.settings["hidden_units"]) == (8, 4)
+    assert model.settings["shared_tower"]

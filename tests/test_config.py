@@ -60,7 +60,7 @@ def test_the_tutorial_preset_has_the_tutorials_settings():
     c = make_config(preset="tutorial")
     assert (c.env_id, c.envs_per_worker, c.t_max, c.gamma) == ("CartPole-v0", 1, 20, 0.99)
     assert (c.optimizer, c.learning_rate, c.hidden_units) == ("adam", 5e-4, (100,))
-    assert (c.entropy_coefficient, bool(c.shared_tower), c.gae_lambda, c.global_clipnorm) == (
+    assert (c.entropy_coefficient, c.shared_tower, c.gae_lambda, c.global_clipnorm) == (
         0.01,
         False,
         1.0,

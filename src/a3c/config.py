@@ -75,8 +75,8 @@ class Config:
     activation: str | None = setting(
         None, "Their activation, any name that Keras knows; default: tanh, after convolutions relu."
     )
-    shared_tower: bool | None = setting(
-        None, "One tower for policy and value instead of one each; default: with convolutions or a memory."
+    shared_tower: bool = setting(
+        False, "One tower for policy and value instead of one each; always with convolutions or a memory."
     )
     lstm_units: int = setting(0, "Units of an LSTM after the dense layers; 0: no memory.", at_least=0)
     action_bounds: Literal["clip", "squash"] = setting(

@@ -95,9 +95,7 @@ def _own_model(config: Config, environment: Environment, seed: int) -> Any:
     )
     if algorithms.find(config.algorithm).values:
         return models.ActionValues(**settings)
-    shared = bool(convolutions or config.lstm_units) if config.shared_tower is None else config.shared_tower
-    if config.lstm_units and not shared:
-        raise SettingError("shared-tower", False, "true where --lstm-units is not 0: the memory is shared")
+    shared = config.shared_tower or bool(convolutions or config.lstm_units)
     return models.ActorCritic(**settings, shared_tower=shared)
 
 
