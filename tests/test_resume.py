@@ -210,3 +210,22 @@ def test_another_network_is_refused_with_the_difference(tmp_path):
         Agent("CartPole-v1", hidden_units=(8,), save_dir=str(tmp_path), **SETTINGS).fit(verbose=0, resume=run)
     assert "checkpoint" in str(caught.value)
     assert [file.read_bytes() for file in files] == before
+
+
+def test_settings_that_break_off_anywhere_are_refused(tmp_path):
+    """A file that ends between two lines is good TOML, and would go on with defaults."""
+    from a3c import runs
+    from a3c.config import Config
+    from a3c.errors import UsageError
+
+    config = Config(seed=3, backend="jax", workers=2, save_dir=str(tmp_path), stop_return=400.0)
+    directory = runs.create(config, ["a3c", "train"])
+    content, whole = (directory / "config.toml").read_bytes(), 0
+    for length in range(0, len(content) + 1, 3):
+        (directory / "config.toml").write_bytes(content[:length])
+        try:
+            assert runs.read_config(directory) == config
+            whole += 1
+        except UsageError:
+            assert length < len(content) - 3
+    assert whole

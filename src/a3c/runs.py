@@ -192,9 +192,11 @@ def read_config(directory: Path) -> Config:
     """
     path = directory / CONFIG
     try:
-        settings = parse_toml(path.read_text(encoding="utf-8"))["settings"]
+        document = parse_toml(path.read_text(encoding="utf-8"))
+        # The last table: without it the file breaks off, though perhaps between two lines.
+        settings, _ = document["settings"], document["versions"]
     except (OSError, ValueError, KeyError) as error:
-        fix = "It has no table [settings]." if isinstance(error, KeyError) else f"{error}."
+        fix = f"It has no table [{error.args[0]}]." if isinstance(error, KeyError) else f"{error}."
         raise UsageError(f"run {directory}", "a directory with a readable config.toml", fix) from error
     settings = settings_from_toml(settings, f"{path}: setting")
     check_settings(settings, str(path))
