@@ -221,11 +221,11 @@ def test_settings_that_break_off_anywhere_are_refused(tmp_path):
     config = Config(seed=3, backend="jax", workers=2, save_dir=str(tmp_path), stop_return=400.0)
     directory = runs.create(config, ["a3c", "train"])
     content, whole = (directory / "config.toml").read_bytes(), 0
-    for length in range(0, len(content) + 1, 3):
+    for length in (*range(0, len(content), 3), len(content)):
         (directory / "config.toml").write_bytes(content[:length])
         try:
             assert runs.read_config(directory) == config
             whole += 1
         except UsageError:
-            assert length < len(content) - 3
+            assert length < len(content)
     assert whole
