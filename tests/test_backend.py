@@ -148,7 +148,7 @@ def test_updates_equal_those_of_keras(name, eager):
         parts = layout.split({"float32": keras.ops.convert_to_tensor(gradient)})
         optimizer.apply(parts, twin.trainable_variables)
 
-    update, state = framework.compile_update(network.model, OPTIMIZERS[name](), eager)
+    update, state = framework.compile_update(network, OPTIMIZERS[name](), eager)
     before = {k: v.copy() for k, v in state.items()}
     first = state
     for gradient in gradients:
@@ -165,7 +165,7 @@ def test_rmsprop_is_the_papers():
 
     network, framework = make_network(), backend.load()
     optimizer = make_optimizer(Config(optimizer="rmsprop", learning_rate=0.01))
-    update, state = framework.compile_update(network.model, optimizer)
+    update, state = framework.compile_update(network, optimizer)
     weights = parameters_of(network.model)
     expected, g = weights.astype(np.float64), np.zeros(weights.size)
     rng = np.random.default_rng(0)
