@@ -27,21 +27,21 @@ def test_it_resets_in_the_step_after_an_end_and_keeps_the_time_limit():
 
         return act
 
-    env = envs.make_vector(environment.spec, 8, environment.vectorized)
+    env = envs.make_vector(environment.spec, 4, environment.vectorized)
     sampler = vector_sampler(
         environment,
         make_env=lambda: env,
         policy=balance,
-        batch=8,
+        batch=4,
         t_max=1003,
         generator=0,
         seeds=lambda making: making,
-        describe=Description("envpool/CartPole-v1", 0, 8, True),
+        describe=Description("envpool/CartPole-v1", 0, 4, True),
         on_fault=print,
     )
     rollout = sampler.collect(ANY)
     transitions = rollout.transitions
-    assert [e.length for e in rollout.episodes] == [500] * 8
+    assert [e.length for e in rollout.episodes] == [500] * 8, "two episodes of four copies"
     assert transitions.truncated[499].all()
     assert not transitions.terminated.any()
     assert not transitions.valid[500].any()
