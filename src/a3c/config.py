@@ -40,7 +40,8 @@ class Config:
     """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`."""
 
     env_id: str = setting(
-        "CartPole-v1", "Gymnasium id, module:EnvId, jax/…, gymnax/…, envpool/… or module:Class of a FuncEnv."
+        "CartPole-v1",
+        "Gymnasium id, module:EnvId, ALE/…, jax/…, gymnax/…, envpool/… or module:Class of a FuncEnv.",
     )
     preset: str = setting(
         "auto", "auto (the environment's own, if there is one), none, a name, or a TOML file."
@@ -100,6 +101,15 @@ class Config:
     )
     normalise_returns: bool = setting(
         False, "Divide rewards by the running standard deviation of discounted returns, in learning only."
+    )
+    clip_rewards: float | None = setting(
+        None,
+        "Cut rewards off at this size, up and down, in learning only; 1 in the papers on Atari.",
+        above=0,
+    )
+    episodic_life: bool = setting(
+        False,
+        "Let what is lost with a life be lost, in learning only: nothing after counts for what was before.",
     )
     target_steps: int = setting(
         10_000, "Q and Sarsa: steps of all workers between renewals of the target network.", at_least=1
@@ -302,8 +312,7 @@ def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -
         The preset's name (`none` where there is none) and its settings.
     """
     if preset == "auto":
-        own = str(env_id).replace("/", "-")  # a file name holds no slash
-        preset = own if own in preset_names() else "none"
+        preset = _own_preset(str(env_id))
     if preset == "none":
         return "none", {}
     if preset in preset_names():
@@ -324,6 +333,13 @@ def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -
     settings = settings_from_toml(settings, f"preset {preset}: setting")
     check_settings(settings, f"preset {preset}")
     return preset, settings
+
+
+def _own_preset(env_id: str) -> str:
+    """The preset of an environment, or of the family that its namespace names, or `none`."""
+    own, family = env_id.replace("/", "-"), env_id.rpartition("/")[0]  # a file name holds no slash
+    names = preset_names()
+    return own if own in names else family if family in names else "none"
 
 
 def _for_algorithm(document: dict[str, Any], algorithm: str | None, preset: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def observation_statistics(network: Network, weights: Any) -> tuple[Any, Any] | 
 def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[Transitions, list[Any]]:
     """A rollout as it is learned from, its rewards scaled, and its own moments, which an update merges."""
     normaliser = network.normaliser
-    if not normaliser.size:
+    if normaliser == NOTHING:
         return transitions, []
     valid, found = ops.reshape(ops.cast(transitions.valid, "float32"), (-1,)), []
     if normaliser.observations:

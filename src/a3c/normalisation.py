@@ -26,10 +26,12 @@ class Normaliser:
     Attributes:
         observations: How many numbers of an observation are; 0: none.
         returns: Whether rewards are divided by the standard deviation of discounted returns.
+        largest_reward: Where rewards are cut off; None: nowhere, or at 10 where `returns` divide them.
     """
 
     observations: int = 0
     returns: bool = False
+    largest_reward: float | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -59,10 +61,15 @@ class Normaliser:
 NOTHING = Normaliser()
 
 
-def make(observations: Observations, normalise_observations: bool, normalise_returns: bool) -> Normaliser:
+def make(
+    observations: Observations,
+    normalise_observations: bool,
+    normalise_returns: bool,
+    clip_rewards: float | None = None,
+) -> Normaliser:
     """The normaliser of an environment's observations; bytes, choices and images stay what they are."""
     count = sum(part.size for part in leaves(observations.tree) if is_normalised(part))
-    return Normaliser(count if normalise_observations else 0, normalise_returns)
+    return Normaliser(count if normalise_observations else 0, normalise_returns, clip_rewards)
 
 
 def is_normalised(part: Part) -> bool:
@@ -76,11 +83,12 @@ def standardise(numbers: Any, mean: Any, variance: Any) -> Any:
 
 
 def scale_rewards(normaliser: Normaliser, numbers: Any, rewards: Any) -> Any:
-    """Rewards divided by the standard deviation of discounted returns, cut off at ±10."""
-    if not normaliser.returns:
-        return rewards
-    _, variance, _ = normaliser.groups(numbers)[-1]
-    return ops.clip(rewards / ops.sqrt(variance[0] + SMALL), -LARGEST, LARGEST)
+    """Rewards divided by the standard deviation of discounted returns if so wished, and cut off."""
+    largest = normaliser.largest_reward
+    if normaliser.returns:
+        _, variance, _ = normaliser.groups(numbers)[-1]
+        rewards, largest = rewards / ops.sqrt(variance[0] + SMALL), largest or LARGEST
+    return rewards if largest is None else ops.clip(rewards, -largest, largest)
 
 
 def moments(numbers: Any, weights: Any) -> list[Any]:

@@ -29,6 +29,9 @@ def settle(config: Config) -> tuple[Config, Environment]:
     if algorithms.find(config.algorithm).gathers and not config.locking:
         fix = f"With --algorithm {config.algorithm} workers update nothing themselves."
         raise SettingError("locking", False, "true where a learner makes all updates", fix)
+    if config.episodic_life and (environment.compiled or not envs.shows_lives(environment)):
+        fix = f"{environment.id} counts no lives in its info."
+        raise SettingError("episodic_life", True, "false where there are no lives to lose", fix)
     config = engines.resolve_engine(config, environment.compiled)
     if config.stop_return is None:
         config = dataclasses.replace(config, stop_return=environment.reward_threshold)

@@ -118,7 +118,10 @@ class Job:
         """What is normalised."""
         config = self.config
         return normalisation.make(
-            self.environment.observations, config.normalise_observations, config.normalise_returns
+            self.environment.observations,
+            config.normalise_observations,
+            config.normalise_returns,
+            config.clip_rewards,
         )
 
     def make_network(self) -> Network:
@@ -283,6 +286,7 @@ class Job:
             seeds=self._seeds(worker, restart),
             describe=self._describe(worker),
             on_fault=self._bounded(on_fault),
+            episodic_life=config.episodic_life,
         )
 
     def _seeds(self, worker: int, restart: int) -> Callable[[int], int]:

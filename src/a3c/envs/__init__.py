@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from a3c import distributions
 from a3c.distributions import Bounds, Distribution
-from a3c.envs import compiled
+from a3c.envs import atari, compiled
 from a3c.errors import UsageError, describe, first_line
 from a3c.spaces import Observations, describe_observations
 
@@ -85,6 +85,8 @@ def _find_spec(env_id: str) -> EnvSpec:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that module:EnvId finds a file of yours
     if (functional := compiled.find_spec(env_id)) is not None:
         return functional
+    if (game := atari.find_spec(env_id)) is not None:
+        return game
     if env_id.startswith("envpool/"):
         from a3c.envs import envpool
 
@@ -128,6 +130,15 @@ def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool, checked: bool = 
             return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point")
         options: dict[str, Any] = dict(copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
         return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=options)
+
+
+def shows_lives(environment: Environment) -> bool:
+    """Whether its `info` counts lives, as that of Atari's games does."""
+    env = make_vector(environment.spec, 1, environment.vectorized)
+    try:
+        return "lives" in env.reset(seed=0)[1]
+    finally:
+        env.close()
 
 
 def make_single(spec: EnvSpec, render_mode: str | None) -> gym.Env:

@@ -65,6 +65,7 @@ class VectorSampler:
         describe: Which environments these are, for crash cards.
         on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
             way are dropped; what it raises ends the call.
+        episodic_life: Let learning take the loss of a life for an end; `info` has to count `lives`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class VectorSampler:
         seeds: Callable[[int], int],
         describe: Description,
         on_fault: OnFault,
+        episodic_life: bool = False,
     ):
         self._make_env, self._policy, self._t_max, self._generator = make_env, policy, shapes.time, generator
         self._pack = None if observations.plain else observations.pack
@@ -86,6 +88,8 @@ class VectorSampler:
         discrete = shapes.action_dtype != "float32"
         self._small = np.min_scalar_type(actions.outputs) if discrete else np.dtype(np.float32)
         self._seeds, self._describe, self._on_fault = seeds, describe, on_fault
+        self._episodic_life = episodic_life
+        self._lost = np.zeros((shapes.time, shapes.batch), bool)  # where a life was
         self._rebuilds = 0
         self._env: VectorEnv | None = None
         self._transitions: Transitions
@@ -105,7 +109,10 @@ class VectorSampler:
             self._discount(rewards, valid, self._shapes.discount)
         self._steps += self._t_max
         self._trail.add(actions.astype(self._small), self._env)
-        return Rollout(self._transitions, self._episodes.extend(rewards, ends, valid), int(valid.sum()))
+        episodes = self._episodes.extend(rewards, ends, valid)
+        if self._episodic_life:
+            terminated |= self._lost  # for the losses alone: the next step is as valid as any
+        return Rollout(self._transitions, episodes, int(valid.sum()))
 
     def _discount(self, rewards: np.ndarray, valid: np.ndarray, discount: float) -> None:
         """Discounted sums of the rewards of each episode so far: R ← γR + r."""
@@ -131,6 +138,7 @@ class VectorSampler:
             "ended": self._ended.copy(),
             "memory": None if self._memory is None else self._memory.copy(),
             "discounted": self._discounted.copy(),
+            "lives": self._lives.copy(),
             "next_actions": None if self._next_actions is None else self._next_actions.copy(),
             "episodes": self._episodes.state(),
             "steps": self._steps,
@@ -145,6 +153,7 @@ class VectorSampler:
         self._transitions.observations[-1] = tree["observation"]
         self._ended, self._memory = tree["ended"].copy(), tree["memory"]
         self._next_actions, self._discounted = tree["next_actions"], tree["discounted"].copy()
+        self._lives = tree["lives"].copy()
         self._episodes.restore(tree["episodes"])
         self._generator.bit_generator.state = tree["generator"]
         captured = tree["environments"]
@@ -176,12 +185,14 @@ class VectorSampler:
             if behaviour is not None:
                 behaviour[t] = parameters
             try:
-                seen, rewards[t], terminated[t], truncated[t], _ = step(to_env(action))
+                seen, rewards[t], terminated[t], truncated[t], info = step(to_env(action))
                 if pack is not None:
                     seen = pack(seen)
                 if seen.shape != shape:  # which NumPy might broadcast without a word
                     return t, fault.of_shape(seen, shape[1:])
                 observations[t + 1] = seen
+                if self._episodic_life:
+                    self._lost[t], self._lives = info["lives"] < self._lives, info["lives"].copy()
             except Misfit as error:
                 return t, fault.of_misfit(error)
             except Exception as error:
@@ -238,7 +249,9 @@ class VectorSampler:
         self._prepare()
         shape = self._transitions.observations.shape[1:]
         try:
-            seen, _ = env.reset(seed=self._seed)
+            seen, info = env.reset(seed=self._seed)
+            if self._episodic_life:
+                self._lives = info["lives"].copy()
             seen = seen if self._pack is None else self._pack(seen)
             if np.shape(seen) != shape:
                 return fault.of_shape(seen, shape[1:])
@@ -254,6 +267,7 @@ class VectorSampler:
         batch, size = self._shapes.batch, self._shapes.state
         self._ended = np.zeros(batch, bool)
         self._discounted = np.zeros(batch, np.float32)
+        self._lives = np.zeros(batch, np.int32)
         self._memory = np.zeros((batch, size), np.float32) if size else None
         self._next_actions: np.ndarray | None = None
         self._episodes = EpisodeLog(batch)
