@@ -27,7 +27,9 @@ def uniform_policy(outputs):
     return lambda weights: lambda seen, state=None: (np.zeros((len(seen), outputs), np.float32), state)
 
 
-def vector_sampler(environment, make_env, batch, t_max, generator, seeds, describe, on_fault, policy=None):
+def vector_sampler(
+    environment, make_env, batch, t_max, generator, seeds, describe, on_fault, policy=None, **more
+):
     """A `VectorSampler` that draws from a policy, the uniform one if none is given."""
     kind, size = environment.actions.noise
     return VectorSampler(
@@ -41,6 +43,7 @@ def vector_sampler(environment, make_env, batch, t_max, generator, seeds, descri
         seeds=seeds,
         describe=describe,
         on_fault=on_fault,
+        **more,
     )
 
 

@@ -490,6 +490,41 @@ def test_the_proxy_of_a_c_object_is_named_not_its_pointer():
         state.capture(Holder(world=world))
 
 
+class Homeless(type):
+    """Makes classes that do not say which module they are of, as C code may."""
+
+    @property
+    def __module__(cls):
+        """Nowhere."""
+        raise AttributeError("__module__")
+
+
+class Broken(type):
+    """Makes classes that cannot be looked at."""
+
+    @property
+    def __mro__(cls):
+        """Not to be had."""
+        raise OSError("gone")
+
+
+def test_types_without_a_module_do_not_surprise():
+    thing = Homeless("Thing", (), {})()
+    restored = Holder(thing=Homeless("Thing", (), {})())
+    thing.x = 3
+    source = Holder(thing=thing)
+    with pytest.raises(AttributeError):
+        type(thing).__module__  # noqa: B018
+    restored.thing = type(thing)()
+    state.restore(restored, state.capture(source))
+    assert restored.thing.x == 3
+
+
+def test_what_cannot_even_be_looked_at_is_refused():
+    with pytest.raises(state.Unsaveable, match="cannot be looked at: OSError: gone"):
+        state.capture(Holder(thing=Broken("Thing", (), {})()))
+
+
 # --- Safety ---
 
 

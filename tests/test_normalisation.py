@@ -10,7 +10,7 @@ from a3c.dense import dense_policy
 from a3c.distributions.categorical import Categorical
 from a3c.flat import Network, parameters_of, prepare, set_statistics, statistics_of
 from a3c.inputs import normalised_numbers, unpack
-from a3c.normalisation import Normaliser
+from a3c.normalisation import Normaliser, scale_rewards
 from a3c.spaces import describe_observations
 from a3c.types import Shapes
 from parts import vectors
@@ -131,6 +131,16 @@ def test_gradients_carry_the_moments_of_what_counts_and_scale_rewards():
     np.testing.assert_allclose(gradient[-normaliser.size :], expected, rtol=1e-4, atol=1e-5)
     size = len(weights) - normaliser.size
     assert min(0.5, losses["gradient_norm"]) == pytest.approx(np.linalg.norm(gradient[:size]), rel=1e-4)
+
+
+def test_rewards_are_cut_off():
+    rewards = np.array([-7.0, -0.5, 0.0, 30.0], np.float32)
+    none, cut = Normaliser(), Normaliser(largest_reward=1.0)
+    np.testing.assert_array_equal(scale_rewards(none, np.zeros(0), rewards), rewards)
+    np.testing.assert_array_equal(scale_rewards(cut, np.zeros(0), rewards), [-1.0, -0.5, 0.0, 1.0])
+    statistics = numbers_of(0, 4.0, 9)
+    divided = Normaliser(returns=True, largest_reward=2.0)
+    np.testing.assert_allclose(scale_rewards(divided, statistics, rewards), [-2, -0.25, 0, 2], rtol=1e-6)
 
 
 class Scaled(gym.Env):

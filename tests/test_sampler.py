@@ -44,7 +44,7 @@ def fail(fault):
 
 
 def make_sampler(
-    env_id, batch=2, t_max=7, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0
+    env_id, batch=2, t_max=7, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0, **more
 ):
     environment = envs.find(env_id)
     vectorized = environment.vectorized if vectorized is None else vectorized
@@ -58,6 +58,7 @@ def make_sampler(
         seeds=lambda making: seed + 1000 * making,
         describe=Description(env_id, 0, batch, vectorized),
         on_fault=on_fault,
+        **more,
     )
 
 
@@ -181,6 +182,41 @@ def test_rollouts_have_exactly_t_max_steps():
     sampler = make_sampler("CartPole-v1", batch=1, t_max=20)
     for _ in range(3):
         assert sampler.collect(ANY).transitions.rewards.shape == (20, 1)
+
+
+class Lives(Counter):
+    """Three lives; the second step of each episode costs one, and says so in `info`."""
+
+    def reset(self, *, seed=None, options=None):
+        """Start an episode with all lives."""
+        return super().reset(seed=seed)[0], {"lives": 3}
+
+    def step(self, action):
+        """Lose a life in the second step."""
+        *result, _ = super().step(action)
+        return *result, {"lives": 3 - (self.t >= 2)}
+
+
+gym.register("test/Lives-v0", entry_point=Lives)
+
+
+def test_a_life_lost_ends_what_is_learned_and_not_the_episode():
+    plain, lived = (
+        make_sampler("test/Lives-v0", t_max=9, episodic_life=lives).collect(ANY) for lives in (False, True)
+    )
+    before, after = plain.transitions, lived.transitions
+    assert plain.episodes == lived.episodes
+    for name in ("observations", "rewards", "truncated", "valid"):
+        np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
+    steps = after.observations[1:, 0, 1]
+    np.testing.assert_array_equal(after.terminated[:, 0], (steps == 2) | before.terminated[:, 0])
+
+
+def test_lives_are_remembered_when_a_run_goes_on():
+    first, second = (make_sampler("test/Lives-v0", t_max=1, episodic_life=True) for _ in range(2))
+    first.collect(ANY)
+    second.restore(first.state())
+    assert second.collect(ANY).transitions.terminated.all()
 
 
 class OneStep(gym.Env):

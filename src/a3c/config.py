@@ -140,6 +140,9 @@ class Config:
         "Mean return of 100 episodes that counts as solved; default: the environment's reward_threshold.",
     )
     evaluation_episodes: int = setting(100, "Episodes of each evaluation.", at_least=1)
+    evaluation_mode: Literal["greedy", "sampled"] = setting(
+        "greedy", "Whether they take the most probable actions, or draw them as training does."
+    )
     seed: int | None = setting(None, "Seed of everything; default: drawn and recorded.", at_least=0)
     save_dir: str = setting("runs", "Where run directories are made.")
     checkpoint_seconds: float = setting(10.0, "Seconds of training between checkpoints.", above=0)

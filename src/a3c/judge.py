@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from a3c.distributions import Mode
 from a3c.errors import RunError, describe_stack
 from a3c.evaluate import Abandoned, Evaluation, Evaluator, Failed
 from a3c.seeding import integer_seed
@@ -68,6 +69,7 @@ class Judge:
         tell: Is told of each.
         explores: Whether training returns are those of a policy that goes on exploring, and say little of how
             good the greedy one is; then evaluations alone decide.
+        mode: How candidates play.
     """
 
     def __init__(
@@ -79,8 +81,9 @@ class Judge:
         max_failures: int = 0,
         tell: Callable[[str], None] = lambda text: None,
         explores: bool = False,
+        mode: Mode = "greedy",
     ):
-        self._explores = explores
+        self._explores, self._mode = explores, mode
         self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
         self._max_failures, self._failures, self._tell = max_failures, 0, tell
         self._first_failure = ""
@@ -171,7 +174,7 @@ class Judge:
         """An evaluation with seeds that chose nothing: the number to report."""
         return self._submit(
             lambda again: self._evaluator.evaluate(
-                weights, "greedy", integer_seed(self._seed, "final", 0, again)
+                weights, self._mode, integer_seed(self._seed, "final", 0, again)
             )
         )
 
@@ -230,10 +233,10 @@ class Judge:
     def _judge(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> Verdict:
         weights = candidate.weights
         seeds = (integer_seed(self._seed, "evaluation", 2 * number + i, again) for i in range(2))
-        evaluation = self._evaluator.evaluate(weights, "greedy", next(seeds))
+        evaluation = self._evaluator.evaluate(weights, self._mode, next(seeds))
         confirmation = None
         if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
-            confirmation = self._evaluator.evaluate(weights, "greedy", next(seeds))
+            confirmation = self._evaluator.evaluate(weights, self._mode, next(seeds))
         return Verdict(candidate, evaluation, confirmation)
 
     def _submit(self, task: Callable[[tuple[int, ...]], Any]) -> Future:

@@ -31,7 +31,7 @@ from gymnasium.vector import VectorEnv
 from numpy.lib import format as npy
 
 from a3c import tree as trees
-from a3c.errors import A3CError
+from a3c.errors import A3CError, describe
 
 _VERSION = 1
 _INLINE = frozenset([type(None), bool, int, float, str])
@@ -109,7 +109,13 @@ def capture(env: gym.Env | VectorEnv) -> dict[str, Any]:
     Raises:
         Unsaveable: if some of it cannot be read.
     """
-    return {"version": _VERSION, "nodes": _Walk(env).nodes}
+    try:
+        return {"version": _VERSION, "nodes": _Walk(env).nodes}
+    except Unsaveable:
+        raise
+    except Exception as error:  # foreign objects may do anything when they are looked at
+        why = f"some of which cannot be looked at: {describe(error)}"
+        raise Unsaveable("", type(env.unwrapped).__name__, why=why) from error
 
 
 def restore(env: gym.Env | VectorEnv, tree: dict[str, Any]) -> None:
@@ -149,8 +155,13 @@ def restore_globals(tree: dict[str, Any]) -> None:
 # --- Looking at objects -------------------------------------------------------
 
 
+def _module(cls: type) -> str:
+    """Where a class was made; types of C code need not say."""
+    return str(getattr(cls, "__module__", ""))
+
+
 def _name(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
+    return f"{_module(cls)}:{cls.__qualname__}"
 
 
 def _code_name(thing: Any) -> str:
@@ -296,7 +307,7 @@ def _module_data(module: str, limit: int) -> Iterator[tuple[Any, tuple | None]]:
         return
     queue: collections.deque[tuple[Any, tuple, bool]] = collections.deque()
     for name, value in list(vars(sys.modules[module]).items()):
-        if isinstance(value, type) and value.__module__ == module:
+        if isinstance(value, type) and _module(value) == module:
             queue += [
                 (v, (module, name, n), n.isupper()) for n, v in list(vars(value).items()) if n[:2] != "__"
             ]
@@ -366,11 +377,11 @@ class _Walk:
 
     def enter(self, cls: type) -> None:
         """Take notice of the data of the module that `cls` belongs to."""
-        if cls.__module__ in self._modules:
+        if (module := _module(cls)) in self._modules:
             return
-        self._modules.add(cls.__module__)
+        self._modules.add(module)
         # Large tables are not worth the time in a capture; in a fresh environment all must be known.
-        for value, path in _module_data(cls.__module__, 3000 if self.strict else 10**6):
+        for value, path in _module_data(module, 3000 if self.strict else 10**6):
             self.data.append(value)
             if self.homes.get(id(value)) is None:
                 self.homes[id(value)] = path
@@ -427,7 +438,7 @@ def _encoder(thing: Any) -> Callable[[_Walk, int, Any], dict[str, Any]]:
             return encoder
     if _has_hooks(thing):
         return _encode_hook
-    base = None if cls.__module__.partition(".")[0] in _SYSTEM else _python_base(cls)
+    base = None if _module(cls).partition(".")[0] in _SYSTEM else _python_base(cls)
     if base is None:
         return _encode_code if _is_code(thing) else _refuse
     return _encode_object if _BASES[base] == "object" else functools.partial(_encode_subclass, base)
@@ -645,7 +656,7 @@ class _Restoration:
         self._code = {_code_name(thing): thing for thing in self._fresh.objects if _is_code(thing)}
         self._code.update(_HARMLESS_CODE)
         self._classes = _HARMLESS_CLASSES | {_name(type(thing)): type(thing) for thing in self._fresh.objects}
-        modules = {cls.__module__.partition(".")[0] for cls in self._classes.values()}
+        modules = {_module(cls).partition(".")[0] for cls in self._classes.values()}
         self._packages = modules - {*sys.stdlib_module_names, "numpy"} | modules & {"__main__"}
         self._claimed: set[int] = set()
         self._expansions: collections.deque[Callable[[], None]] = collections.deque()
