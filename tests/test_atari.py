@@ -99,8 +99,9 @@ def test_without_ale_it_says_what_to_install(monkeypatch):
         envs.find("ALE/Pong-v5")
 
 
+@pytest.mark.thorough
 def test_it_is_trained_judged_and_watched(cli, tmp_path):
-    trained = cli("train", "ALE/Breakout-v5", "--max-steps", "3000", "--evaluation-episodes", "2", "--json")
+    trained = cli("train", "ALE/Pong-v5", "--max-steps", "2000", "--evaluation-episodes", "2", "--json")
     assert trained.code == 0, trained.err
     assert trained.json["backend"] == "tensorflow"
     judged = cli("evaluate", "--episodes", "2", "--json", "--backend", "jax")

@@ -1,0 +1,187 @@
+"""Scores over many environments: train, judge, and write the table of `docs/scores.md`.
+
+    python benchmarks/scores.py                        # everything that is not recorded yet, then the table
+    python benchmarks/scores.py --only Pendulum-v1     # this one anew
+    python benchmarks/scores.py --table                # the table alone, from what is recorded
+
+Each environment is trained with its preset and five seeds, to the steps that the published figure took or
+fewer, and each best agent is judged by 100 episodes with seeds that chose nothing. The published figures are
+those of the A2C agents of the RL Baselines3 Zoo (one run each, as its page says). Runs are recorded one by
+one in `benchmarks/results/scores.json`, so that the table can grow.
+"""
+
+import argparse
+import datetime
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from solve import RESULTS, command, machine
+
+RECORD = RESULTS / "scores.json"
+TABLE = Path(__file__).parent.parent / "docs" / "scores.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        env_id: Which environment.
+        steps: Environment steps of training, at most.
+        published: Mean return of the published agent; None: there is none.
+        published_steps: What that one took.
+        extra: What has to be installed.
+        later: Why it has not been run, if so.
+    """
+
+    env_id: str
+    steps: int
+    published: float | None = None
+    published_steps: int | None = None
+    extra: str = ""
+    later: str = ""
+
+
+ROWS = (
+    Row("CartPole-v1", 500_000, 500, 500_000),
+    Row("Acrobot-v1", 500_000, -83, 500_000),
+    Row("MountainCar-v0", 1_000_000, -111, 1_000_000),
+    Row("MountainCarContinuous-v0", 100_000, 91, 100_000),
+    Row("Pendulum-v1", 1_000_000, -163, 1_000_000),
+    Row("LunarLander-v3", 200_000, 156, 200_000, "box2d"),
+    Row("LunarLanderContinuous-v3", 2_500_000, extra="box2d"),
+    Row("BipedalWalker-v3", 5_000_000, 300, 5_000_000, "box2d"),
+    Row("HalfCheetah-v5", 1_000_000, 3041, 1_000_000, "mujoco"),
+    Row("Hopper-v5", 1_000_000, 733, 1_000_000, "mujoco"),
+    Row("Walker2d-v5", 1_000_000, 582, 1_000_000, "mujoco"),
+    Row("gymnax/Breakout-MinAtar", 5_000_000, extra="gymnax"),
+    Row("gymnax/SpaceInvaders-MinAtar", 5_000_000, extra="gymnax"),
+    Row("gymnax/Asterix-MinAtar", 5_000_000, extra="gymnax"),
+    Row("gymnax/Freeway-MinAtar", 5_000_000, extra="gymnax"),
+    Row("ALE/Pong-v5", 9_000_000, 17.3, 10_000_000, "atari", "an hour for each of five seeds"),
+    Row("ALE/Breakout-v5", 10_000_000, 280, 10_000_000, "atari", "seven hours for five seeds"),
+)
+
+
+def run(row: Row, seed: int) -> dict:
+    """Train once, and judge the best agent with seeds of its own."""
+    with tempfile.TemporaryDirectory() as runs:
+        summary = command(
+            "train", row.env_id, "--seed", str(seed), "--max-steps", str(row.steps),
+            "--save-dir", runs, "--quiet",
+        )  # fmt: skip
+        judged = command("evaluate", summary["run_dir"], "--backend", summary["backend"])
+    kept = {name: summary[name] for name in ("seed", "solved", "steps", "train_seconds", "random_baseline")}
+    outcome = {**kept, "evaluation": judged["evaluation"], "sampled": judged["sampled"]}
+    print(f"{row.env_id} seed {seed}: {outcome['evaluation']['mean']:.1f}", flush=True)
+    return outcome
+
+
+def interval(means: list[float]) -> tuple[float, float]:
+    """95% interval of the mean over seeds, by a bootstrap of 10,000 draws."""
+    draws = np.random.default_rng(0).choice(means, (10_000, len(means))).mean(1)
+    return tuple(np.quantile(draws, (0.025, 0.975)))  # type: ignore[return-value]
+
+
+def interquartile_mean(values: list[float]) -> float:
+    """The mean of the middle half of the values (Agarwal et al. 2021)."""
+    ordered = np.sort(values)
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
+
+
+HEAD = """# Scores
+
+Means of 100 greedy episodes of the best agent of each run, over the seeds that were run, with 95% intervals
+(bootstrap over seeds), beside the A2C agents of the RL Baselines3 Zoo (one run each, as its page says). Steps
+are those of training. `python benchmarks/scores.py` made it; `benchmarks/results/scores.json` has every run.
+
+| environment | seeds | steps | minutes | random | a3c | 95% | worst | published | its steps | |
+|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+
+def table(record: dict) -> str:
+    """`docs/scores.md`."""
+    lines, relative = [], []
+    for row in ROWS:
+        runs = record["runs"].get(row.env_id, [])
+        lines.append(line(row, runs))
+        if row.published is not None:
+            relative += [relative_score(row.published, one) for one in runs]
+    text = HEAD + "\n".join(lines) + "\n"
+    if relative:
+        text += (
+            "\nInterquartile mean over environments and seeds, where 0 is random play and 1 the published "
+            f"agent: **{interquartile_mean(relative):.2f}** ({len(relative)} runs).\n"
+        )
+    return f"{text}\nMachine: {record['machine']['cores']} cores, {record['machine']['cpu']}.\n"
+
+
+def line(row: Row, runs: list[dict]) -> str:
+    """One line of the table."""
+    published = f"{_number(row.published)} | {_steps(row.published_steps)}"
+    if not runs:
+        why = f"not run: {row.later}" if row.later else "not run yet"
+        return f"| {row.env_id} | | | | | {why} | | | {published} | |"
+    means = [one["evaluation"]["mean"] for one in runs]
+    mean, (low, high) = float(np.mean(means)), interval(means)
+    random = np.mean([one["random_baseline"] for one in runs])
+    minutes = np.mean([one["train_seconds"] for one in runs]) / 60
+    took = _steps(max(one["steps"] for one in runs))
+    verdict = "" if row.published is None else "reached" if mean >= row.published else "below"
+    return (
+        f"| {row.env_id} | {len(runs)} | {took} | {minutes:.1f} | {random:.0f} | **{mean:.1f}** "
+        f"| {low:.1f} to {high:.1f} | {min(means):.1f} | {published} | {verdict} |"
+    )
+
+
+def relative_score(published: float, run: dict) -> float:
+    """0 for random play, 1 for the published agent."""
+    return (run["evaluation"]["mean"] - run["random_baseline"]) / (published - run["random_baseline"])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+def _steps(steps: int | None) -> str:
+    if steps is None:
+        return "–"
+    return f"{steps / 1e6:.3g} M" if steps >= 1e6 else f"{steps / 1e3:.0f} k"
+
+
+def main() -> None:
+    """Parse, run, record, write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="*", default=[], help="these environments, anew")
+    parser.add_argument("--seeds", default="101-105", help="first-last")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    first, last = map(int, given.seeds.split("-"))
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": {}}
+    for row in () if given.table else ROWS:
+        if row.env_id in given.only or (
+            not given.only and row.env_id not in record["runs"] and not row.later
+        ):
+            from a3c.runs import versions
+
+            outcomes = [run(row, seed) for seed in range(first, last + 1)]
+            record["runs"][row.env_id] = outcomes
+            record |= {
+                "date": datetime.date.today().isoformat(),
+                "machine": machine(),
+                "versions": versions(),
+            }
+            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    TABLE.write_text(table(record))
+
+
+if __name__ == "__main__":
+    main()
