@@ -284,6 +284,16 @@ BAD = {
     ),
     "negative workers": (["train", "--workers", "-2"], "--workers -2: expected an integer of at least 1", ""),
     "negative t-max": (["train", "--update-freq", "-1"], "--t-max -1: expected an integer of at least 1", ""),
+    "word for an optional one": (
+        ["train", "--clip-rewards", "x"],
+        "--clip-rewards x: expected a number, or none",
+        "",
+    ),
+    "words for units": (
+        ["train", "--hidden-units", "3", "x"],
+        "--hidden-units 3 x: expected integers, or none",
+        "",
+    ),
     "word for a number": (["train", "--lr", "fast"], "--learning-rate fast: expected a number", "--help"),
     "number out of range": (
         ["train", "--gamma", "1.01"],

@@ -9,7 +9,7 @@ from a3c import Agent, backend, models, normalisation
 from a3c.dense import dense_policy
 from a3c.distributions.categorical import Categorical
 from a3c.flat import Network, parameters_of, prepare, set_statistics, statistics_of
-from a3c.inputs import normalised_numbers, unpack
+from a3c.inputs import observed_moments, unpack
 from a3c.normalisation import Normaliser, scale_rewards
 from a3c.spaces import describe_observations
 from a3c.types import Shapes
@@ -35,7 +35,7 @@ def test_merged_batches_are_the_whole():
         for array in (batch, returns):
             padded = np.concatenate([array, np.full((4, array.shape[1]), 1e6, np.float32)])
             weights = ops.convert_to_tensor(numbers_of(np.ones(size), np.zeros(4)))
-            found += normalisation.moments(ops.convert_to_tensor(padded), weights)
+            found += normalisation.moments(ops.convert_to_tensor(padded[..., None]), weights)
         state = ops.convert_to_numpy(
             normalisation.merge(normaliser, ops.convert_to_tensor(state), ops.concatenate(found, 0))
         )
@@ -60,25 +60,47 @@ def test_pooled_batches_are_one():
 
 
 @both_backends
-def test_only_plain_vectors_of_numbers_are_normalised():
+def test_vectors_and_images_are_normalised_choices_and_bytes_are_not():
     spaces = gym.spaces
     space = spaces.Dict(
         a=spaces.Box(-9, 9, (2,)), b=spaces.Discrete(3), c=spaces.Box(0, 255, (8, 8), np.uint8),
-        d=spaces.Box(-9, 9, ()),
+        d=spaces.Box(-9, 9, ()), e=spaces.Box(0, 255, (3,), np.uint8),
     )  # fmt: skip
     described = describe_observations(space, "env")
-    assert normalisation.make(described, True, False) == Normaliser(3)
+    assert normalisation.make(described, True, False) == Normaliser(4)
     packed = np.arange(2 * described.shape[0], dtype=np.float32).reshape(2, -1)
     packed[:, 2] = 1
-    mean, variance = np.array([1.0, 2.0, 3.0], np.float32), np.array([4.0, 9.0, 1e6], np.float32)
+    mean, variance = np.array([1.0, 2.0, 0.1, 3.0], np.float32), np.array([4.0, 9.0, 0.04, 1e6], np.float32)
     seen = unpack(described, ops.convert_to_tensor(packed), (mean, variance))
     plain = unpack(described, ops.convert_to_tensor(packed))
-    for name in ("b", "c"):
+    for name in ("b", "e"):
         np.testing.assert_array_equal(ops.convert_to_numpy(seen[name]), ops.convert_to_numpy(plain[name]))
     expected = np.clip((packed[:, :2] - mean[:2]) / np.sqrt(variance[:2]), -10, 10)
     np.testing.assert_allclose(ops.convert_to_numpy(seen["a"]), expected, rtol=1e-5)
-    rows = ops.convert_to_numpy(normalised_numbers(described, ops.convert_to_tensor(packed)))
-    np.testing.assert_array_equal(rows, packed[:, [0, 1, described.shape[0] - 1]])
+    image, shown = (ops.convert_to_numpy(which["c"]) for which in (plain, seen))
+    np.testing.assert_allclose(shown, (image - 0.1) / 0.2, rtol=1e-4, atol=1e-6)
+
+
+@both_backends
+def test_each_number_of_a_vector_has_its_mean_and_an_image_one_for_all():
+    spaces = gym.spaces
+    parts = dict(a=spaces.Box(-9, 9, (2,)), b=spaces.Discrete(3), c=spaces.Box(0, 255, (8, 9), np.uint8))
+    rng = np.random.default_rng(0)
+    valid = np.array([1, 0, 1, 1], np.float32)
+    vector, image = rng.normal(size=(4, 2)).astype(np.float32), rng.integers(0, 256, (4, 8, 9))
+    packed = np.concatenate([vector, np.ones((4, 1)), image.reshape(4, -1)], 1).astype(np.float32)
+    described = describe_observations(spaces.Dict(parts), "env")
+    found = observed_moments(described, ops.convert_to_tensor(packed), ops.convert_to_tensor(valid))
+    rows, pixels = vector[valid > 0], image[valid > 0] / 255
+    expected = numbers_of(rows.mean(0), pixels.mean(), rows.var(0), pixels.var(), 3)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.concatenate(found, 0)), expected, rtol=1e-5)
+
+    alone = describe_observations(parts["c"], "env")
+    found = observed_moments(
+        alone, ops.convert_to_tensor(image.astype(np.uint8)), ops.convert_to_tensor(valid)
+    )
+    expected = numbers_of(pixels.mean(), pixels.var(), 3)
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.concatenate(found, 0)), expected, rtol=1e-5)
 
 
 @both_backends

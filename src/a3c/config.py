@@ -97,7 +97,7 @@ class Config:
     )
     value_coefficient: float = setting(0.5, "Weight of the squared value error.", at_least=0)
     normalise_observations: bool = setting(
-        False, "Subtract the running mean of observed vectors and divide by their standard deviation."
+        False, "Subtract the running mean of observed vectors and images and divide by their deviation."
     )
     normalise_returns: bool = setting(
         False, "Divide rewards by the running standard deviation of discounted returns, in learning only."

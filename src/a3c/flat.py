@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from a3c.inputs import normalised_numbers, unpack
+from a3c.inputs import observed_moments, unpack
 from a3c.models import state_size
 from a3c.normalisation import NOTHING, Normaliser, moments, scale_rewards
 from a3c.spaces import Observations
@@ -160,9 +160,9 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
     valid, found = ops.reshape(ops.cast(transitions.valid, "float32"), (-1,)), []
     if normaliser.observations:
         seen = ops.reshape(transitions.observations[:-1], (-1, *transitions.observations.shape[2:]))
-        found += moments(normalised_numbers(network.observations, seen), valid)
+        found += observed_moments(network.observations, seen, valid)
     if normaliser.returns:
-        found += moments(ops.reshape(transitions.returns, (-1, 1)), valid)
+        found += moments(ops.reshape(transitions.returns, (-1, 1, 1)), valid)
     rewards = scale_rewards(normaliser, statistics_in(network, weights), transitions.rewards)
     return transitions._replace(rewards=rewards), found
 

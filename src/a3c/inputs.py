@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from a3c.normalisation import is_normalised, standardise
+from a3c.normalisation import moments, standardise, statistics_of
 from a3c.spaces import Observations, Part, leaves, map_parts
 
 
@@ -31,24 +31,27 @@ def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] 
         if not observations.plain:
             numbers = ops.reshape(packed[:, position - part.size : position], (-1, *part.shape))
         seen = _seen(part, numbers)
-        if statistics is not None and is_normalised(part):
-            used += part.size
-            seen = standardise(seen, *(numbers[used - part.size : used] for numbers in statistics))
+        if statistics is not None and (count := statistics_of(part)):
+            used += count
+            seen = standardise(seen, *(numbers[used - count : used] for numbers in statistics))
         return seen
 
     return map_parts(take, observations.tree)
 
 
-def normalised_numbers(observations: Observations, packed: Any) -> Any:
-    """Those numbers of `packed` [N, *O] that are normalised, as rows [N, n]."""
-    if observations.plain:
-        return ops.reshape(ops.cast(packed, "float32"), (-1, leaves(observations.tree)[0].size))
-    columns, position = [], 0
+def observed_moments(observations: Observations, packed: Any, valid: Any) -> list[Any]:
+    """Mean, variance and count of what is normalised in those of `packed` [N, *O] whose `valid` [N] is 1."""
+    packed = ops.reshape(packed, (packed.shape[0], -1))
+    means, variances, count, position = [], [], None, 0
     for part in leaves(observations.tree):
         position += part.size
-        if is_normalised(part):
-            columns.append(packed[:, position - part.size : position])
-    return ops.concatenate(columns, -1)
+        if statistics := statistics_of(part):
+            numbers = ops.cast(packed[:, position - part.size : position], "float32") * part.scale
+            numbers = ops.reshape(numbers, (packed.shape[0], statistics, -1))
+            mean, variance, count = moments(numbers, valid)
+            means.append(mean)
+            variances.append(variance)
+    return [ops.concatenate(means, 0), ops.concatenate(variances, 0), count]
 
 
 def _seen(part: Part, array: Any) -> Any:

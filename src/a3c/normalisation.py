@@ -67,14 +67,20 @@ def make(
     normalise_returns: bool,
     clip_rewards: float | None = None,
 ) -> Normaliser:
-    """The normaliser of an environment's observations; bytes, choices and images stay what they are."""
-    count = sum(part.size for part in leaves(observations.tree) if is_normalised(part))
+    """The normaliser of an environment's observations."""
+    count = sum(map(statistics_of, leaves(observations.tree)))
     return Normaliser(count if normalise_observations else 0, normalise_returns, clip_rewards)
 
 
-def is_normalised(part: Part) -> bool:
-    """Whether the numbers of this part are normalised, where observations are."""
-    return part.kind == "vector" and part.scale == 1.0
+def statistics_of(part: Part) -> int:
+    """How many means (and variances) a part has, where observations are normalised.
+
+    Each number of a vector has its own, an image one for all of its pixels, so that what is seen in one place
+    looks the same in another; choices and vectors of bytes stay what they are.
+    """
+    if part.kind == "image":
+        return 1
+    return part.size if part.kind == "vector" and part.scale == 1.0 else 0
 
 
 def standardise(numbers: Any, mean: Any, variance: Any) -> Any:
@@ -92,11 +98,11 @@ def scale_rewards(normaliser: Normaliser, numbers: Any, rewards: Any) -> Any:
 
 
 def moments(numbers: Any, weights: Any) -> list[Any]:
-    """Mean [n], variance [n] and count [1] of the rows of `numbers` [N, n] whose weight [N] is 1."""
+    """Mean [n], variance [n] and count [1] of the rows of `numbers` [N, n, k] whose weight [N] is 1."""
     count = ops.sum(weights)
-    divisor = ops.maximum(count, 1.0)
-    mean = ops.sum(numbers * weights[:, None], 0) / divisor
-    variance = ops.sum(ops.square(numbers - mean) * weights[:, None], 0) / divisor
+    shares = (weights / ops.maximum(count, 1.0))[:, None]
+    mean = ops.sum(ops.mean(numbers, -1) * shares, 0)
+    variance = ops.sum(ops.mean(ops.square(numbers - mean[:, None]), -1) * shares, 0)
     return [mean, variance, ops.reshape(count, (1,))]
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import itertools
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import tyro
 
@@ -29,11 +29,24 @@ def parse(cls: type[T], command: str, argv: list[str]) -> T:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(cls, prog=f"a3c {command}", args=argv, config=(tyro.conf.OmitArgPrefixes,))
+            return tyro.cli(
+                cls, prog=f"a3c {command}", args=_spelled(argv), config=(tyro.conf.OmitArgPrefixes,)
+            )
     except SystemExit as end:
         if end.code in (0, None):
             raise
         raise UsageError(*_sentence(errors.getvalue(), command)) from None
+
+
+def _spelled(argv: list[str]) -> list[str]:
+    """`none` as Python spells it, for settings that may be None: in presets it is written so as well."""
+    spelled = list(argv)
+    for k, (flag, value) in enumerate(itertools.pairwise(argv), 1):
+        setting = FIELDS.get(flag.removeprefix("--").replace("-", "_"))
+        optional = setting is not None and type(None) in get_args(setting.type)
+        if value == "none" and optional and str not in get_args(setting.type):
+            spelled[k] = "None"
+    return spelled
 
 
 def _sentence(box: str, command: str) -> tuple[str, str, str]:
@@ -52,19 +65,20 @@ def _sentence(box: str, command: str) -> tuple[str, str, str]:
         return f"{unknown[1]}", "an option of this command", hint + see
     if choice := re.match(r"invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?),?\)", text):
         return f"{choice[2]} {choice[1]}", f"one of {choice[3]}".replace("'", ""), see
-    if number := re.match(r"Error parsing (.*?): (?:invalid literal|could not convert).*: '(.*)'", text):
+    if union := re.match(
+        r"Error parsing (\S+): no type matching {None}\|(.+?) could .*? from \[(.*?)\]", text
+    ):
+        given = union[3].replace("'", "").replace(",", "")
+        return f"{_long(union[1])} {given}", _KINDS.get(union[2], "a value of its type") + ", or none", see
+    if number := re.match(r"Error parsing (\S+): (?:invalid literal|could not convert).*: '(.*)'", text):
         kind = "a number" if "float" in text else "an integer"
         return f"{_long(number[1])} {number[2]}", kind, see
-    if union := re.match(
-        r"Error parsing (.*?): no type matching \S+\|(\w+) could .*? from \['(.*?)'\]", text
-    ):
-        kind = {"INT": "an integer", "FLOAT": "a number"}.get(union[2], "a value of its type")
-        return f"{_long(union[1])} {union[3]}", kind, see
     if wrong := re.match(r"Error parsing (.*?): .*\['(.*)'\]", text):
         return f"{_long(wrong[1])} {wrong[2]}", "a value of its type", see
     return text.rstrip("."), "arguments as a3c understands them", see
 
 
+_KINDS = {"INT": "an integer", "FLOAT": "a number", "{[INT [INT ...]]}": "integers"}
 _CLOSE = r"(?:Perhaps you meant|Arguments similar to \S+): +(--[a-z0-9-]+(?:, --[a-z0-9-]+)*)"
 
 
