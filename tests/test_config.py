@@ -53,7 +53,8 @@ def test_presets_fill_what_is_not_given():
     assert tuned.t_max != Config().t_max
     assert make_config(env_id="CartPole-v1", t_max=7).t_max == 7
     assert make_config(env_id="CartPole-v1", preset="none").t_max == Config().t_max
-    assert make_config(env_id="MountainCar-v0").preset == "none"
+    assert make_config(env_id="FrozenLake-v1").preset == "none"
+    assert make_config(env_id="unknown/Game-v0").preset == "none"
 
 
 def test_the_tutorial_preset_has_the_tutorials_settings():
