@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="run nothing")
     given = parser.parse_args()
     first, last = map(int, given.seeds.split("-"))
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": {}}
+    record: dict = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": {}}
     for row in () if given.table else ROWS:
         if row.env_id in given.only or (
             not given.only and row.env_id not in record["runs"] and not row.later

@@ -83,7 +83,8 @@ class Judge:
         explores: bool = False,
         mode: Mode = "greedy",
     ):
-        self._explores, self._mode = explores, mode
+        self._explores = explores
+        self._mode: Mode = mode
         self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
         self._max_failures, self._failures, self._tell = max_failures, 0, tell
         self._first_failure = ""

@@ -43,8 +43,8 @@ def _spelled(argv: list[str]) -> list[str]:
     spelled = list(argv)
     for k, (flag, value) in enumerate(itertools.pairwise(argv), 1):
         setting = FIELDS.get(flag.removeprefix("--").replace("-", "_"))
-        optional = setting is not None and type(None) in get_args(setting.type)
-        if value == "none" and optional and str not in get_args(setting.type):
+        kinds = () if setting is None else get_args(setting.type)
+        if value == "none" and type(None) in kinds and str not in kinds:
             spelled[k] = "None"
     return spelled
 

@@ -7,7 +7,7 @@ what is different in learning is up to the settings. The extra `atari` brings wh
 """
 
 import difflib
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
@@ -82,7 +82,10 @@ def make_copies(
 
 
 def make_original(
-    game: str, repeat_action_probability: float, full_action_space: bool, render_mode: str | None = None
+    game: str,
+    repeat_action_probability: float,
+    full_action_space: bool,
+    render_mode: Literal["human", "rgb_array"] | None = None,
 ) -> gym.Env:
     """One copy of a game, to be watched in colour; the agent sees what it sees in `make_copies`."""
     from ale_py.env import AtariEnv  # type: ignore[import-not-found] - an extra
