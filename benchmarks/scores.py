@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from solve import RESULTS, command, machine
+from solve import RESULTS, machine, one_run
 
 RECORD = RESULTS / "scores.json"
 TABLE = Path(__file__).parent.parent / "docs" / "scores.md"
@@ -70,15 +70,9 @@ ROWS = (
 def run(row: Row, seed: int) -> dict:
     """Train once, and judge the best agent with seeds of its own."""
     with tempfile.TemporaryDirectory() as runs:
-        summary = command(
-            "train", row.env_id, "--seed", str(seed), "--max-steps", str(row.steps),
-            "--save-dir", runs, "--quiet",
-        )  # fmt: skip
-        judged = command("evaluate", summary["run_dir"], "--backend", summary["backend"])
+        summary = one_run(seed, [row.env_id, "--max-steps", str(row.steps)], runs, cold=False)
     kept = {name: summary[name] for name in ("seed", "solved", "steps", "train_seconds", "random_baseline")}
-    outcome = {**kept, "evaluation": judged["evaluation"], "sampled": judged["sampled"]}
-    print(f"{row.env_id} seed {seed}: {outcome['evaluation']['mean']:.1f}", flush=True)
-    return outcome
+    return kept | {name: summary["fresh"][name] for name in ("evaluation", "sampled")}
 
 
 def interval(means: list[float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from a3c.normalisation import moments, standardise, statistics_of
+from a3c.normalisation import count_statistics, moments, standardise
 from a3c.spaces import Observations, Part, leaves, map_parts
 
 
@@ -31,7 +31,7 @@ def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] 
         if not observations.plain:
             numbers = ops.reshape(packed[:, position - part.size : position], (-1, *part.shape))
         seen = _seen(part, numbers)
-        if statistics is not None and (count := statistics_of(part)):
+        if statistics is not None and (count := count_statistics(part)):
             used += count
             seen = standardise(seen, *(numbers[used - count : used] for numbers in statistics))
         return seen
@@ -45,7 +45,7 @@ def observed_moments(observations: Observations, packed: Any, valid: Any) -> lis
     means, variances, count, position = [], [], None, 0
     for part in leaves(observations.tree):
         position += part.size
-        if statistics := statistics_of(part):
+        if statistics := count_statistics(part):
             numbers = ops.cast(packed[:, position - part.size : position], "float32") * part.scale
             numbers = ops.reshape(numbers, (packed.shape[0], statistics, -1))
             mean, variance, count = moments(numbers, valid)

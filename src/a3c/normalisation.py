@@ -68,11 +68,11 @@ def make(
     clip_rewards: float | None = None,
 ) -> Normaliser:
     """The normaliser of an environment's observations."""
-    count = sum(map(statistics_of, leaves(observations.tree)))
+    count = sum(map(count_statistics, leaves(observations.tree)))
     return Normaliser(count if normalise_observations else 0, normalise_returns, clip_rewards)
 
 
-def statistics_of(part: Part) -> int:
+def count_statistics(part: Part) -> int:
     """How many means (and variances) a part has, where observations are normalised.
 
     Each number of a vector has its own, an image one for all of its pixels, so that what is seen in one place
