@@ -4,8 +4,8 @@
     python benchmarks/scores.py --only Pendulum-v1     # this one anew
     python benchmarks/scores.py --table                # the table alone, from what is recorded
 
-Each environment is trained with its preset and five seeds, to the steps that the published figure took or
-fewer, and each best agent is judged by 100 episodes with seeds that chose nothing. The published figures are
+Each environment is trained with its preset and five seeds, but to no more steps than the published figure
+took, and each best agent is judged by 100 episodes with seeds that chose nothing. The published figures are
 those of the A2C agents of the RL Baselines3 Zoo (one run each, as its page says). Runs are recorded one by
 one in `benchmarks/results/scores.json`, so that the table can grow.
 """
@@ -53,7 +53,7 @@ ROWS = (
     Row("MountainCarContinuous-v0", 100_000, 91, 100_000),
     Row("Pendulum-v1", 1_000_000, -163, 1_000_000),
     Row("LunarLander-v3", 200_000, 156, 200_000, "box2d"),
-    Row("LunarLanderContinuous-v3", 2_500_000, extra="box2d"),
+    Row("LunarLanderContinuous-v3", 2_500_000, 84, 5_000_000, "box2d"),
     Row("BipedalWalker-v3", 5_000_000, 300, 5_000_000, "box2d"),
     Row("HalfCheetah-v5", 1_000_000, 3041, 1_000_000, "mujoco"),
     Row("Hopper-v5", 1_000_000, 733, 1_000_000, "mujoco"),
@@ -62,8 +62,8 @@ ROWS = (
     Row("gymnax/SpaceInvaders-MinAtar", 5_000_000, extra="gymnax"),
     Row("gymnax/Asterix-MinAtar", 5_000_000, extra="gymnax"),
     Row("gymnax/Freeway-MinAtar", 5_000_000, extra="gymnax"),
-    Row("ALE/Pong-v5", 9_000_000, 17.3, 10_000_000, "atari", "an hour for each of five seeds"),
-    Row("ALE/Breakout-v5", 10_000_000, 280, 10_000_000, "atari", "seven hours for five seeds"),
+    Row("PongNoFrameskip-v4", 7_000_000, 17.3, 10_000_000, "atari", "an hour for each of five seeds"),
+    Row("BreakoutNoFrameskip-v4", 10_000_000, 280, 10_000_000, "atari", "seven hours for five seeds"),
 )
 
 
@@ -91,8 +91,13 @@ def interquartile_mean(values: list[float]) -> float:
 HEAD = """# Scores
 
 Means of 100 greedy episodes of the best agent of each run, over the seeds that were run, with 95% intervals
-(bootstrap over seeds), beside the A2C agents of the RL Baselines3 Zoo (one run each, as its page says). Steps
-are those of training. `python benchmarks/scores.py` made it; `benchmarks/results/scores.json` has every run.
+(bootstrap over seeds). Each run takes the environment's preset, but no more steps than the published agent.
+
+*Published*: A2C agents of the RL Baselines3 Zoo, one run each, as its page says. They were trained on
+LunarLander-v2, LunarLanderContinuous-v2, HalfCheetah-v3, Hopper-v3 and Walker2d-v3, which differ a little from
+the versions here, and on Atari they were judged by drawn actions.
+
+`python benchmarks/scores.py` made this page; `benchmarks/results/scores.json` has every run.
 
 | environment | seeds | steps | minutes | random | a3c | 95% | worst | published | its steps | |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -109,9 +114,11 @@ def table(record: dict) -> str:
             relative += [relative_score(row.published, one) for one in runs]
     text = HEAD + "\n".join(lines) + "\n"
     if relative:
+        compared = [row.env_id in record["runs"] for row in ROWS if row.published is not None]
         text += (
-            "\nInterquartile mean over environments and seeds, where 0 is random play and 1 the published "
-            f"agent: **{interquartile_mean(relative):.2f}** ({len(relative)} runs).\n"
+            f"\nInterquartile mean over the {sum(compared)} environments (of {len(compared)} with a published "
+            "score) that have been run, and their seeds, where 0 is random play and 1 the published agent: "
+            f"**{interquartile_mean(relative):.2f}** ({len(relative)} runs).\n"
         )
     return f"{text}\nMachine: {record['machine']['cores']} cores, {record['machine']['cpu']}.\n"
 

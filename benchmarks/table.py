@@ -141,7 +141,7 @@ def throughput() -> list[str]:
         f"{first['envs_per_worker']} environments, steps/s, medians of {len(first['rounds'])} pairs by "
         "`python benchmarks/throughput.py`:",
         "",
-        "| CartPole-v1 by | at random | training | ratio of a pair |",
+        "| CartPole-v1 by | at random | training | median of the pairs' ratios |",
         "|---|---|---|---|",
         *(
             f"| {name} | {case['medians']['floor']:,.0f} | {case['medians']['training']:,.0f} | "
@@ -150,7 +150,7 @@ def throughput() -> list[str]:
         ),
         "",
         f"Compiled, in the same size: {compiled['1 worker']:,.0f} steps/s of training with one worker, "
-        f"{compiled['2 workers']:,.0f} with two ({compiled['speed_up']:.2f} ×).",
+        f"{compiled['2 workers']:,.0f} with two (median of the pairs' ratios: {compiled['speed_up']:.2f}).",
     ]
 
 

@@ -101,6 +101,12 @@ def test_fit_returns_a_history_like_keras(tmp_path):
     assert more.summary["steps"] < 1_000
 
 
+@pytest.mark.parametrize("mode", ["greedy", "sampled"])
+def test_the_best_is_judged_as_the_user_wants(mode, tmp_path):
+    agent = Agent("CartPole-v1", save_dir=str(tmp_path), evaluation_mode=mode, **QUICK)
+    assert agent.fit(verbose=0).summary["evaluation"]["mode"] == mode
+
+
 @pytest.mark.parametrize("engine", [dict(engine="serial"), dict(engine="processes", workers=2)])
 @pytest.mark.parametrize("make", [functional_model, adapted])
 def test_models_and_optimizers_of_ones_own(make, engine, tmp_path):

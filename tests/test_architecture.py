@@ -1,9 +1,12 @@
 """Imports point downward, frameworks stay behind their seam, and the package imports no Keras early."""
 
 import ast
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+
+from a3c.config import Config
 
 SOURCE = Path(__file__).parent.parent / "src" / "a3c"
 
@@ -79,6 +82,13 @@ def test_imports_point_downward():
             if part in LEVEL and part != name and LEVEL[part] >= LEVEL[name]:
                 wrong.append(f"{path.relative_to(SOURCE)} imports {target}")
     assert wrong == []
+
+
+def test_every_setting_is_read_somewhere():
+    """And does not only stand in the help."""
+    trees = [tree for _, name, tree in modules() if name != "config"]
+    read = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert {field.name for field in dataclasses.fields(Config)} - read == set()
 
 
 def test_only_the_backend_imports_a_framework():

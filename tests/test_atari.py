@@ -85,10 +85,19 @@ def test_every_game_begins_with_the_papers_settings():
     assert settings["clip_rewards"] == 1.0
     assert settings["episodic_life"] is True
     assert make_config(env_id="ALE/Seaquest-v5").network == "paper"
+    assert load_preset("auto", "SeaquestNoFrameskip-v4") == (name, settings)
+    assert load_preset("auto", "PongNoFrameskip-v4") == load_preset("auto", "ALE/Pong-v5")
+    assert load_preset("auto", "ALE/Pong-v5")[0] == "ALE-Pong-v5"
 
 
 @pytest.mark.parametrize(
-    ("env_id", "closest"), [("ALE/Pog-v5", "ALE/Pong-v5"), ("PogNoFrameskip-v4", "PongNoFrameskip-v4")]
+    ("env_id", "closest"),
+    [
+        ("ALE/Pog-v5", "ALE/Pong-v5"),
+        ("PogNoFrameskip-v4", "PongNoFrameskip-v4"),
+        ("Pong-v4", "ALE/Pong-v5, PongNoFrameskip-v4"),
+        ("PongDeterministic-v4", "ALE/Pong-v5, PongNoFrameskip-v4"),
+    ],
 )
 def test_unknown_games_get_the_closest(env_id, closest):
     with pytest.raises(UsageError, match=closest):

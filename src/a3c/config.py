@@ -6,6 +6,7 @@ The command line, the library, the presets and `config.toml` all read this one c
 import dataclasses
 import math
 import os
+import re
 import tomllib
 import typing
 import unicodedata
@@ -54,8 +55,8 @@ class Config:
     backend: Literal["auto", "jax", "tensorflow"] = setting("auto", "Keras backend.")
     engine: Literal["auto", "serial", "threads", "processes"] = setting(
         "auto",
-        "How workers run: threads for compiled environments, else processes; serial is one worker in this "
-        "process, reproducible bit for bit from a seed.",
+        "How workers run; auto: serial for one worker, threads for compiled environments on JAX, else "
+        "processes. serial is one worker in this process, reproducible bit for bit from a seed.",
     )
     workers: int | None = setting(None, "Parallel workers; default: usable cores.", at_least=1, at_most=1024)
     envs_per_worker: int = setting(
@@ -100,7 +101,9 @@ class Config:
         False, "Subtract the running mean of observed vectors and images and divide by their deviation."
     )
     normalise_returns: bool = setting(
-        False, "Divide rewards by the running standard deviation of discounted returns, in learning only."
+        False,
+        "Divide rewards by the running standard deviation of discounted returns and cut them off at 10, or "
+        "at --clip-rewards; in learning only.",
     )
     clip_rewards: float | None = setting(
         None,
@@ -340,6 +343,8 @@ def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -
 
 def _own_preset(env_id: str) -> str:
     """The preset of an environment, or of the family that its namespace names, or `none`."""
+    if older := re.fullmatch(r"(\w+)NoFrameskip-v\d+", env_id):
+        env_id = f"ALE/{older[1]}-v5"  # the same game, in which no actions stick
     own, family = env_id.replace("/", "-"), env_id.rpartition("/")[0]  # a file name holds no slash
     names = preset_names()
     return own if own in names else family if family in names else "none"

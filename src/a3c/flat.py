@@ -16,7 +16,7 @@ from keras import ops
 
 from a3c.inputs import observed_moments, unpack
 from a3c.models import state_size
-from a3c.normalisation import NOTHING, Normaliser, moments, scale_rewards
+from a3c.normalisation import NOTHING, Normaliser, merge, moments, scale_rewards
 from a3c.spaces import Observations
 from a3c.types import Outputs, Transitions
 
@@ -165,6 +165,14 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
         found += moments(ops.reshape(transitions.returns, (-1, 1, 1)), valid)
     rewards = scale_rewards(normaliser, statistics_in(network, weights), transitions.rewards)
     return transitions._replace(rewards=rewards), found
+
+
+def with_statistics(network: Network, parameters: Any, weights: Any, gradient: Any) -> Any:
+    """The updated `parameters`, behind them the statistics in `weights` merged with those in `gradient`."""
+    if not network.normaliser.size:
+        return parameters
+    before, batch = (vector[parameters.shape[0] :] for vector in (weights, gradient))
+    return ops.concatenate([parameters, merge(network.normaliser, before, batch)], 0)
 
 
 def act_once(network: Network, weights: Any, observations: Any, state: Any = None) -> tuple[Any, Any]:

@@ -196,6 +196,7 @@ class _Run:
             concurrent=config.engine != "serial" and not config.eager,
             max_failures=config.max_restarts,
             tell=self._recorder.event,
+            mode=config.evaluation_mode,
         )
         self._recorder.open(resumed.files, self._statistics.episodes)
         if resumed.files is None:

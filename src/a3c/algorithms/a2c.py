@@ -1,7 +1,7 @@
 """Advantage actor-critic in step: the gradients of all workers are averaged before each update.
 
 The loss is that of A3C (Mnih et al. 2016, Algorithm S3). Nobody acts on parameters that others are changing,
-so that a run is decided by its seed alone, whatever the number of workers.
+so that a run is decided by its seed and its number of workers.
 """
 
 from a3c.algorithms import a3c

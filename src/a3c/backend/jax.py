@@ -12,8 +12,7 @@ import keras
 import numpy as np
 
 from a3c.backend import cache
-from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll
-from a3c.normalisation import merge
+from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll, with_statistics
 from a3c.types import Act, Policy, Transitions
 
 FUSES = True
@@ -109,7 +108,7 @@ def compile_update(
     network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
 ) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
     """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state."""
-    variables, normaliser = build_optimizer(optimizer, network.model), network.normaliser
+    variables = build_optimizer(optimizer, network.model)
     weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
 
     def step(weights, state, gradient):
@@ -118,11 +117,8 @@ def compile_update(
             weights_layout.split({"float32": gradient}),
             weights_layout.split({"float32": weights}),
         )
-        after = weights_layout.join(new_weights)["float32"]
-        if normaliser.size:
-            old, batch = (vector[after.shape[0] :] for vector in (weights, gradient))
-            after = jnp.concatenate([after, merge(normaliser, old, batch)])
-        return after, state_layout.join(new_state)
+        parameters = weights_layout.join(new_weights)["float32"]
+        return with_statistics(network, parameters, weights, gradient), state_layout.join(new_state)
 
     first_state = state_layout.join([v.value for v in optimizer.variables])
     return step if eager else jax.jit(step), {dtype: np.array(v) for dtype, v in first_state.items()}

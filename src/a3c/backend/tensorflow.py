@@ -12,8 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll
-from a3c.normalisation import merge
+from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll, with_statistics
 from a3c.types import Act, Policy, Transitions
 
 FUSES = False
@@ -92,7 +91,7 @@ def compile_update(
     Keras offers no stateless optimizers here, so the step assigns its arguments to the optimizer's
     variables, applies the gradients and reads the variables back, all in one graph.
     """
-    variables, normaliser = build_optimizer(optimizer, network.model), network.normaliser
+    variables = build_optimizer(optimizer, network.model)
     weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
 
     def read() -> tuple[Any, State]:
@@ -104,11 +103,8 @@ def compile_update(
         for variable, value in zip([*variables, *optimizer.variables], arguments, strict=True):
             variable.assign(value)
         optimizer.apply(weights_layout.split({"float32": gradient}), variables)
-        after, state = read()
-        if normaliser.size:
-            old, batch = (vector[after.shape[0] :] for vector in (weights, gradient))
-            after = tf.concat([after, merge(normaliser, old, batch)], 0)
-        return after, state
+        parameters, state = read()
+        return with_statistics(network, parameters, weights, gradient), state
 
     compiled = step if eager else tf.function(step, autograph=False)
 

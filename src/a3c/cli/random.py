@@ -10,7 +10,7 @@ from a3c.errors import SettingError
 Arguments = dataclasses.make_dataclass(
     "Arguments",
     [
-        parsing.positional("env_id", "Gymnasium environment, also as module:EnvId (default: CartPole-v1)."),
+        parsing.positional("env_id", "Environment, as a3c train takes it (default: CartPole-v1)."),
         parsing.option("episodes", int, 100, "How many episodes [≥ 1]."),
         parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),
         parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),

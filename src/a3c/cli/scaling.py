@@ -25,7 +25,7 @@ _OWN = ("env_id", "workers", "seed")  # settings of a run that are this command'
 Arguments = dataclasses.make_dataclass(
     "Arguments",
     [
-        parsing.positional("env_id", "Gymnasium environment, also as module:EnvId (default: CartPole-v1)."),
+        parsing.positional("env_id", "Environment, as a3c train takes it (default: CartPole-v1)."),
         parsing.option(
             "workers",
             str | None,

@@ -20,7 +20,8 @@ Arguments = dataclasses.make_dataclass(
     [
         parsing.positional(
             "env_id",
-            "Gymnasium id, module:EnvId, jax/…, gymnax/…, envpool/… or module:Class (default: CartPole-v1).",
+            "Gymnasium id, module:EnvId, ALE/…, jax/…, gymnax/…, envpool/… or module:Class of a FuncEnv "
+            "(default: CartPole-v1).",
         ),
         *parsing.setting_arguments(skip=("env_id",)),
         parsing.option(

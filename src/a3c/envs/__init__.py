@@ -103,7 +103,7 @@ def _find_spec(env_id: str) -> EnvSpec:
         with _no_version_advice():
             return gym.spec(name)
     except (gym.error.Error, ValueError) as error:
-        close = difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
+        close = atari.suggest(name) or difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
         raise UsageError(f"environment {env_id}", "the id of a registered environment", fix) from error
 

@@ -7,6 +7,7 @@ what is different in learning is up to the settings. The extra `atari` brings wh
 """
 
 import difflib
+import re
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -55,6 +56,19 @@ def find_spec(env_id: str) -> EnvSpec | None:
         kwargs={name: registered.kwargs[name] for name in of_the_game},
         disable_env_checker=True,
     )
+
+
+def suggest(name: str) -> list[str]:
+    """The ids of the game that an older one means, such as `Pong-v4`, whose frame skips are random."""
+    old = re.fullmatch(r"(\w+?)(Deterministic)?-v[04]", name)
+    if old is None:
+        return []
+    try:
+        import ale_py  # type: ignore[import-not-found] - an extra
+    except ImportError:
+        return []
+    gym.register_envs(ale_py)
+    return [known for known in (f"ALE/{old[1]}-v5", f"{old[1]}NoFrameskip-v4") if known in gym.registry]
 
 
 def make_copies(
