@@ -94,8 +94,8 @@ Means of 100 greedy episodes of the best agent of each run, over the seeds that 
 (bootstrap over seeds). Each run takes the environment's preset, but no more steps than the published agent.
 
 *Published*: A2C agents of the RL Baselines3 Zoo, one run each, as its page says. They were trained on
-LunarLander-v2, LunarLanderContinuous-v2, HalfCheetah-v3, Hopper-v3 and Walker2d-v3, which differ a little from
-the versions here, and on Atari they were judged by drawn actions.
+LunarLander-v2, LunarLanderContinuous-v2, HalfCheetah-v3, Hopper-v3 and Walker2d-v3, which differ a little
+from the versions here, and on Atari they were judged by drawn actions.
 
 `python benchmarks/scores.py` made this page; `benchmarks/results/scores.json` has every run.
 
@@ -116,9 +116,9 @@ def table(record: dict) -> str:
     if relative:
         compared = [row.env_id in record["runs"] for row in ROWS if row.published is not None]
         text += (
-            f"\nInterquartile mean over the {sum(compared)} environments (of {len(compared)} with a published "
-            "score) that have been run, and their seeds, where 0 is random play and 1 the published agent: "
-            f"**{interquartile_mean(relative):.2f}** ({len(relative)} runs).\n"
+            f"\nInterquartile mean over the {sum(compared)} environments (of {len(compared)} with a "
+            "published score) that have been run, and their seeds, where 0 is random play and 1 the "
+            f"published agent: **{interquartile_mean(relative):.2f}** ({len(relative)} runs).\n"
         )
     return f"{text}\nMachine: {record['machine']['cores']} cores, {record['machine']['cpu']}.\n"
 
