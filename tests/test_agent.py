@@ -160,6 +160,30 @@ def test_saved_agents_come_back_the_same(make, tmp_path):
     assert agent.evaluate(5, seed=1).mean == loaded.evaluate(5, seed=1).mean
 
 
+def test_the_agent_acts_in_the_manner_that_fit_learned(tmp_path):
+    """What is normalised, or how actions are bounded, may be said as late as that."""
+    agent = Agent("Pendulum-v1", save_dir=str(tmp_path), preset="none", **QUICK)
+    agent.predict(np.zeros(3))
+    changes = dict(normalise_observations=True, action_bounds="squash")
+    agent.fit(verbose=0, **changes)
+    twin = Agent("Pendulum-v1", save_dir=str(tmp_path), preset="none", **{**QUICK, **changes})
+    twin.fit(verbose=0)
+    seen = np.array([0.3, -0.9, 4.0], np.float32)
+    np.testing.assert_array_equal(agent.predict(seen), twin.predict(seen))
+    assert agent.evaluate(5, seed=1).mean == twin.evaluate(5, seed=1).mean
+    agent.save(tmp_path / "agent.keras")
+    again = Agent.load(tmp_path / "agent.keras", backend_name=keras.backend.backend())
+    np.testing.assert_array_equal(again.predict(seen), twin.predict(seen))
+
+
+def test_a_number_is_an_action_like_any_other():
+    identity = "a3c.envs.identity:identity/Number-v0"
+    action = Agent(identity, preset="none", seed=0).predict(np.float32(0.5))
+    assert isinstance(action, np.ndarray)
+    assert action.shape == ()
+    assert action != np.round(action)
+
+
 def test_bad_paths_and_settings_are_said():
     agent = Agent("CartPole-v1", seed=1)
     with pytest.raises(UsageError, match=r"one ending in \.keras"):
@@ -174,6 +198,12 @@ def test_bad_paths_and_settings_are_said():
         Agent("CartPole-v1", learning_speed=1)
     with pytest.raises(UsageError, match=r"which Keras already runs on|not installed"):
         Agent("CartPole-v1", backend="tensorflow" if keras.backend.backend() == "jax" else "jax")
+
+
+@pytest.mark.parametrize("wrong", [dict(mode="gredy"), dict(mode="random"), dict(episodes=0)])
+def test_what_cannot_be_judged_is_said(wrong):
+    with pytest.raises(SettingError, match=next(iter(wrong))):
+        Agent("CartPole-v1", seed=0).evaluate(**wrong)
 
 
 def test_random_baseline():

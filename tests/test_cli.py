@@ -40,7 +40,7 @@ TRAIN_KEYS = [
     "ended",
     "skipped_updates",
 ]
-EVALUATION_KEYS = ["mode", "episodes", "mean", "std", "min", "max", "ci95"]
+EVALUATION_KEYS = ["mode", "episodes", "mean", "std", "min", "max", "ci95", "cut_off"]
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "10")
 
 

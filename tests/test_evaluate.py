@@ -42,6 +42,41 @@ def test_exactly_the_episodes_asked_for(episodes):
         assert len(random_evaluation(envs.find(env_id), episodes, seed=0).returns) == episodes
 
 
+class Endless(gym.Env):
+    """Ends only for who goes left; two rewards a step."""
+
+    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), 2.0, action == 0, False, {}
+
+
+gym.register("test/NeverEnding-v0", entry_point=Endless)
+
+
+def test_episodes_that_never_end_are_cut_off_and_told(monkeypatch):
+    monkeypatch.setattr("a3c.evaluate.LONGEST", 50)
+    environment = envs.find("test/NeverEnding-v0")
+    right = np.array([0.0, 1e9], np.float32)
+
+    def policy(weights):
+        return lambda seen, memory=None: (np.tile(weights, (len(seen), 1)), None)
+
+    evaluator = Evaluator(VectorPlayer(environment, policy, 4), 10)
+    evaluation = evaluator.evaluate(right, "greedy", 0)
+    assert evaluation.cut_off == 4
+    np.testing.assert_array_equal(evaluation.lengths, [50] * 4)
+    assert evaluation.mean == 100.0
+    assert "max_episode_steps" in evaluation.warning
+    ending = evaluator.evaluate(-right, "greedy", 0)
+    assert (ending.cut_off, ending.warning, len(ending.returns)) == (0, "", 10)
+
+
 def test_seeds_decide():
     environment = envs.find("CartPole-v1")
     a, b, c = (random_evaluation(environment, 50, seed).returns for seed in (1, 1, 2))

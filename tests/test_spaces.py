@@ -125,11 +125,15 @@ def test_other_actions_are_refused_by_name(space):
 
 ACTIONS = {
     "discrete": spaces.Discrete(3, start=4),
+    "small discrete": spaces.Discrete(3, start=4, dtype=np.int32),
+    "small multi-discrete": spaces.MultiDiscrete([2, 3], dtype=np.int16),
     "multi-discrete": spaces.MultiDiscrete([[2, 3]], start=[[1, -1]]),
     "switches": spaces.MultiBinary([1, 2]),
     "bounded": spaces.Box(np.array([[-2.0], [3.0]], np.float32), np.array([[2.0], [5.0]], np.float32)),
     "unbounded": spaces.Box(-np.inf, np.inf, (2,), np.float64),
     "half": spaces.Box(0.0, np.inf, (2,), np.float32),
+    "number": spaces.Box(-2.0, 2.0, (), np.float32),
+    "double": spaces.Box(-0.4, 0.4, (2,), np.float64),
 }
 CASES = [(name, "clip") for name in ACTIONS] + [("bounded", "squash"), ("unbounded", "squash")]
 
@@ -149,12 +153,16 @@ def test_every_action_lies_in_its_space(name, bounds):
     space = ACTIONS[name]
     actions = distributions.for_space(space, "env", bounds)
     generator = np.random.default_rng(0)
-    drawn = draw(actions, 3 * parameters_for(actions), 200).astype(actions.dtype)
+    drawn = draw(actions, 3 * parameters_for(actions), 200)
     uniform = actions.choose(np.zeros((200, actions.outputs), np.float32), actions.uniform(generator, (200,)))
-    for chosen in (drawn, uniform.astype(actions.dtype)):
+    for chosen in (drawn, uniform, drawn.astype(actions.dtype)):
         assert chosen.shape == (200, *actions.shape)
-        for action in actions.to_env(chosen):
-            assert space.contains(int(action) if space.shape == () else action), action
+        sent = actions.to_env(chosen)
+        for k, action in enumerate(sent):
+            assert space.contains(action if np.ndim(action) else np.asarray(action)), action
+            one = distributions.first(sent[k:])
+            assert space.contains(one)
+            np.testing.assert_array_equal(one, action)
     if name == "bounded":
         sent = actions.to_env(uniform)
         np.testing.assert_allclose(sent.mean(0), (space.low + space.high) / 2, atol=0.3)

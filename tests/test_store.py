@@ -9,6 +9,7 @@ import pytest
 
 from a3c.errors import RunError
 from a3c.store import Contents, memory
+from a3c.store.local import LocalStore
 from a3c.store.shared import SharedStore
 from a3c.types import Episode, Rollout
 
@@ -147,6 +148,50 @@ def test_lock_free_updates_keep_what_others_wrote_meanwhile():
     store._update = slow_update
     store.push(np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(store.weights(), np.arange(5) - 1 + [0, 0, 100, 0, 0])
+
+
+def overlapping(weights, state, gradients):
+    """The update of a worker that began at zero, as another did."""
+    return np.array([1.0, 1.0, 1.0, 5.0, -0.5], np.float32), state
+
+
+def test_running_statistics_are_written_and_never_added():
+    """Two first updates at the same time: the sum of both differences could be a negative variance."""
+    first = Contents(np.zeros(5, np.float32), {"int32": np.zeros(1, np.int32)})
+    shared = SharedStore(first, 2, ["loss"], None, None, locking=False, largest=8, statistics=2)
+    shared.attach(1, overlapping)
+
+    def meanwhile(weights, state, gradients):
+        shared._banks[0]["weights"][:] = overlapping(weights, state, gradients)[0]
+        return overlapping(weights, state, gradients)
+
+    shared._update = meanwhile
+    shared.push(np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
+    np.testing.assert_array_equal(shared.weights(), [2.0, 2.0, 2.0, 5.0, -0.5])
+
+    def inside(weights, state, gradients):
+        local._update = overlapping
+        local.push(0, gradients, 0, rollout(), {"loss": 0.0})
+        return overlapping(weights, state, gradients)
+
+    local = LocalStore(first, inside, 2, None, None, locking=False, statistics=2)
+    local.push(1, np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
+    np.testing.assert_array_equal(local.weights(), [2.0, 2.0, 2.0, 5.0, -0.5])
+
+
+def test_lock_free_renewals_of_the_target_are_not_missed():
+    """Not by an update that is skipped, nor when another's steps are counted in between."""
+    store = SharedStore(contents(), 2, ["loss"], None, None, locking=False, largest=8, target_steps=25)
+    store.attach(1, step)
+    push(store, 2)
+    np.testing.assert_array_equal(store.pull().target, np.arange(5))
+    push(store, 1, loss=float("nan"))
+    np.testing.assert_array_equal(
+        store.pull().target, np.arange(5) - 2, "renewed at 30 steps, though skipped"
+    )
+    store._counts[0][0, 0] = 40  # another worker's steps: 70 in all, and nobody saw 50 being passed
+    push(store, 1)
+    np.testing.assert_array_equal(store.pull().target, np.arange(5) - 3)
 
 
 def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():

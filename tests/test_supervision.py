@@ -111,6 +111,15 @@ def test_a_slow_worker_is_not_frozen(clock):
     assert not frozen
 
 
+def test_nobody_is_frozen_while_training_is_held(clock):
+    """As while an agent is judged: all wait, and give signs of life."""
+    watch, frozen = LagWatch(2), []
+    for second in range(100):
+        clock.now = second
+        frozen += watch.look([min(10 * second, 50), 40], [200 * second, 200 * second])
+    assert not frozen
+
+
 class Store:
     """Two workers' signs of life by the clock."""
 

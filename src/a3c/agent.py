@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a3c import backend, envs, runs, seeding
+from a3c import backend, distributions, envs, runs, seeding
 from a3c.config import Config, make_config
 from a3c.distributions import Mode, ModeNoise
 from a3c.envs import Environment
@@ -111,13 +111,32 @@ class Agent:
             directory = runs.find_run(str(resume), self.config.save_dir)
             config = runs.read_config(directory).replace(**settings)
         shown = display.choose(sys.stdout, quiet=not verbose)
-        result = train(config, model=self.model, optimizer=self._optimizer, display=shown, resume=directory)
+        try:
+            result = train(
+                config, model=self.model, optimizer=self._optimizer, display=shown, resume=directory
+            )
+        except UsageError:
+            raise  # before anything was learned
+        except BaseException:
+            self._adopt(config)
+            raise
+        self._adopt(config)
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
         columns = zip(*result.statistics.rows, strict=True) if result.statistics.rows else [()] * 8
         history = {name: list(column) for name, column in zip(EPISODE_COLUMNS, columns, strict=True)}
         return History(history, dataclasses.asdict(config), result.summary)
+
+    def _adopt(self, config: Config) -> None:
+        """From now on act in the manner that was learned, by those settings of a training that decide it."""
+        from a3c import model_file
+
+        learned = {name: getattr(config, name) for name in model_file.MANNER}
+        if learned["action_bounds"] != self.config.action_bounds:
+            self.environment = envs.find(self.config.env_id, learned["action_bounds"])
+        self.config = dataclasses.replace(self.config, **learned)
+        self._compiled = None
 
     def evaluate(self, episodes: int = 100, mode: Mode = "greedy", seed: int | None = None) -> Evaluation:
         """Play whole episodes in environments of their own.
@@ -126,9 +145,15 @@ class Agent:
             episodes: How many.
             mode: `greedy`, the most probable actions, or `sampled`, actions drawn from the policy.
             seed: Default: a fresh one.
+
+        Raises:
+            SettingError: for no episodes, or another mode.
         """
         from a3c.flat import parameters_of
 
+        if episodes < 1:
+            raise SettingError("episodes", episodes, "an integer of at least 1")
+        _check_mode(mode)
         evaluator = make_evaluator(
             self.environment, self._network(), episodes, self._noise.values, self.config.eager
         )
@@ -155,6 +180,7 @@ class Agent:
         """
         from a3c import play
 
+        _check_mode(mode)
         return play.play_episode(
             self.environment,
             self._act(),
@@ -193,7 +219,7 @@ class Agent:
         parameters, state = self._act()(packed, state)
         chosen = actions.to_env(actions.choose(parameters, np.zeros(self._noise.shape(1), np.float32)))
         if single:
-            chosen = chosen[0] if np.ndim(chosen[0]) else int(chosen[0])
+            chosen = distributions.first(chosen)
         return (chosen, state) if self._state_size else chosen
 
     def save(self, path: str | Path) -> None:
@@ -284,6 +310,12 @@ class Agent:
         from a3c import algorithms
 
         return ModeNoise(self.environment.actions, algorithms.find(self.config.algorithm).values)
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in ("greedy", "sampled"):
+        fix = "For random play: a3c.random_baseline(env_id, episodes)."
+        raise SettingError("mode", mode, "greedy or sampled", fix)
 
 
 def random_baseline(env_id: str = "CartPole-v1", episodes: int = 100, seed: int | None = None) -> Evaluation:

@@ -13,16 +13,31 @@ from a3c.envs import fault
 from a3c.errors import RunError
 from a3c.types import Episode, Policy
 
+LONGEST = 100_000
+"""Steps after which an episode that is judged is cut off: some policies would go on for ever."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted returns of complete episodes, summarised."""
+    """Undiscounted returns of whole episodes, summarised."""
 
     mode: Mode
     returns: np.ndarray
     """[episodes] float64."""
     lengths: np.ndarray
     """[episodes] int64."""
+    cut_off: int = 0
+    """How many of them had not ended after `LONGEST` steps; what they earned until then counts."""
+
+    @property
+    def warning(self) -> str:
+        """What to tell people of episodes that were cut off, if any were."""
+        if not self.cut_off:
+            return ""
+        return (
+            f"an evaluation was broken off after {LONGEST:,} steps, {self.cut_off} of its episodes before "
+            "their end; give the environment a time limit (max_episode_steps)"
+        )
 
     @property
     def mean(self) -> float:
@@ -49,6 +64,7 @@ class Evaluation:
             min=float(self.returns.min()),
             max=float(self.returns.max()),
             ci95=interval,
+            cut_off=self.cut_off,
         )
 
 
@@ -216,12 +232,17 @@ class Evaluator:
         self._player.warm_up(weights)
 
     def evaluate(self, weights: Any, mode: Mode, seed: int, episodes: int | None = None) -> Evaluation:
-        """Play the episodes with the policy of `weights`; `greedy` takes the most probable actions."""
+        """Play the episodes with the policy of `weights`; `greedy` takes the most probable actions.
+
+        An episode of `LONGEST` steps ends the evaluation: those under way count as far as they came, and no
+        more are begun.
+        """
         player, episodes = self._player, episodes or self._episodes
         left = np.full(player.copies, episodes // player.copies)
         left[: episodes % player.copies] += 1
         finished: list[list[Episode]] = [[] for _ in left]
         player.reset(weights, mode, seed)
+        cut_off = 0
         while left.any():
             if self.abandoned.is_set():
                 raise Abandoned
@@ -231,10 +252,16 @@ class Evaluator:
                 if left[copy]:
                     finished[copy].append(Episode(float(returns[t, copy]), int(lengths[t, copy])))
                     left[copy] -= 1
+            playing = (left > 0) & ~ended[-1]
+            if (lengths[-1][playing] >= LONGEST).any():
+                under_way = np.flatnonzero(playing)
+                for copy in under_way:
+                    finished[copy].append(Episode(float(returns[-1, copy]), int(lengths[-1, copy])))
+                cut_off += len(under_way)
+                break
         every = [episode for of_one_copy in finished for episode in of_one_copy]
-        return Evaluation(
-            mode, np.array([e.episode_return for e in every]), np.array([e.length for e in every])
-        )
+        earned, took = (np.array([getattr(e, name) for e in every]) for name in ("episode_return", "length"))
+        return Evaluation(mode, earned, took, cut_off)
 
     def close(self) -> None:
         """Close the environments."""

@@ -1,6 +1,6 @@
 """From packed observations to what a network is called with: pure functions on `keras.ops`.
 
-A network sees vectors [N, n] and images [N, H, W, C] in float32, bytes scaled to between 0 and 1, and a
+A network sees vectors [N, n] and images [N, H, W, C] in float32, bytes scaled so that the largest is 1, and a
 one-hot vector for each choice among n things. Where the space is a Dict or a Tuple, it is called with a
 `dict` or `tuple` of these. See `spaces` for what packed observations are.
 """

@@ -87,7 +87,7 @@ class Judge:
         self._mode: Mode = mode
         self._evaluator, self._seed, self._threshold = evaluator, seed, threshold
         self._max_failures, self._failures, self._tell = max_failures, 0, tell
-        self._first_failure = ""
+        self._first_failure, self._warned = "", False
         # No executor: Python waits for those at its end, however long their environment hangs.
         self._tasks: queue.SimpleQueue[Any] | None = queue.SimpleQueue() if concurrent else None
         self._thread: threading.Thread | None = None
@@ -110,12 +110,19 @@ class Judge:
 
         def play(again: tuple[int, ...]) -> Evaluation:
             seeds = (integer_seed(self._seed, "baseline", i, again) for i in range(2))
-            first = self._evaluator.evaluate(weights, "random", next(seeds), 20)
+            first = self._play(weights, "random", next(seeds), 20)
             if first.lengths.sum() > _MANY_STEPS:
                 return first
-            return self._evaluator.evaluate(weights, "random", next(seeds), 100)
+            return self._play(weights, "random", next(seeds), 100)
 
         return self._submit(play)
+
+    def _play(self, *arguments: Any) -> Evaluation:
+        evaluation = self._evaluator.evaluate(*arguments)
+        if evaluation.warning and not self._warned:
+            self._warned = True
+            self._tell(evaluation.warning)
+        return evaluation
 
     def reached(self, mean_return_100: float | None) -> bool:
         """Whether the training returns call for a decision."""
@@ -174,9 +181,7 @@ class Judge:
     def final(self, weights: np.ndarray) -> "Future[Evaluation]":
         """An evaluation with seeds that chose nothing: the number to report."""
         return self._submit(
-            lambda again: self._evaluator.evaluate(
-                weights, self._mode, integer_seed(self._seed, "final", 0, again)
-            )
+            lambda again: self._play(weights, self._mode, integer_seed(self._seed, "final", 0, again))
         )
 
     @property
@@ -234,10 +239,10 @@ class Judge:
     def _judge(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> Verdict:
         weights = candidate.weights
         seeds = (integer_seed(self._seed, "evaluation", 2 * number + i, again) for i in range(2))
-        evaluation = self._evaluator.evaluate(weights, self._mode, next(seeds))
+        evaluation = self._play(weights, self._mode, next(seeds))
         confirmation = None
         if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
-            confirmation = self._evaluator.evaluate(weights, self._mode, next(seeds))
+            confirmation = self._play(weights, self._mode, next(seeds))
         return Verdict(candidate, evaluation, confirmation)
 
     def _submit(self, task: Callable[[tuple[int, ...]], Any]) -> Future:

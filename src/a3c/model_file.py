@@ -45,12 +45,15 @@ def describe(
     )
 
 
+MANNER = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
+"""Those settings of a training that say how the network acts."""
+
+
 def manner(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of an agent's card that say how its network acts."""
+    """The settings of `MANNER` on an agent's card."""
     settings = card.get("settings")
     kept = settings if isinstance(settings, dict) else {}
-    names = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
-    return {name: kept[name] for name in names if name in kept}
+    return {name: kept[name] for name in MANNER if name in kept}
 
 
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:

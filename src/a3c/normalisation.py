@@ -80,7 +80,7 @@ def count_statistics(part: Part) -> int:
     """
     if part.kind == "image":
         return 1
-    return part.size if part.kind == "vector" and part.scale == 1.0 else 0
+    return part.size if part.kind == "vector" and part.dtype != "uint8" else 0
 
 
 def standardise(numbers: Any, mean: Any, variance: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from a3c import envs, seeding
+from a3c import distributions, envs, seeding
 from a3c.distributions import Mode, ModeNoise
 from a3c.errors import UsageError
 from a3c.types import Act, Episode
@@ -78,8 +78,7 @@ class _Choice:
         packed, _ = seen.pack_any(observation)
         parameters, self._memory = self._act(packed, self._memory)
         chosen = actions.choose(parameters, self._noise.draw(self._mode, self._generator, (1,)))
-        action = actions.to_env(chosen)[0]
-        return action if np.ndim(action) else int(action)
+        return distributions.first(actions.to_env(chosen))
 
 
 def _run(env, choose, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:

@@ -28,7 +28,7 @@ class Part:
         kind: `vector`: numbers; `image`: [H, W, C] or [C, H, W] or [H, W]; `choices`: whole numbers that name
             one of several things each.
         shape: Of the array in the environment.
-        scale: What its numbers are multiplied with: 1/255 for bytes.
+        scale: What its numbers are multiplied with: for bytes 1 by the largest, mostly 1/255.
         sizes: For `choices`: among how many things each number chooses.
         starts: For `choices`: the first of those numbers.
         dtype: In the environment.
@@ -183,9 +183,8 @@ def _tree(space: gym.Space, env_id: str) -> Tree:
         case spaces.Tuple():
             return tuple(_tree(inner, env_id) for inner in space.spaces)
         case spaces.Box():
-            scale = (
-                1 / 255 if space.dtype == np.uint8 and space.high.size and space.high.max() == 255 else 1.0
-            )
+            largest = int(space.high.max()) if space.dtype == np.uint8 and space.high.size else 0
+            scale = 1 / largest if largest else 1.0
             kind = "image" if _is_image(space.shape) else "vector"
             return Part(kind, space.shape, scale, dtype=str(space.dtype))
         case spaces.Discrete() if space.n <= _LARGEST:

@@ -51,6 +51,8 @@ def run(argv: list[str]) -> int:
             f"{mode:8} mean {s['mean']:.1f}  std {s['std']:.1f}  min {s['min']:g}  max {s['max']:g}"
             f"{interval}{solved}"
         )
+        if result.warning:
+            print(result.warning)
     goal = "no threshold of its own" if threshold is None else f"solved means {threshold:g} on average"
     print(f"{goal}" + ("" if baseline is None else f"; random actions earn {baseline:.1f}"))
     return 0

@@ -36,7 +36,8 @@ def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
         raise SettingError("seed", seed, "an integer of at least 0")
     environment = envs.find(env_id)
     seed = seeding.fresh_seed() if seed is None else seed
-    summary = random_evaluation(environment, episodes, seed).as_dict()
+    evaluation = random_evaluation(environment, episodes, seed)
+    summary = evaluation.as_dict()
     if as_json:
         print(json.dumps({"env_id": env_id, "algorithm": "random", "seed": seed, "evaluation": summary}))
         return 0
@@ -47,4 +48,6 @@ def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
         f"{env_id}: random actions earn {summary['mean']:.1f} on average over {episodes} episodes "
         f"(std {summary['std']:.1f}, min {summary['min']:g}, max {summary['max']:g}{interval}), seed {seed}"
     )
+    if evaluation.warning:
+        print(evaluation.warning)
     return 0

@@ -109,6 +109,12 @@ def random_actions(
     return actions.to_env(actions.choose(parameters, actions.uniform(generator, (steps, copies))))
 
 
+def first(actions: Any) -> Any:
+    """The first of what `to_env` makes, as `env.step` takes one: an integer or an array."""
+    action = np.asarray(actions[0])
+    return int(action) if action.ndim == 0 and np.issubdtype(action.dtype, np.integer) else action
+
+
 def for_space(space: gym.Space, env_id: str, bounds: Bounds = "clip") -> Distribution:
     """The distribution over the actions of `space`.
 
@@ -122,10 +128,10 @@ def for_space(space: gym.Space, env_id: str, bounds: Bounds = "clip") -> Distrib
     spaces = gym.spaces
     match space:
         case spaces.Discrete():
-            return Categorical(int(space.n), int(space.start))
+            return Categorical(int(space.n), int(space.start), str(space.dtype))
         case spaces.MultiDiscrete():
             sizes, starts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
-            return MultiCategorical(tuple(sizes), tuple(starts), tuple(space.shape))
+            return MultiCategorical(tuple(sizes), tuple(starts), tuple(space.shape), str(space.dtype))
         case spaces.MultiBinary():
             return Bernoulli(tuple(map(int, space.shape)))
         case spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.low.size:

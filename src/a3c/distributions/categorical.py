@@ -15,6 +15,7 @@ class Categorical:
 
     size: int
     start: int = 0
+    space_dtype: str = "int64"
 
     shape = ()
     dtype = "int32"
@@ -38,8 +39,8 @@ class Categorical:
         return sampling.gumbel_noise(generator, (*shape, self.size))
 
     def to_env(self, actions: Any) -> Any:
-        """Counted from the environment's own start."""
-        return actions + self.start if self.start else actions
+        """Counted from the environment's own start, in the dtype of its space."""
+        return _typed(actions + self.start if self.start else actions, self.space_dtype)
 
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """log π(a|s). `parameters`: [..., A]; `actions`: [...] integers. Returns [...]."""
@@ -61,6 +62,7 @@ class MultiCategorical:
     sizes: tuple[int, ...]
     starts: tuple[int, ...]
     space_shape: tuple[int, ...]
+    space_dtype: str = "int64"
 
     dtype = "int32"
 
@@ -89,9 +91,9 @@ class MultiCategorical:
         return sampling.gumbel_noise(generator, (*shape, self.outputs))
 
     def to_env(self, actions: Any) -> Any:
-        """Counted from the environment's own starts, in the shape of its space."""
+        """Counted from the environment's own starts, in the shape and dtype of its space."""
         started = actions + np.array(self.starts, np.int32) if any(self.starts) else actions
-        return started.reshape(*actions.shape[:-1], *self.space_shape)
+        return _typed(started, self.space_dtype).reshape(*actions.shape[:-1], *self.space_shape)
 
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """The sum over all choices, which are independent."""
@@ -109,6 +111,11 @@ class MultiCategorical:
     def _parts(self, parameters: Any) -> list[Any]:
         ends = list(itertools.accumulate(self.sizes))
         return [parameters[..., end - size : end] for end, size in zip(ends, self.sizes, strict=True)]
+
+
+def _typed(actions: Any, dtype: str) -> Any:
+    """`actions` in another dtype than Gymnasium's usual one, which may hold any of ours."""
+    return actions if dtype == "int64" else actions.astype(dtype)
 
 
 def log_softmax_at(logits: Any, chosen: Any) -> Any:

@@ -79,8 +79,9 @@ class Gaussian:
         half, middle = self._scale
         inside = xp.tanh(actions) if self.bounds == "squash" else xp.clip(actions, -1.0, 1.0)
         scaled = xp.where(self._bounded, middle + half * inside, actions)
-        sent = xp.clip(scaled, *self._limits)
-        return sent.astype(self.space_dtype).reshape(*actions.shape[:-1], *self.space_shape)
+        # Only in the dtype of the space the limits are exactly those of the space.
+        sent = xp.clip(scaled.astype(self.space_dtype), *self._limits)
+        return sent.reshape(*actions.shape[:-1], *self.space_shape)
 
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """The log density of actions as they are kept, with the Jacobian of the tanh where it squashes."""
@@ -118,7 +119,7 @@ class Gaussian:
 
     @cached_property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.array(self.low, np.float32), np.array(self.high, np.float32)
+        return np.array(self.low, self.space_dtype), np.array(self.high, self.space_dtype)
 
     @cached_property
     def _scale(self) -> tuple[np.ndarray, np.ndarray]:

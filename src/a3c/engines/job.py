@@ -152,6 +152,7 @@ class Job:
             max_episodes=config.max_episodes,
             locking=config.locking,
             target_steps=self.target_steps,
+            statistics=self.normaliser.size,
         )
         store.warm_up()
         return store
@@ -179,6 +180,7 @@ class Job:
                 locking=config.locking,
                 largest=largest,
                 target_steps=self.target_steps,
+                statistics=self.normaliser.size,
             )
         rollouts = self.algorithm.gathers == "rollouts"
         exchange = SharedExchange(

@@ -147,16 +147,20 @@ class LagWatch:
         self._versions = [-1] * workers
         self._beats = [0] * workers
         self._since = [time.monotonic()] * workers
+        self._newest, self._moved = -1, 0.0
 
     def look(self, versions: Sequence[int], beats: Sequence[int]) -> dict[int, float]:
         """Workers that pull and push, but have got nothing new for long, with the seconds since then."""
         now, newest = time.monotonic(), max(versions)
+        if newest != self._newest:
+            self._newest, self._moved = newest, now
+        going_on = now - self._moved < _FROZEN / 2  # training is not held, while an agent is judged
         frozen = {}
         for worker, version in enumerate(versions):
             idle = now - self._since[worker]
             if version != self._versions[worker] or version == newest:
                 self._versions[worker], self._beats[worker], self._since[worker] = version, beats[worker], now
-            elif idle >= _FROZEN and beats[worker] >= self._beats[worker] + 100:
+            elif going_on and idle >= _FROZEN and beats[worker] >= self._beats[worker] + 100:
                 frozen[worker] = idle
                 self._since[worker], self._beats[worker] = now, beats[worker]
         return frozen

@@ -196,8 +196,24 @@ class Continuous(_Identity):
         return 1.0 - np.mean(np.abs(action - wanted) / (high - low))
 
 
+class Number(_Identity):
+    """Observation and action are one number each, without an axis; the action is to be twice as large."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (), np.float32)
+    action_space = gym.spaces.Box(-2.0, 2.0, (), np.float32)
+
+    def draw(self) -> np.ndarray:
+        return np.asarray(self.np_random.uniform(-1, 1), np.float32)
+
+    def show(self, numbers: np.ndarray) -> np.ndarray:
+        return numbers
+
+    def score(self, numbers: np.ndarray, action: Any) -> float:
+        return 1.0 - float(np.abs(action - 2 * numbers)) / 4
+
+
 OBSERVATIONS = (Vector, Discrete, MultiDiscrete, Pixels, ChannelsFirst, Dict, Tuple)
-ACTIONS = (Choices, Switches, Continuous)
+ACTIONS = (Choices, Switches, Continuous, Number)
 
 for _cls in (*OBSERVATIONS, *ACTIONS):
     gym.register(

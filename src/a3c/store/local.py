@@ -28,6 +28,7 @@ class LocalStore:
         max_episodes: The same for finished episodes.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
         target_steps: Steps between renewals of the target network; None: there is none.
+        statistics: How many numbers behind the parameters are running statistics, see `normalisation`.
     """
 
     central = False
@@ -41,8 +42,9 @@ class LocalStore:
         max_episodes: int | None,
         locking: bool,
         target_steps: int | None = None,
+        statistics: int = 0,
     ):
-        self._target_steps = target_steps
+        self._target_steps, self._statistics = target_steps, statistics
         first = contents.weights if contents.target is None else contents.target
         self._target = None if target_steps is None else first
         self._parameters: tuple[Any, dict[str, Any]] = (contents.weights, contents.optimizer)
@@ -88,7 +90,8 @@ class LocalStore:
                 after = self._update(*before, gradients)
                 # Only without the lock can another worker have been faster: then keep what both did.
                 swapped = self._parameters is before
-                self._parameters = after if swapped else _add(self._parameters, before, after)
+                now = self._parameters
+                self._parameters = after if swapped else _add(now, before, after, self._statistics)
             with self._counting:
                 self._count(worker, version, rollout, losses, finite)
 
@@ -193,14 +196,21 @@ class WorkerStore:
             self._after()
 
 
-def _add(now: tuple[Any, dict], before: tuple[Any, dict], after: tuple[Any, dict]) -> tuple[Any, dict]:
+def _add(
+    now: tuple[Any, dict], before: tuple[Any, dict], after: tuple[Any, dict], statistics: int
+) -> tuple[Any, dict]:
     """`now` plus the difference that an update made, as single additions in place would leave it.
 
     Averages of the optimizer are written as they came out, as in Hogwild: the difference of one that decays,
-    added long after, could make a mean square negative. Its counters are added to.
+    added long after, could make a mean square negative; and so are the running statistics behind the
+    parameters, whose variances could. Counters of the optimizer are added to.
     """
     state = {
         name: after[1][name] if is_average(name) else vector + (after[1][name] - before[1][name])
         for name, vector in now[1].items()
     }
-    return now[0] + (after[0] - before[0]), state
+    added = now[0] + (after[0] - before[0])
+    if statistics:
+        end = len(added) - statistics
+        added = added.__array_namespace__().concat([added[:end], after[0][end:]])
+    return added, state

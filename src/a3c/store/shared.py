@@ -21,7 +21,8 @@ from a3c.store.memory import LINE, SharedFile, aligned
 from a3c.types import Episode, Report, Rollout, Snapshot
 
 T = TypeVar("T")
-_STOPPED, _GENERATION, _HELD, _COMPILED = range(4)  # of the header; the generation's last bit is the bank
+# Of the header; the generation's last bit is the bank.
+_STOPPED, _GENERATION, _HELD, _COMPILED, _PERIOD = range(5)
 _BEAT, _VERSION = range(2)  # of a worker's signs of life
 _STEPS, _UPDATES, _EPISODES, _SKIPPED, _STREAK, _LAG, _FIGURES = range(7)  # columns of the counts
 _TARGET = "target"  # the name of its vector in a bank, beside the dtypes of the optimizer's
@@ -44,6 +45,7 @@ class SharedStore:
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
         largest: The most episodes that may end in one rollout.
         target_steps: Steps between renewals of the target network; None: there is none.
+        statistics: How many numbers behind the parameters are running statistics, see `normalisation`.
     """
 
     central = False
@@ -58,12 +60,13 @@ class SharedStore:
         locking: bool,
         largest: int,
         target_steps: int | None = None,
+        statistics: int = 0,
     ):
         self._max_steps = math.inf if max_steps is None else max_steps
         self._max_episodes = math.inf if max_episodes is None else max_episodes
         self._locking, self._workers, self._figures = locking, workers, tuple(figures)
         self._ring = max(_RING, 2 * largest)
-        self._target_steps = target_steps
+        self._target_steps, self._parameters = target_steps, contents.weights.size - statistics
         vectors = {"weights": contents.weights, **contents.optimizer}
         if target_steps is not None:
             vectors[_TARGET] = contents.weights if contents.target is None else contents.target
@@ -73,6 +76,7 @@ class SharedStore:
         for name, vector in vectors.items():
             self._banks[0][name][:] = vector
         self._counts[0][workers, :4] = contents.steps, contents.updates, contents.episodes, contents.skipped
+        self._header[_PERIOD] = 0 if target_steps is None else contents.steps // target_steps
         self._seen = self._counts[0].copy()
 
     def port(self) -> "SharedStore":
@@ -94,6 +98,7 @@ class SharedStore:
             "_figures",
             "_ring",
             "_target_steps",
+            "_parameters",
             "_file",
         )
         return {name: getattr(self, name) for name in names}
@@ -198,8 +203,8 @@ class SharedStore:
                 row[_LAG] += self._totals(self._active())[_UPDATES] - version
             if self._locking:
                 self._replace(gradients if finite else None)
-            elif finite:
-                self._add(gradients)
+            else:
+                self._add(gradients if finite else None)
         if not self._locking:
             self._plain_counts[0][self._own_row] = row
 
@@ -248,22 +253,29 @@ class SharedStore:
             counts[total + column] += row[column] - old[column]
         self._header[_GENERATION] = generation + 1
 
-    def _add(self, gradients: np.ndarray) -> None:
+    def _add(self, gradients: np.ndarray | None) -> None:
         """Add the difference in place, so that what others write meanwhile is kept, as in Hogwild."""
+        if gradients is not None:
+            self._add_update(gradients)
+        if self._target_steps is not None:
+            steps = self._totals(0)[_STEPS] + self._row[_STEPS] - self._counts[0][self._worker, _STEPS]
+            period = int(steps // self._target_steps)
+            if period > self._header[_PERIOD]:  # also if another's steps came in between
+                self._header[_PERIOD] = period
+                self._banks[0][_TARGET][:] = self._banks[0]["weights"]
+
+    def _add_update(self, gradients: np.ndarray) -> None:
         weights, state = self._read()
         weights, state = weights.copy(), {name: vector.copy() for name, vector in state.items()}
         new_weights, new_state = self._update(weights, state, gradients)
-        shared = self._banks[0]
-        shared["weights"] += np.asarray(new_weights) - weights
+        shared, end, new_weights = self._banks[0], self._parameters, np.asarray(new_weights)
+        shared["weights"][:end] += new_weights[:end] - weights[:end]
+        shared["weights"][end:] = new_weights[end:]  # see `local._add`
         for name, vector in new_state.items():
             if is_average(name):  # see `local._add`
                 shared[name][:] = vector
             else:
                 shared[name] += np.asarray(vector) - state[name]
-        steps = self._totals(0)[_STEPS]
-        after = steps + self._row[_STEPS] - self._counts[0][self._worker, _STEPS]
-        if renews(self._target_steps, steps, after):
-            shared[_TARGET][:] = shared["weights"]
 
     # -- both sides -----------------------------------------------------------------------------------------
 
