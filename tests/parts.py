@@ -1,5 +1,6 @@
 """Parts of the machinery that many tests put together."""
 
+import keras
 import numpy as np
 
 from a3c.envs.sampler import VectorSampler
@@ -55,3 +56,18 @@ def outputs_of(apply, transitions):
     parameters, values = apply(transitions.observations.reshape(-1, *transitions.observations.shape[2:]))
     shaped = keras.ops.reshape(parameters, (time + 1, batch, -1))
     return Outputs(shaped, keras.ops.reshape(values, (time + 1, batch)))
+
+
+def gradient_of(function, vector):
+    """The gradient of `function`, a scalar, at `vector`, by the framework that Keras runs on."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(vector))
+    import tensorflow as tf
+
+    at = tf.constant(vector)
+    with tf.GradientTape() as tape:
+        tape.watch(at)
+        total = function(at)
+    return tape.gradient(total, at, unconnected_gradients="zero").numpy()

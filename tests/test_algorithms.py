@@ -19,7 +19,7 @@ from a3c.store import Contents
 from a3c.store.central import CentralStore, Port, Rules
 from a3c.store.exchange import LocalExchange, SharedExchange
 from a3c.types import Outputs, Rollout, Shapes, Transitions
-from parts import network_of
+from parts import gradient_of, network_of
 
 both_backends = pytest.mark.both_backends
 TIME, BATCH, ACTIONS, GAMMA = 6, 3, 4, 0.9
@@ -77,6 +77,124 @@ def test_targets_of_action_values_equal_the_slow_twin(name):
     errors = slow_targets(name, rollout, ops.convert_to_numpy(target.parameters)) - taken[..., 0]
     assert float(total) == pytest.approx((errors[rollout.valid] ** 2).mean(), rel=1e-4)
     assert float(terms["action_value"]) == pytest.approx(taken[..., 0][rollout.valid].mean(), rel=1e-4)
+
+
+SETTINGS = dict(
+    gamma=GAMMA, gae_lambda=0.8, rho_bar=1.2, c_bar=0.9, entropy_coefficient=0.1, value_coefficient=0.3
+)
+
+
+def actor_critic_rollout(seed=0):
+    """A rollout of a policy of its own, and what another one and its values say of it."""
+    rng = np.random.default_rng(seed)
+    behaviour = rng.normal(size=(TIME, BATCH, ACTIONS)).astype(np.float32)
+    parameters = rng.normal(size=(TIME + 1, BATCH, ACTIONS)).astype(np.float32)
+    values = rng.normal(size=(TIME + 1, BATCH)).astype(np.float32)
+    return random_rollout(seed)._replace(behaviour=behaviour), Outputs(parameters, values)
+
+
+def tensors(outputs):
+    return Outputs(*map(ops.convert_to_tensor, outputs))
+
+
+def slow_log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def slow_returns(rollout, values):
+    """The λ-return of a step and its advantage, step by step."""
+    targets, lam = np.zeros((TIME, BATCH)), SETTINGS["gae_lambda"]
+    for b in range(BATCH):
+        for t in reversed(range(TIME)):
+            ahead = values[t + 1, b]
+            if t + 1 < TIME and not rollout.truncated[t, b]:
+                ahead = (1 - lam) * ahead + lam * targets[t + 1, b]
+            targets[t, b] = rollout.rewards[t, b] + GAMMA * (not rollout.terminated[t, b]) * ahead
+    return targets, targets - values[:-1]
+
+
+def slow_vtrace(rollout, values, ratios):
+    """Equation 1 of Espeholt et al. 2018 as a sum over later steps, with the λ of remark 2."""
+    targets, advantages = np.zeros((TIME, BATCH)), np.zeros((TIME, BATCH))
+    discounts, lam = GAMMA * ~rollout.terminated, SETTINGS["gae_lambda"]
+    rho, c = (np.minimum(ratios, SETTINGS[name]) for name in ("rho_bar", "c_bar"))
+    for b in range(BATCH):
+        for s in range(TIME):
+            weight, targets[s, b] = 1.0, values[s, b]
+            for t in range(s, TIME):
+                error = rollout.rewards[t, b] + discounts[t, b] * values[t + 1, b] - values[t, b]
+                targets[s, b] += weight * rho[t, b] * error
+                weight *= discounts[t, b] * lam * c[t, b]
+                if rollout.truncated[t, b]:
+                    break
+        for s in range(TIME):
+            ahead = values[s + 1, b]
+            if s + 1 < TIME and not rollout.truncated[s, b]:
+                ahead = (1 - lam) * ahead + lam * targets[s + 1, b]
+            error = rollout.rewards[s, b] + discounts[s, b] * ahead - values[s, b]
+            advantages[s, b] = rho[s, b] * error
+    return targets, advantages
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["a3c", "impala"])
+def test_actor_critic_losses_equal_the_slow_twin(name):
+    """Every term, over those steps alone that belong to an episode."""
+    rollout, outputs = actor_critic_rollout()
+    total, terms = algorithms.find(name).make_loss(Config(**SETTINGS), Categorical(ACTIONS))(
+        tensors(outputs), rollout, None
+    )
+    log_pi, log_mu = (slow_log_softmax(logits) for logits in (outputs.parameters[:-1], rollout.behaviour))
+    taken, before = (np.take_along_axis(p, rollout.actions[..., None], -1)[..., 0] for p in (log_pi, log_mu))
+    ratios, valid = np.exp(taken - before), rollout.valid
+    if name == "impala":
+        targets, advantages = slow_vtrace(rollout, outputs.values, ratios)
+        assert float(terms["importance"]) == pytest.approx(ratios[valid].mean(), rel=1e-4)
+    else:
+        targets, advantages = slow_returns(rollout, outputs.values)
+    expected = dict(
+        policy_loss=-(taken * advantages)[valid].mean(),
+        value_loss=((targets - outputs.values[:-1]) ** 2)[valid].mean(),
+        entropy=-(np.exp(log_pi) * log_pi).sum(-1)[valid].mean(),
+    )
+    for term, value in expected.items():
+        assert float(terms[term]) == pytest.approx(value, rel=1e-4), term
+    assert 0 < valid.sum() < valid.size
+    combined = expected["policy_loss"] + 0.3 * expected["value_loss"] - 0.1 * expected["entropy"]
+    assert float(total) == pytest.approx(combined, rel=1e-4)
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["a3c", "impala"])
+def test_the_policy_term_moves_no_values(name):
+    rollout, outputs = actor_critic_rollout()
+    config = Config(**{**SETTINGS, "value_coefficient": 0.0})
+    loss = algorithms.find(name).make_loss(config, Categorical(ACTIONS))
+    logits = ops.convert_to_tensor(outputs.parameters)
+
+    def of_values(values):
+        return loss(Outputs(logits, ops.reshape(values, (TIME + 1, BATCH))), rollout, None)[0]
+
+    def of_logits(logits):
+        shaped = ops.reshape(logits, (TIME + 1, BATCH, ACTIONS))
+        return loss(Outputs(shaped, ops.convert_to_tensor(outputs.values)), rollout, None)[0]
+
+    assert not gradient_of(of_values, outputs.values.ravel()).any()
+    assert gradient_of(of_logits, outputs.parameters.ravel()).any()
+
+
+@pytest.mark.parametrize("name", ["a3c", "impala", "one-step-q", "n-step-q"])
+def test_what_was_done_in_a_step_that_only_reset_counts_for_nothing(name):
+    """For Sarsa it does: it was chosen in the last state, whose value is that of this action."""
+    rollout, outputs = actor_critic_rollout()
+    loss = algorithms.find(name).make_loss(Config(**SETTINGS), Categorical(ACTIONS))
+    others = np.where(rollout.valid, rollout.actions, (rollout.actions + 1) % ACTIONS).astype(np.int32)
+    assert (others != rollout.actions).any()
+    totals = [
+        float(loss(tensors(outputs), rollout._replace(actions=actions), tensors(outputs))[0])
+        for actions in (rollout.actions, others)
+    ]
+    assert totals[0] == totals[1]
 
 
 @both_backends

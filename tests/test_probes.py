@@ -55,7 +55,7 @@ def test_serial_learns_the_known_answer(name, tmp_path):
 @pytest.mark.parametrize("name", ["ObservedChoice", "Endless"])
 def test_processes_learn_the_known_answer(name, locking, tmp_path):
     check(
-        learn(name, tmp_path, engine="processes", workers=2, locking=locking, max_steps=20_000), ANSWERS[name]
+        learn(name, tmp_path, engine="processes", workers=2, locking=locking, max_steps=40_000), ANSWERS[name]
     )
 
 

@@ -101,7 +101,10 @@ def _find_spec(env_id: str) -> EnvSpec:
         raise UsageError(f"environment {env_id}", expected, fix) from error
     try:
         with _no_version_advice():
-            return gym.spec(name)
+            spec = gym.spec(name)
+        if not module and str(spec.entry_point).startswith("ale_py"):  # known only once ALE was imported
+            raise gym.error.NameNotFound(name)
+        return spec
     except (gym.error.Error, ValueError) as error:
         close = atari.suggest(name) or difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
