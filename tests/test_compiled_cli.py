@@ -51,7 +51,7 @@ def test_tensorflow_steps_the_same_environment_from_outside(cli):
     assert outcome.json["evaluation"]["mean"] > 30
 
 
-@pytest.mark.parametrize("engine", ["processes", "threads"])
+@pytest.mark.parametrize("engine", [pytest.param("processes", marks=pytest.mark.thorough), "threads"])
 def test_any_engine_will_do(engine, cli):
     outcome = cli("train", "jax/CartPole-v1", "--engine", engine, "--max-steps", "30000", "--json")
     assert outcome.code == 0, outcome.err
@@ -59,6 +59,7 @@ def test_any_engine_will_do(engine, cli):
     assert outcome.json["steps"] >= 30_000
 
 
+@pytest.mark.thorough
 def test_an_environment_of_ones_own(cli, tmp_path):
     shutil.copy(EXAMPLES / "compiled_environment.py", tmp_path)
     outcome = cli("train", "compiled_environment:Catch", "--json", "--seed", "3")

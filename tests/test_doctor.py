@@ -431,6 +431,7 @@ def test_an_unknown_environment_is_a_fault_with_its_fix(cli):
     assert "Traceback" not in outcome.out + outcome.err
 
 
+@pytest.mark.thorough
 def test_what_an_environment_says_steers_no_terminal_and_needs_no_encoding(cli, tmp_path):
     (tmp_path / "said.py").write_text("raise RuntimeError('caf\\xe9 \\x1b[2J\\ud800')\n")
     outcome = cli("doctor", "said:Env-v0", environment={"PYTHONIOENCODING": "ascii"})

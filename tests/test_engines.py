@@ -47,10 +47,21 @@ ENGINES = {
 
 
 THOROUGH = {"threads, lock-free", "processes, lock-free", "processes, values", "threads, learner"}
-CHOICES = [pytest.param(name, marks=pytest.mark.thorough) if name in THOROUGH else name for name in ENGINES]
 
 
-@pytest.fixture(params=CHOICES)
+def choices(thorough):
+    return [pytest.param(name, marks=pytest.mark.thorough) if name in thorough else name for name in ENGINES]
+
+
+# Tests that wait for seconds: once for each kind of crew, which is all that has a part in it.
+waiting = pytest.mark.parametrize(
+    "engine_settings",
+    choices(set(ENGINES) - {"serial", "threads, locking", "processes, locking"}),
+    indirect=True,
+)
+
+
+@pytest.fixture(params=choices(THOROUGH))
 def engine_settings(request):
     settings = ENGINES[request.param]
     if "algorithm" in settings and keras.backend.backend() != "jax" and "account" not in request.node.name:
@@ -265,6 +276,7 @@ def test_past_the_limit_killed_workers_end_the_run(engine_settings):
     assert not any(process.is_alive() for process in engine._processes.values())
 
 
+@waiting
 @the_same_everywhere
 def test_a_stopped_worker_is_found_out_even_if_it_holds_the_lock(engine_settings):
     """SIGSTOP: it neither dies nor moves, and others may wait for the lock that it holds."""
@@ -310,6 +322,7 @@ class Sleepy(gym.Env):
 gym.register("test/Sleepy-v0", entry_point=Sleepy)
 
 
+@waiting
 @the_same_everywhere
 def test_a_hanging_environment_is_named_with_its_seconds(engine_settings):
     if "env_id" in engine_settings:

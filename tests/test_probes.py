@@ -51,7 +51,7 @@ def test_serial_learns_the_known_answer(name, tmp_path):
     check(learn(name, tmp_path, engine="serial", max_steps=12_000), ANSWERS[name])
 
 
-@pytest.mark.parametrize("locking", [True, False])
+@pytest.mark.parametrize("locking", [True, pytest.param(False, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", ["ObservedChoice", "Endless"])
 def test_processes_learn_the_known_answer(name, locking, tmp_path):
     check(

@@ -263,7 +263,7 @@ arguments = st.one_of(
 def harmless():
     """Commands parse and check as they do, and stop where they would begin to work."""
     judged = types.SimpleNamespace(
-        mean=1.0, as_dict=lambda: dict(mean=1.0, std=0.0, min=1.0, max=1.0, ci95=None, episodes=1)
+        mean=1.0, warning="", as_dict=lambda: dict(mean=1.0, std=0.0, min=1.0, max=1.0, ci95=None, episodes=1)
     )
     agent = types.SimpleNamespace(
         environment=types.SimpleNamespace(reward_threshold=None),

@@ -21,7 +21,7 @@ def test_a_killed_worker_is_replaced(tmp_path):
     assert outcome["restarted"] or not outcome["killed"]
 
 
-@pytest.mark.parametrize("delay", [0.2, 1.0])
+@pytest.mark.parametrize("delay", [0.2, pytest.param(1.0, marks=pytest.mark.thorough)])
 def test_a_killed_run_is_resumed(tmp_path, delay):
     kill_master.kill_and_resume(tmp_path, 1, delay)
 
