@@ -416,7 +416,7 @@ def central(rules, shared, workers=2, learn=None, **limits):
         exchange = LocalExchange(workers)
     limits = {"max_steps": None, "max_episodes": None, **limits}
     store = CentralStore(content(), rules, exchange, workers, **limits)
-    store.prepare(lambda w, s, g: (w + g, s), None, None)
+    store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
     return store
 
 
@@ -511,14 +511,3 @@ def test_impala_measures_its_lag(tmp_path):
     lags = [json.loads(line)["lag"] for line in lines if '"lag"' in line]
     assert lags, lines[-1]
     assert 0 <= max(lags) <= 4
-
-
-def test_annealing_reaches_zero_where_several_rollouts_make_an_update():
-    from a3c.setup import make_optimizer
-
-    settings = dict(anneal=True, max_steps=8000, envs_per_worker=10, t_max=5, workers=4, engine="processes")
-    ends = {}
-    for algorithm, more in (("a3c", {}), ("a2c", {}), ("impala", {}), ("impala", {"rollouts_per_update": 2})):
-        optimizer = make_optimizer(Config(algorithm=algorithm, **settings, **more))
-        ends[algorithm, len(more)] = optimizer._learning_rate.decay_steps
-    assert ends == {("a3c", 0): 160, ("a2c", 0): 40, ("impala", 0): 40, ("impala", 1): 80}

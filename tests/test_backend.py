@@ -164,14 +164,21 @@ def test_rmsprop_is_the_papers():
     np.testing.assert_allclose(np.asarray(weights), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_annealing_reaches_zero_at_max_steps():
-    from a3c.setup import make_optimizer
+@pytest.mark.parametrize("make", [keras.optimizers.Adam, keras.optimizers.RMSprop])
+def test_a_share_of_an_update_is_one_of_a_smaller_learning_rate(make):
+    network, framework = make_network(), backend.load()
+    weights = parameters_of(network.model)
+    gradients = np.random.default_rng(0).normal(size=(3, weights.size)).astype(np.float32)
 
-    config = Config(anneal=True, learning_rate=0.1, max_steps=1000, envs_per_worker=5, t_max=10)
-    schedule = make_optimizer(config)._learning_rate
-    assert float(schedule(0)) == pytest.approx(0.1)
-    assert float(schedule(10)) == pytest.approx(0.05)
-    assert float(schedule(20)) == 0.0
+    def final(rate, share):
+        update, state = framework.compile_update(network, make(rate))
+        moved = weights
+        for gradient in gradients:
+            moved, state = update(moved, state, gradient, share)
+        return np.asarray(moved)
+
+    np.testing.assert_allclose(final(0.1, np.float32(0.25)), final(0.025, None), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(final(0.1, np.float32(0.0)), weights)
 
 
 def test_parameters_survive_the_flat_form():

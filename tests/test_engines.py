@@ -77,7 +77,8 @@ def resolve(config, compiled=False):
     return engines.resolve_engine(engines.resolve_workers(config), compiled)
 
 
-def start(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
+def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
+    """A job, its network and what a run of it begins with."""
     defaults = dict(preset="none", envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
     backend = keras.backend.backend()
     if env_id == "CartPole-v1":
@@ -91,7 +92,13 @@ def start(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights, network = parameters_of(model), Network(model, [], environment.observations)
     _, state = job.make_update(a3c.backend.load(), network)
-    return engines.start(job, network, Contents(weights, state)), weights
+    return job, network, Contents(weights, state)
+
+
+def start(*arguments, **keywords):
+    """An engine at work, and the first weights."""
+    job, network, contents = prepare(*arguments, **keywords)
+    return engines.start(job, network, contents), contents.weights
 
 
 class Observer:
@@ -413,6 +420,21 @@ def test_workers_act_differently(name):
 
     reports = run_until(engine, lambda reports: all(len(of(w, reports)) == 10 for w in (0, 1)))
     assert of(0, reports) != of(1, reports)
+
+
+def test_annealing_counts_the_steps_of_all_workers():
+    """The learning rate is 0 at max-steps, whatever makes an update, and half as large half-way there."""
+    job, network, contents = prepare({**ENGINES["serial"], "anneal": True, "max_steps": 1000})
+    update, _ = job.make_update(a3c.backend.load(), network)
+    gradient = np.ones_like(contents.weights)
+
+    def moved(steps):
+        return np.asarray(update(contents.weights, contents.optimizer, gradient, steps)[0]) - contents.weights
+
+    assert (moved(0) < 0).all()
+    np.testing.assert_allclose(moved(500), moved(0) / 2, rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(moved(1000), 0.0)
+    np.testing.assert_array_equal(moved(1040), 0.0, err_msg="the rollouts under way at the end")
 
 
 def test_serial_refuses_more_than_one_worker():

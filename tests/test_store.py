@@ -19,7 +19,7 @@ def contents(**counts):
     return Contents(np.arange(5, dtype=np.float32), state, **counts)
 
 
-def step(weights, state, gradients):
+def step(weights, state, gradients, steps):
     new = {"int32": state["int32"] + 1, "float32": state["float32"] + gradients}
     return weights - gradients, new
 
@@ -141,16 +141,16 @@ def test_lock_free_updates_keep_what_others_wrote_meanwhile():
     store = make_store(locking=False)
     plain = store._update
 
-    def slow_update(weights, state, gradients):
+    def slow_update(weights, state, gradients, steps):
         store._banks[0]["weights"][2] += 100  # another worker, in the middle of ours
-        return plain(weights, state, gradients)
+        return plain(weights, state, gradients, steps)
 
     store._update = slow_update
     store.push(np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(store.weights(), np.arange(5) - 1 + [0, 0, 100, 0, 0])
 
 
-def overlapping(weights, state, gradients):
+def overlapping(weights, state, gradients, steps):
     """The update of a worker that began at zero, as another did."""
     return np.array([1.0, 1.0, 1.0, 5.0, -0.5], np.float32), state
 
@@ -161,18 +161,18 @@ def test_running_statistics_are_written_and_never_added():
     shared = SharedStore(first, 2, ["loss"], None, None, locking=False, largest=8, statistics=2)
     shared.attach(1, overlapping)
 
-    def meanwhile(weights, state, gradients):
-        shared._banks[0]["weights"][:] = overlapping(weights, state, gradients)[0]
-        return overlapping(weights, state, gradients)
+    def meanwhile(*arguments):
+        shared._banks[0]["weights"][:] = overlapping(*arguments)[0]
+        return overlapping(*arguments)
 
     shared._update = meanwhile
     shared.push(np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(shared.weights(), [2.0, 2.0, 2.0, 5.0, -0.5])
 
-    def inside(weights, state, gradients):
+    def inside(weights, state, gradients, steps):
         local._update = overlapping
         local.push(0, gradients, 0, rollout(), {"loss": 0.0})
-        return overlapping(weights, state, gradients)
+        return overlapping(weights, state, gradients, steps)
 
     local = LocalStore(first, inside, 2, None, None, locking=False, statistics=2)
     local.push(1, np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
@@ -197,7 +197,7 @@ def test_lock_free_renewals_of_the_target_are_not_missed():
 def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():
     store = make_store(locking=True)
 
-    def dying(weights, state, gradients):
+    def dying(*arguments):
         raise KeyboardInterrupt
 
     store._update = dying

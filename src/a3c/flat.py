@@ -167,8 +167,15 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
     return transitions._replace(rewards=rewards), found
 
 
-def with_statistics(network: Network, parameters: Any, weights: Any, gradient: Any) -> Any:
-    """The updated `parameters`, behind them the statistics in `weights` merged with those in `gradient`."""
+def after_update(network: Network, parameters: Any, weights: Any, gradient: Any, share: Any) -> Any:
+    """The vector after an update: its `parameters`, and the statistics in `weights` and `gradient` merged.
+
+    With a `share` below 1 the parameters go only that far from where they were, as they would with so much
+    smaller a learning rate; None: all the way.
+    """
+    if share is not None:
+        old = weights[: parameters.shape[0]]
+        parameters = old + share * (parameters - old)
     if not network.normaliser.size:
         return parameters
     before, batch = (vector[parameters.shape[0] :] for vector in (weights, gradient))

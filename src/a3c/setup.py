@@ -124,25 +124,11 @@ def _convolutions(config: Config, environment: Environment) -> tuple[str | None,
     return network, len(images)
 
 
-def _rollouts(config: Config) -> int:
-    """How many rollouts make an update."""
-    gathers = algorithms.find(config.algorithm).gathers
-    if gathers is None or config.engine == "serial":
-        return 1
-    batch = config.rollouts_per_update if gathers == "rollouts" else None
-    return batch or config.workers or 1
-
-
 def make_optimizer(config: Config) -> Any:
-    """The shared optimizer of a run, annealed linearly over the run if so wished."""
+    """The shared optimizer of a run."""
     import keras
 
-    rate: Any = config.learning_rate
-    if config.anneal:
-        assert config.max_steps is not None
-        updates = max(1, config.max_steps // (config.envs_per_worker * config.t_max * _rollouts(config)))
-        rate = keras.optimizers.schedules.PolynomialDecay(rate, updates, end_learning_rate=0.0, power=1.0)
     if config.optimizer == "rmsprop":
         # The paper's shared RMSProp: decay 0.99, no momentum, epsilon inside the root, where Keras has it.
-        return keras.optimizers.RMSprop(rate, rho=0.99, epsilon=1e-5)
-    return keras.optimizers.Adam(rate)
+        return keras.optimizers.RMSprop(config.learning_rate, rho=0.99, epsilon=1e-5)
+    return keras.optimizers.Adam(config.learning_rate)

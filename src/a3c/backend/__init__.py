@@ -7,7 +7,8 @@
     compile_gradients(network, loss, global_clipnorm, eager)
         -> f(weights, transitions, target) -> (gradients [P], losses)
     compile_update(network, optimizer, eager)
-        -> f(weights, state, gradients) -> (weights, state), and the first state
+        -> f(weights, state, gradients, share) -> (weights, state), and the first state; `share` is how far
+           the parameters go of the way that the optimizer would have them go, None: all of it
     configure(cache_directory) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from a3c.backend import cache
-from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll, with_statistics
+from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, unroll
 from a3c.types import Act, Policy, Transitions
 
 FUSES = True
@@ -111,14 +111,14 @@ def compile_update(
     variables = build_optimizer(optimizer, network.model)
     weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
 
-    def step(weights, state, gradient):
+    def step(weights, state, gradient, share=None):
         new_weights, new_state = optimizer.stateless_apply(
             state_layout.split(state),
             weights_layout.split({"float32": gradient}),
             weights_layout.split({"float32": weights}),
         )
         parameters = weights_layout.join(new_weights)["float32"]
-        return with_statistics(network, parameters, weights, gradient), state_layout.join(new_state)
+        return after_update(network, parameters, weights, gradient, share), state_layout.join(new_state)
 
     first_state = state_layout.join([v.value for v in optimizer.variables])
     return step if eager else jax.jit(step), {dtype: np.array(v) for dtype, v in first_state.items()}

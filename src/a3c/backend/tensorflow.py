@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import Layout, Network, act_once, build_optimizer, prepare, unroll, with_statistics
+from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, unroll
 from a3c.types import Act, Policy, Transitions
 
 FUSES = False
@@ -98,19 +98,19 @@ def compile_update(
         weights = weights_layout.join([tf.identity(v.value) for v in variables])
         return weights["float32"], state_layout.join([tf.identity(v.value) for v in optimizer.variables])
 
-    def step(weights, state, gradient):
+    def step(weights, state, gradient, share=None):
         arguments = weights_layout.split({"float32": weights}) + state_layout.split(state)
         for variable, value in zip([*variables, *optimizer.variables], arguments, strict=True):
             variable.assign(value)
         optimizer.apply(weights_layout.split({"float32": gradient}), variables)
         parameters, state = read()
-        return with_statistics(network, parameters, weights, gradient), state
+        return after_update(network, parameters, weights, gradient, share), state
 
     compiled = step if eager else tf.function(step, autograph=False)
 
-    def update(weights, state, gradient):
+    def update(weights, state, gradient, share=None):
         state = {dtype: tf.constant(vector) for dtype, vector in state.items()}
-        return compiled(tf.constant(weights), state, tf.constant(gradient))
+        return compiled(tf.constant(weights), state, tf.constant(gradient), _constant(share))
 
     return update, {dtype: vector.numpy().copy() for dtype, vector in read()[1].items()}
 

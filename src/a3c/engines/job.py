@@ -136,8 +136,16 @@ class Job:
         return Network(model, [], self.environment.observations, self.normaliser)
 
     def make_update(self, framework: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
-        """The compiled update of the shared optimizer, and its first state."""
-        return framework.compile_update(network, self.optimizer.build(), self.config.eager)
+        """The compiled update of the shared optimizer, given the steps until then, and its first state."""
+        update, state = framework.compile_update(network, self.optimizer.build(), self.config.eager)
+        limit = self.config.max_steps if self.config.anneal else None
+
+        def paced(weights: Any, before: Any, gradients: Any, steps: float) -> tuple[Any, dict]:
+            if limit is None:
+                return update(weights, before, gradients)
+            return update(weights, before, gradients, np.float32(max(0.0, 1.0 - steps / limit)))
+
+        return paced, state
 
     def make_local_store(self, framework: ModuleType, network: Network, contents: Contents) -> LocalStore:
         """A store for workers in this process, its update compiled."""

@@ -78,14 +78,14 @@ class CentralStore:
         """Compile what the master does.
 
         Args:
-            update: `f(weights, state, gradients) -> (weights, state)`.
+            update: `f(weights, state, gradients, steps) -> (weights, state)`, given the steps until then.
             learn: `f(weights, transitions) -> (gradients, losses)`; None: workers hand in gradients.
             blank: Transitions of one worker, to compile for.
         """
         self._update, self._learn = update, learn
         if learn is not None:
             learn(self._weights, _joined([blank] * self._rules.batch))
-        update(self._weights, self._state, self._weights * 0)
+        update(self._weights, self._state, self._weights * 0, 0)
 
     def port(self) -> "Port":
         """The store as workers see it, each to be given its number by `attach`."""
@@ -128,7 +128,7 @@ class CentralStore:
             gradients, losses = self._learn(self._weights, _joined([parcel.content for parcel in parcels]))
         lag = float(np.mean([self.updates - parcel.version for parcel in parcels]))
         if finite := is_finite(losses):
-            self._weights, self._state = self._update(self._weights, self._state, gradients)
+            self._weights, self._state = self._update(self._weights, self._state, gradients, self.steps)
         self.updates += finite
         self.skipped += not finite
         self._streak = 0 if finite else self._streak + 1

@@ -22,7 +22,7 @@ class LocalStore:
 
     Args:
         contents: What to begin with.
-        update: `f(weights, state, gradients) -> (weights, state)`.
+        update: `f(weights, state, gradients, steps) -> (weights, state)`, given the steps until then.
         workers: Number of workers.
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
@@ -63,7 +63,7 @@ class LocalStore:
 
     def warm_up(self) -> None:
         """Compile the update, off the training clock, leaving everything as it was."""
-        self._update(*self._parameters, self._parameters[0] * 0)
+        self._update(*self._parameters, self._parameters[0] * 0, 0)
 
     # -- the workers' side ----------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class LocalStore:
         with self._updating:
             if finite:
                 before = self._parameters
-                after = self._update(*before, gradients)
+                after = self._update(*before, gradients, self.steps)
                 # Only without the lock can another worker have been faster: then keep what both did.
                 swapped = self._parameters is before
                 now = self._parameters

@@ -152,7 +152,7 @@ class SharedStore:
             weights, state = self._read()
             self._row = array("d", self._plain_counts[self._active()][self._own_row])
             weights, state = weights.copy(), {name: vector.copy() for name, vector in state.items()}
-        update(weights, state, np.zeros_like(weights))  # compile now, off the training clock
+        update(weights, state, np.zeros_like(weights), 0)  # compile now, off the training clock
 
     def announce_compiled(self) -> None:
         """Tell the other workers that everything lies in the cache of compiled programs."""
@@ -234,11 +234,11 @@ class SharedStore:
         generation = self._header[_GENERATION]
         active, idle = generation % 2, 1 - generation % 2
         weights, state = self._read()
+        before_steps = self._totals(active)[_STEPS]
         if gradients is not None:
-            weights, state = self._update(weights, state, gradients)
+            weights, state = self._update(weights, state, gradients, before_steps)
         bank = self._banks[idle]
         bank["weights"][:] = weights
-        before_steps = self._totals(active)[_STEPS]
         if self._target_steps is not None:
             passed = before_steps + self._row[_STEPS] - self._plain_counts[active][self._own_row][_STEPS]
             renewed = renews(self._target_steps, before_steps, passed)
@@ -267,7 +267,7 @@ class SharedStore:
     def _add_update(self, gradients: np.ndarray) -> None:
         weights, state = self._read()
         weights, state = weights.copy(), {name: vector.copy() for name, vector in state.items()}
-        new_weights, new_state = self._update(weights, state, gradients)
+        new_weights, new_state = self._update(weights, state, gradients, self._totals(0)[_STEPS])
         shared, end, new_weights = self._banks[0], self._parameters, np.asarray(new_weights)
         shared["weights"][:end] += new_weights[:end] - weights[:end]
         shared["weights"][end:] = new_weights[end:]  # see `local._add`
