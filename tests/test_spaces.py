@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, distributions, inputs, sampling
+from a3c import Agent, distributions, envs, inputs, models, sampling, setup
+from a3c.config import Config
 from a3c.envs import identity
-from a3c.errors import UsageError
+from a3c.errors import SettingError, UsageError
 from a3c.spaces import Misfit, describe_observations
 
 spaces = gym.spaces
@@ -216,6 +217,27 @@ def test_squashed_densities_are_those_of_what_comes_out():
         actions.log_prob(ops.convert_to_tensor(parameters), ops.convert_to_tensor(before))
     )
     assert np.trapezoid(np.exp(log_density), grid[:, 0]) == pytest.approx(1.0, abs=2e-3)
+
+
+@both_backends
+@pytest.mark.parametrize("deviation", [0.01, 0.15, 1.0, 100.0])
+def test_the_first_policy_has_the_deviation_that_was_asked_for(deviation):
+    environment = envs.find("Pendulum-v1", "clip")
+    config = Config(env_id="Pendulum-v1", initial_deviation=deviation, seed=1)
+    model = setup.make_model(config, environment)
+    observations = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    parameters = ops.convert_to_numpy(model(observations)[0])
+    drawn = environment.actions.choose(parameters, np.ones((500, 1), np.float32))[:, 0] - parameters[:, 0]
+    np.testing.assert_allclose(drawn, deviation, rtol=0.05)
+    assert np.abs(parameters[:, 0]).max() < 0.1
+    again = type(model).from_config(model.get_config())
+    models.build(again, environment.observations)
+    np.testing.assert_allclose(again.policy_head.bias, model.policy_head.bias)
+
+
+def test_a_deviation_of_actions_that_have_none_is_refused():
+    with pytest.raises(SettingError, match=r"not continuous\nCartPole-v1 has 2 actions"):
+        setup.settle(Config(initial_deviation=0.5))
 
 
 def test_no_noise_is_the_most_probable_action():

@@ -84,6 +84,13 @@ class Config:
     action_bounds: Literal["clip", "squash"] = setting(
         "clip", "How continuous actions are kept inside their bounds: clipped, or squashed by a tanh."
     )
+    initial_deviation: float | None = setting(
+        None,
+        "Standard deviation of continuous actions at first, where 1 is half the width of bounded ones; "
+        "default: 0.83.",
+        at_least=0.01,
+        at_most=100,
+    )
     optimizer: Literal["adam", "rmsprop"] = setting("adam", "Shared optimizer; rmsprop is the paper's.")
     learning_rate: float = setting(1e-3, "Step size of the shared optimizer.", above=0, aliases=("--lr",))
     anneal: bool = setting(False, "Lower the learning rate linearly to 0 at max-steps, as the paper does.")

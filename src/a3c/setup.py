@@ -8,6 +8,7 @@ from typing import Any
 
 from a3c import algorithms, backend, engines, envs, seeding
 from a3c.config import Config
+from a3c.distributions.gaussian import Gaussian
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
 from a3c.spaces import leaves
@@ -32,6 +33,10 @@ def settle(config: Config) -> tuple[Config, Environment]:
     if config.episodic_life and (environment.compiled or not envs.shows_lives(environment)):
         fix = f"{environment.id} counts no lives in its info."
         raise SettingError("episodic_life", True, "false where there are no lives to lose", fix)
+    if config.initial_deviation is not None and not isinstance(environment.actions, Gaussian):
+        fix = f"{environment.id} has {environment.actions.describe()}."
+        expected = "none where actions are not continuous"
+        raise SettingError("initial_deviation", config.initial_deviation, expected, fix)
     config = engines.resolve_engine(config, environment.compiled)
     if config.stop_return is None:
         config = dataclasses.replace(config, stop_return=environment.reward_threshold)
@@ -99,7 +104,10 @@ def _own_model(config: Config, environment: Environment, seed: int) -> Any:
     if algorithms.find(config.algorithm).values:
         return models.ActionValues(**settings)
     shared = config.shared_tower or bool(convolutions or config.lstm_units)
-    return models.ActorCritic(**settings, shared_tower=shared)
+    bias = None
+    if config.initial_deviation is not None and isinstance(environment.actions, Gaussian):
+        bias = environment.actions.centred(config.initial_deviation)
+    return models.ActorCritic(**settings, shared_tower=shared, policy_bias=bias)
 
 
 def _convolutions(config: Config, environment: Environment) -> tuple[str | None, int]:

@@ -57,6 +57,12 @@ class Gaussian:
         """Normal noise per dimension."""
         return "normal", len(self.low)
 
+    def centred(self, deviation: float) -> tuple[float, ...]:
+        """The parameters [A] of a mean of 0 and this standard deviation."""
+        variance = deviation**2 - _SMALLEST
+        before = variance + math.log(-math.expm1(-variance))  # the inverse of the softplus, for any size
+        return (0.0,) * len(self.low) + (before,) * len(self.low)
+
     def choose(self, parameters: Any, noise: Any) -> Any:
         """μ + σ · noise."""
         size = len(self.low)

@@ -93,6 +93,7 @@ class ActorCritic(keras.Model):
         convolutions: `paper`, `nature` or `impala` (see `Convolutions`), or None: images are flattened.
         images: How many of the parts of an observation are images.
         lstm_units: Units of an LSTM after the dense layers; 0: none.
+        policy_bias: First biases of the policy parameters, A numbers, so to say the first policy; None: 0.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class ActorCritic(keras.Model):
         convolutions: str | None = None,
         images: int = 1,
         lstm_units: int = 0,
+        policy_bias: tuple[float, ...] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -117,6 +119,7 @@ class ActorCritic(keras.Model):
             convolutions=convolutions,
             images=images,
             lstm_units=lstm_units,
+            policy_bias=None if policy_bias is None else tuple(policy_bias),
         )
         shared = shared_tower or bool(lstm_units)
         count = len(hidden_units)
@@ -131,7 +134,7 @@ class ActorCritic(keras.Model):
         self.policy_body = body("shared" if shared else "policy")
         self.value_body = self.policy_body if shared else body("value")
         # Small first logits make the first policy nearly uniform: exploration starts unbiased.
-        self.policy_head = _dense(num_actions, 0.01, next(seeds.dense), "logits")
+        self.policy_head = _dense(num_actions, 0.01, next(seeds.dense), "logits", bias=policy_bias)
         self.value_head = _dense(1, 1.0, next(seeds.dense), "value")
 
     @property
@@ -281,9 +284,16 @@ class _Seeds:
 
 
 def _dense(
-    units: int, gain: float, seed: int, name: str, activation: str | None = None
+    units: int,
+    gain: float,
+    seed: int,
+    name: str,
+    activation: str | None = None,
+    bias: tuple[float, ...] | None = None,
 ) -> keras.layers.Dense:
-    return keras.layers.Dense(units, activation, kernel_initializer=Orthogonal(gain, int(seed)), name=name)
+    first = "zeros" if bias is None else keras.initializers.Constant(list(bias))
+    kernel = Orthogonal(gain, int(seed))
+    return keras.layers.Dense(units, activation, kernel_initializer=kernel, bias_initializer=first, name=name)
 
 
 def _flat(part: Any) -> Any:
