@@ -96,8 +96,9 @@ def interquartile_mean(values: list[float]) -> float:
 HEAD = """# Scores
 
 Means of 100 greedy episodes of the best agent of each run, over the seeds that were run, with 95% intervals
-(bootstrap over seeds). Each run takes the environment's preset, but no more steps than the published agent, and
-stops where the environment counts as solved (on Acrobot-v1 after all steps, as the published score is higher).
+(bootstrap over seeds). Each run takes the environment's preset, but no more steps than the published agent,
+and stops where the environment counts as solved (on Acrobot-v1 after all steps, as the published score is
+higher).
 
 *Published*: A2C agents of the RL Baselines3 Zoo, one run each, as its page says. They were trained on
 LunarLander-v2, LunarLanderContinuous-v2, HalfCheetah-v3, Hopper-v3 and Walker2d-v3, which differ a little
