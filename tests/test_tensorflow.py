@@ -7,9 +7,19 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
+ENGINES = str(HERE / "test_engines.py")
+
 
 @pytest.mark.skipif(os.environ["KERAS_BACKEND"] == "tensorflow", reason="this is that run")
-def test_the_same_tests_pass_on_tensorflow():
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param((str(HERE), f"--ignore={ENGINES}"), id="mathematics and learning"),
+        pytest.param((ENGINES,), id="engines", marks=pytest.mark.thorough),
+    ],
+)
+def test_the_same_tests_pass_on_tensorflow(where):
     done = subprocess.run(
         [
             sys.executable,
@@ -18,7 +28,7 @@ def test_the_same_tests_pass_on_tensorflow():
             "-q",
             "-m",
             "both_backends and not slow and not long_faults and not thorough",
-            str(Path(__file__).parent),
+            *where,
         ],
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         capture_output=True,
