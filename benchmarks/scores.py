@@ -110,7 +110,8 @@ higher).
 LunarLander-v2, LunarLanderContinuous-v2, HalfCheetah-v3, Hopper-v3 and Walker2d-v3, which differ a little
 from the versions here, and on Atari they were judged by drawn actions.
 
-Pong takes most of an hour for a seed: one was run, and judged by 30 games, [with a record of its own](../benchmarks/results/pong.json).
+Pong takes most of an hour for a seed: one was run, and judged by 30 games,
+[with a record of its own](../benchmarks/results/pong.json).
 
 `python benchmarks/scores.py` made this page; `benchmarks/results/scores.json` has every run.
 
