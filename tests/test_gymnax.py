@@ -104,7 +104,7 @@ def test_acrobot_is_learned(cli):
     assert outcome.json["evaluation"]["mean"] >= -100
 
 
-@pytest.mark.parametrize("game", ["Breakout", "SpaceInvaders"])
+@pytest.mark.parametrize("game", ["Breakout", "SpaceInvaders", "Asterix"])
 def test_minatar_games_improve_and_can_be_watched(game, cli, tmp_path):
     """The fast twin of the recorded five-million-step runs."""
     outcome = cli("train", f"gymnax/{game}-MinAtar", "--seed", "3", "--max-steps", "400000", "--json")
