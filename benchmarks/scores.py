@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from a3c.runs import versions
 from solve import RESULTS, machine, one_run
 
 RECORD = RESULTS / "scores.json"
@@ -39,6 +40,7 @@ class Row:
         to_the_end: Train for all of these steps, since the published score is above the environment's own
             threshold, where training stops.
         record: The record of `benchmarks/solve.py` that has its runs, where they take too long for here.
+        settings: What it sets beside its preset, where that one is made for more steps.
     """
 
     env_id: str
@@ -49,6 +51,7 @@ class Row:
     later: str = ""
     to_the_end: bool = False
     record: str = ""
+    settings: str = ""
 
 
 ROWS = (
@@ -74,7 +77,7 @@ ROWS = (
 
 def run(row: Row, seed: int) -> dict:
     """Train once, and judge the best agent with seeds of its own."""
-    arguments = [row.env_id, "--max-steps", str(row.steps)]
+    arguments = [row.env_id, "--max-steps", str(row.steps), *row.settings.split()]
     arguments += ["--stop-return", "1e9"] if row.to_the_end else []
     with tempfile.TemporaryDirectory() as runs:
         return kept(one_run(seed, arguments, runs, cold=False))
@@ -97,6 +100,16 @@ def interquartile_mean(values: list[float]) -> float:
     ordered = np.sort(values)
     cut = len(ordered) // 4
     return float(ordered[cut : len(ordered) - cut].mean())
+
+
+def fill(row: Row, record: dict, seeds: range) -> None:
+    """Run and record what a row lacks, run by run."""
+    entry = record["rows"].setdefault(row.env_id, {"runs": []})
+    for seed in sorted(set(seeds) - {one["seed"] for one in entry["runs"]}):
+        entry["runs"].append(run(row, seed))
+        entry |= {"date": datetime.date.today().isoformat(), "versions": versions()}
+        record["machine"] = machine()
+        RECORD.write_text(json.dumps(record, indent=1) + "\n")
 
 
 HEAD = """# Scores
@@ -194,17 +207,11 @@ def main() -> None:
         parser.error(f"--only takes some of {', '.join(sorted(runnable))}; got {', '.join(sorted(wrong))}.")
     first, last = map(int, given.seeds.split("-"))
     record: dict = json.loads(RECORD.read_text()) if RECORD.exists() else {"rows": {}}
+    for env_id in given.only:
+        record["rows"].pop(env_id, None)
     for row in () if given.table else ROWS:
-        if row.env_id in given.only or (not given.only and not runs_of(row, record) and not row.later):
-            from a3c.runs import versions
-
-            record["rows"][row.env_id] = {
-                "date": datetime.date.today().isoformat(),
-                "versions": versions(),
-                "runs": [run(row, seed) for seed in range(first, last + 1)],
-            }
-            record["machine"] = machine()
-            RECORD.write_text(json.dumps(record, indent=1) + "\n")
+        if row.env_id in given.only or not (given.only or row.later or row.record):
+            fill(row, record, range(first, last + 1))
     TABLE.write_text(table(record))
 
 

@@ -4,14 +4,12 @@ python benchmarks/table.py            # rewrites what stands between the marks i
 """
 
 import json
+import statistics
 from pathlib import Path
 
 HERE = Path(__file__).parent
 MARKS = "<!-- figures: made by benchmarks/table.py -->", "<!-- end of figures -->"
-GAMES = {
-    "minatar-breakout": "MinAtar's Breakout",
-    "minatar-spaceinvaders": "MinAtar's Space Invaders",
-}
+GAMES = ("Breakout", "SpaceInvaders", "Asterix", "Freeway")
 PEER_MARKS = "<!-- peers: made by benchmarks/table.py -->", "<!-- end of peers -->"
 COLUMNS = {  # a median's name: the column's title, its format, whether more is better
     "solved_seconds": ("process start to solved", "{:,.1f} s", False),
@@ -156,20 +154,25 @@ def throughput() -> list[str]:
 
 def scores() -> list[str]:
     """What the presets of games learn, which no threshold calls solved."""
-    lines = []
-    for name, title in GAMES.items():
-        record = json.loads((HERE / "results" / f"{name}.json").read_text())
-        greedy, sampled = (
-            sorted(run["fresh"][kind]["mean"] for run in record["runs"]) for kind in ("evaluation", "sampled")
-        )
-        minutes, steps = record["medians"]["train_seconds"] / 60, record["medians"]["steps"] / 1e6
-        random = record["runs"][0]["random_baseline"]
-        lines.append(
-            f"- {title}, `{record['command']}`: over {len(greedy)} seeds, mean returns of 100 episodes from "
-            f"{greedy[0]:.0f} to {greedy[-1]:.0f} with the most probable actions, from {sampled[0]:.0f} to "
-            f"{sampled[-1]:.0f} with drawn ones (random: {random:.0f}), after {steps:.0f} million steps in "
-            f"{minutes:.1f} minutes (medians)."
-        )
+    record = json.loads((HERE / "results" / "scores.json").read_text())
+    lines = [
+        "MinAtar's games of gymnax, compiled, `a3c train gymnax/<game>-MinAtar`: lowest and highest mean "
+        "return of 100 episodes over 5 seeds, by `python benchmarks/scores.py`:",
+        "",
+        "| game | steps | training | most probable actions | drawn actions | random |",
+        "|---|---|---|---|---|---|",
+    ]
+    for game in GAMES:
+        runs = record["rows"][f"gymnax/{game}-MinAtar"]["runs"]
+        spans = [sorted(run[kind]["mean"] for run in runs) for kind in ("evaluation", "sampled")]
+        cells = [
+            game,
+            f"{statistics.median(run['steps'] for run in runs) / 1e6:.0f} M",
+            f"{statistics.median(run['train_seconds'] for run in runs):.0f} s",
+            *(f"{span[0]:.1f} … {span[-1]:.1f}" for span in spans),
+            f"{statistics.median(run['random_baseline'] for run in runs):.1f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
