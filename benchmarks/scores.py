@@ -60,7 +60,7 @@ ROWS = (
     Row("Pendulum-v1", 1_000_000, -163, 1_000_000),
     Row("LunarLander-v3", 200_000, 156, 200_000, "box2d"),
     Row("LunarLanderContinuous-v3", 2_500_000, 84, 5_000_000, "box2d"),
-    Row("BipedalWalker-v3", 2_000_000, 300, 5_000_000, "box2d"),
+    Row("BipedalWalker-v3", 1_500_000, 300, 5_000_000, "box2d"),
     Row("HalfCheetah-v5", 1_000_000, 3041, 1_000_000, "mujoco"),
     Row("Hopper-v5", 1_000_000, 733, 1_000_000, "mujoco"),
     Row("Walker2d-v5", 1_000_000, 582, 1_000_000, "mujoco"),
