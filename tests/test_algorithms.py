@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, algorithms, envs, models, sampling
+from a3c import Agent, algorithms, backend, envs, models, sampling, setup
 from a3c.config import Config
 from a3c.distributions.categorical import Categorical
-from a3c.flat import parameters_of, unroll
+from a3c.engines.job import Job
+from a3c.flat import Network, fixed_of, parameters_of, unroll
 from a3c.models.layers import Memory
+from a3c.normalisation import Normaliser
 from a3c.returns import lambda_returns, vtrace
 from a3c.store import Contents
 from a3c.store.central import CentralStore, Port, Rules
 from a3c.store.exchange import LocalExchange, SharedExchange
-from a3c.types import Outputs, Rollout, Shapes, Transitions
+from a3c.types import Outputs, Rollout, Shapes, Snapshot, Transitions
 from parts import gradient_of, network_of
 
 both_backends = pytest.mark.both_backends
@@ -376,6 +378,52 @@ def test_what_is_seen_decides_what_is_done(algorithm, tmp_path):
     assert agent.predict(np.array([[-1.0], [1.0]])).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("env_id", "algorithm", "settings"),
+    [
+        ("CartPole-v1", "impala", {}),
+        ("CartPole-v1", "impala", {"lstm_units": 8, "normalise_observations": True}),
+        ("jax/CartPole-v1", "impala", {"lstm_units": 8, "normalise_returns": True}),
+        ("CartPole-v1", "one-step-sarsa", {"lstm_units": 8}),
+        ("jax/CartPole-v1", "one-step-sarsa", {}),
+    ],
+)
+def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monkeypatch):
+    """With parameters that stay the same, a loss finds the very policy that acted, over many rollouts and
+    ends of episodes: masks, memory and the seams between rollouts are right."""
+    monkeypatch.setattr(Job, "_hands_rollouts", True)  # also those that compiled programs learn from within
+    size = dict(workers=2, envs_per_worker=4, t_max=7)
+    config, environment = setup.settle(Config(env_id=env_id, algorithm=algorithm, seed=1, **size, **settings))
+    model = setup.make_model(config, environment)
+    job = Job.of(config, environment, model, setup.make_optimizer(config))
+    network = Network(model, fixed_of(model), environment.observations, job.normaliser)
+    weights = parameters_of(model)
+    # Louder than the first parameters, under which most policies look alike.
+    size = len(weights) - job.normaliser.size
+    weights[:size] += np.random.default_rng(0).normal(scale=0.3, size=size)
+    kit = job.make_kit(backend.load(), network, weights)
+    sampler = kit.make_sampler(0, 0, pytest.fail)
+    kit.wait()
+    before, ends = None, 0
+    for _ in range(20):
+        target = weights if job.algorithm.values else None
+        found = sampler.collect(Snapshot(weights, 0, 10**9, target)).transitions
+        now = Transitions._make(None if array is None else np.array(array) for array in found)
+        ended = now.terminated | now.truncated
+        np.testing.assert_array_equal(now.valid[1:], ~ended[:-1])
+        if now.behaviour is not None:
+            parameters = ops.convert_to_numpy(unroll(network, weights, now).parameters)
+            np.testing.assert_allclose(parameters[:-1], now.behaviour, atol=1e-5)
+        if before is not None:
+            np.testing.assert_array_equal(before.observations[-1], now.observations[0])
+            np.testing.assert_array_equal(now.valid[0], ~(before.terminated | before.truncated)[-1])
+            if now.next_actions is not None:
+                np.testing.assert_array_equal(before.next_actions, now.actions[0])
+        before, ends = now, ends + ended.sum()
+    sampler.close()
+    assert ends > 10
+
+
 # -- in step ------------------------------------------------------------------------------------------------
 
 
@@ -446,6 +494,23 @@ def test_in_step_the_mean_of_all_gradients_makes_one_update(shared):
     assert (store.steps, store.updates, store.episodes) == (27, 3, 3)
 
 
+def test_in_step_the_mean_is_clipped_not_what_it_is_made_of():
+    """As if one worker had all the copies; its norm before is what is told. Statistics are not clipped."""
+    normaliser = Normaliser(observations=1)
+    exchange = LocalExchange(2)
+    contents = Contents(np.zeros(5, np.float32), {"float32": np.zeros(1, np.float32)})
+    rules = Rules(in_step=True, batch=2, room=1)
+    store = CentralStore(contents, rules, exchange, 2, None, None, normaliser, global_clipnorm=0.5)
+    store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
+    for worker, gradient in enumerate(([8.0, 0.0, 50.0, 9.0, 4.0], [0.0, 6.0, 50.0, 9.0, 4.0])):
+        port = store.port().attach(worker)
+        port.pull()
+        port.push(np.array(gradient, np.float32), 0, rollout(), {"loss": 1.0, "gradient_norm": 7.0})
+    store.turn(0.01)
+    np.testing.assert_allclose(store.weights(), [0.4, 0.3, 50.0, 9.0, 8.0], rtol=1e-6)
+    assert store.reports()[0].losses["gradient_norm"] == pytest.approx(5.0)
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_is_not_finite_is_skipped_for_all(shared):
     store = central(Rules(in_step=True, batch=2, room=1), shared)
@@ -489,6 +554,20 @@ def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
     assert not thread.is_alive()
     assert len(lags) == 50
     assert 1 <= max(lags) <= 3
+
+
+def test_a_slow_actor_holds_nobody_up():
+    """By default there is room for another rollout of each: the quick one's are learned from meanwhile."""
+    config, environment = setup.settle(Config(algorithm="impala", workers=2, preset="none", seed=1))
+    model = setup.make_model(config, environment)
+    rules = Job.of(config, environment, model, setup.make_optimizer(config))._rules()
+    store = central(rules, shared=False)
+    port = store.port().attach(0)
+    for _ in range(6):
+        snapshot = port.pull()
+        port.push(np.ones(3, np.float32), snapshot.version, rollout(), {"loss": 0.0})
+        store.turn(0.0)
+    assert store.updates == 3
 
 
 def test_limits_end_it_for_everybody():

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from a3c import envs
+from a3c import envs, evaluate
 from a3c.evaluate import Evaluation, Evaluator, VectorPlayer, random_evaluation
 
 
@@ -40,6 +40,32 @@ def test_short_episodes_are_not_counted_more_often():
 def test_exactly_the_episodes_asked_for(episodes):
     for env_id in ("test/Coin-v0", "CartPole-v1"):
         assert len(random_evaluation(envs.find(env_id), episodes, seed=0).returns) == episodes
+
+
+class Scripted:
+    """Two copies: one plays episodes of four steps, the other one that never ends."""
+
+    copies = 2
+    rebuild = close = None
+
+    def reset(self, weights, mode, seed):
+        self.time = 0
+
+    def advance(self):
+        at = self.time % 5  # 0: the step that only reset
+        self.time += 1
+        ended = np.array([[at == 4, False]])
+        return ended, np.array([[float(at), float(self.time)]]), np.array([[at, self.time]])
+
+
+@pytest.mark.parametrize("longest", range(50, 55))
+def test_episodes_that_have_not_begun_are_not_cut_off(monkeypatch, longest):
+    monkeypatch.setattr(evaluate, "LONGEST", longest)
+    evaluation = Evaluator(Scripted(), 100).evaluate(None, "greedy", 0)  # type: ignore[arg-type]
+    assert evaluation.lengths.min() > 0
+    complete = (longest - 1) // 5 + (longest % 5 == 0)
+    assert (evaluation.returns == 4).sum() >= complete
+    assert evaluation.cut_off == 1 + (longest % 5 not in (0, 1))
 
 
 class Endless(gym.Env):

@@ -39,6 +39,16 @@ def test_a_model_of_ones_own_from_the_command_line(cli):
     assert outcome.json["evaluation"]["mean"] > 30
 
 
+def test_a_model_of_ones_own_with_a_memory(cli):
+    flags = ("--model", "recurrent_model:Remembering", "--stop-return", "0.9", "--engine", "serial")
+    outcome = cli("train", "a3c.envs.probes:probe/Recall-v0", *flags, "--seed", "3", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["solved"]
+    outcome = cli("evaluate", "--json", "--episodes", "20")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["evaluation"]["mean"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("script", "expected"), [("custom_model.py", "evaluation:"), ("library.py", "by hand:")]
 )

@@ -50,6 +50,23 @@ def test_merged_batches_are_the_whole():
     assert spread[0] == pytest.approx(returns.var(), rel=1e-3)
 
 
+@both_backends
+@pytest.mark.parametrize("far", [1e20, -3e38])
+def test_one_number_without_measure_leaves_statistics_numbers(far):
+    """Some environments show the largest float where there is nothing to see; its square is infinite."""
+    normaliser, state = Normaliser(observations=2), None
+    for first in (far, 1.0, 2.0):
+        rows = np.array([[first, 0.0], [1.0, 1.0]], np.float32)
+        found = normalisation.moments(ops.convert_to_tensor(rows[..., None]), ops.ones(2))
+        before = ops.convert_to_tensor(normaliser.first() if state is None else state)
+        state = ops.convert_to_numpy(normalisation.merge(normaliser, before, ops.concatenate(found, 0)))
+        ((mean, variance, _),) = normaliser.groups(state)
+        assert np.isfinite(state).all()
+        seen = ops.convert_to_numpy(normalisation.standardise(ops.convert_to_tensor(rows), mean, variance))
+        assert np.isfinite(seen).all()
+    np.testing.assert_allclose(seen[:, 1], [-1.0, 1.0], atol=1e-5)
+
+
 def test_pooled_batches_are_one():
     rng = np.random.default_rng(1)
     normaliser = Normaliser(observations=2)

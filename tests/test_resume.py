@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 import tomllib
 from pathlib import Path
@@ -102,6 +103,17 @@ def test_a_serial_run_taken_further_equals_the_longer_run(cli, tmp_path):
     assert first["updates"] == second["updates"]
 
 
+def test_who_is_taken_further_does_not_explore_anew(cli, tmp_path):
+    """ε falls over a twentieth of the steps that the run was begun with."""
+    serial = ("--engine", "serial", "--seed", "7", "--algorithm", "n-step-q", "--preset", "none")
+    run = tmp_path / train(cli, *serial)["run_dir"]
+    steps = tomllib.loads((run / "config.toml").read_text())["settings"]
+    assert steps["epsilon_steps"] == steps["max_steps"] // 20 > 0
+    assert cli("resume", str(run), "--max-steps", "9000").code == 0
+    after = tomllib.loads((run / "config.toml").read_text())["settings"]
+    assert (after["max_steps"], after["epsilon_steps"]) == (9000, steps["epsilon_steps"])
+
+
 def test_auto_takes_up_what_is_unfinished_and_begins_where_nothing_is(cli, tmp_path):
     outcome = cli("train", "CartPole-v1", *QUICK, "--seed", "4", "--resume", "auto", "--json")
     assert outcome.code == 0, outcome.err
@@ -166,6 +178,32 @@ def test_signals(how, tmp_path):
     assert json.loads((run / "result.json").read_text())["ended"] == "interrupted"
     assert (run / "learning_curve.png").exists()
     assert state_of(run)["store"]["steps"] > 0
+
+
+def test_a_signal_while_training_waits_for_a_verdict(tmp_path):
+    """The serial engine's only thread is in an evaluation that may end the run, and has to end it."""
+    code = """
+        import os, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        from a3c import evaluate
+        from a3c.cli import main
+
+        evaluated = evaluate.Evaluator.evaluate
+        def interrupted(self, weights, mode, *rest):
+            if mode != "random":
+                os.kill(os.getpid(), signal.SIGINT)
+            return evaluated(self, weights, mode, *rest)
+        evaluate.Evaluator.evaluate = interrupted
+        flags = "--engine serial --workers 1 --quiet --seed 1 --stop-return 30"
+        sys.exit(main(["train", "jax/CartPole-v1", *flags.split()]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path, timeout=60, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    [run] = tmp_path.glob("runs/*/*")
+    assert json.loads((run / "result.json").read_text())["ended"] == "interrupted"
 
 
 def _trained(directory: Path) -> bool:

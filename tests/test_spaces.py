@@ -11,6 +11,7 @@ from a3c.config import Config
 from a3c.envs import identity
 from a3c.errors import SettingError, UsageError
 from a3c.spaces import Misfit, describe_observations
+from parts import gradient_of
 
 spaces = gym.spaces
 both_backends = pytest.mark.both_backends
@@ -26,6 +27,8 @@ OBSERVATIONS = {
     "memory": spaces.Box(0, 255, (16,), np.uint8),
     "discrete": spaces.Discrete(4, start=-2),
     "multi-discrete": spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[1, 0], [0, -3]]),
+    "far discrete": spaces.Discrete(4, start=2**40 + 1),
+    "far multi-discrete": spaces.MultiDiscrete([4, 3], start=[2**25 + 1, -(2**33)]),
     "switches": spaces.MultiBinary([2, 3]),
     "dict": spaces.Dict(b=spaces.Discrete(3), a=spaces.Box(0, 255, (9, 9), np.uint8)),
     "tuple": spaces.Tuple([spaces.Box(-1, 1, (2,)), spaces.Dict(c=spaces.MultiBinary(2))]),
@@ -85,7 +88,8 @@ def test_networks_see_what_they_should(name):
         images = [part for part in parts if part.ndim == 4]
         assert all(part.shape[1:3] in ((12, 10), (9, 9)) for part in images)
         assert all(0 <= part.min() <= part.max() <= 1 for part in images)
-    if name in ("vector", "double", "number", "matrix", "discrete", "multi-discrete", "switches", "tuple"):
+    no_bytes = ("vector", "double", "number", "matrix", "switches", "tuple")
+    if name in no_bytes or "discrete" in name:
         flat = np.concatenate([part.reshape(4, -1) for part in parts], -1)
         expected = np.stack([spaces.flatten(space, sample) for sample in samples])
         np.testing.assert_allclose(flat, expected, atol=1e-6)
@@ -122,6 +126,47 @@ def test_other_actions_are_refused_by_name(space):
         distributions.for_space(space, "env")
 
 
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(2**25), spaces.MultiDiscrete([2**20, 5]), spaces.Box(-1, 1, (2**20,))]
+)
+def test_more_actions_than_a_network_can_have_are_refused(space):
+    with pytest.raises(UsageError, match="at most 1,048,576 policy parameters"):
+        distributions.for_space(space, "env")
+
+
+class Misdeclared(gym.Env):
+    """Shows something else than its space says."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (3,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, shown):
+        self.shown = shown
+
+    def reset(self, *, seed=None, options=None):
+        return self.shown, {}
+
+    def step(self, action):
+        return self.shown, 0.0, True, False, {}
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (np.zeros(4, np.float32), r"an observation of shape \(4,\): expected vectors of 3"),
+        (np.zeros((1, 3), np.float32), r"shape \(1, 3\), a batch of them"),
+        (np.zeros((3, 1, 1), np.float32), r"shape \(3, 1, 1\)"),
+        (None, "no numbers"),
+        ("text", "no numbers"),
+    ],
+)
+def test_what_no_space_says_is_refused_before_anything_starts(shown, told):
+    gym.register("test/Misdeclared-v1", entry_point=Misdeclared, kwargs={"shown": shown})
+    with pytest.raises(UsageError, match=f"(?s)Misdeclared-v1 showing .*{told}"):
+        envs.find("test/Misdeclared-v1")
+    del gym.registry["test/Misdeclared-v1"]
+
+
 # -- distributions ------------------------------------------------------------------------------------------
 
 ACTIONS = {
@@ -133,6 +178,7 @@ ACTIONS = {
     "bounded": spaces.Box(np.array([[-2.0], [3.0]], np.float32), np.array([[2.0], [5.0]], np.float32)),
     "unbounded": spaces.Box(-np.inf, np.inf, (2,), np.float64),
     "half": spaces.Box(0.0, np.inf, (2,), np.float32),
+    "widest": spaces.Box(np.finfo(np.float64).min, np.finfo(np.float64).max, (2,), np.float64),
     "number": spaces.Box(-2.0, 2.0, (), np.float32),
     "double": spaces.Box(-0.4, 0.4, (2,), np.float64),
 }
@@ -168,6 +214,40 @@ def test_every_action_lies_in_its_space(name, bounds):
         sent = actions.to_env(uniform)
         np.testing.assert_allclose(sent.mean(0), (space.low + space.high) / 2, atol=0.3)
         np.testing.assert_allclose(sent.std(0), (space.high - space.low) / 12**0.5, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "greedy"), [(10.0, np.inf, 11.0), (-np.inf, -3.0, -4.0), (-1e38, 1e38, 0.0)]
+)
+def test_actions_begin_beside_the_only_bound(low, high, greedy):
+    """Else all of them would be cut off to the bound, and nothing could be found out."""
+    actions = distributions.for_space(spaces.Box(low, high, (1,), np.float32), "env")
+    assert actions.to_env(np.zeros((1, 1), np.float32)) == [[greedy]]
+    sent = actions.to_env(draw(actions, np.zeros((1, 2), np.float32), 1000))
+    assert len(np.unique(sent)) > 800
+    assert sent.std() == pytest.approx(0.8, abs=0.1)
+
+
+@both_backends
+@pytest.mark.parametrize("name", ["discrete", "multi-discrete"])
+def test_a_logit_of_minus_infinity_rules_an_action_out(name):
+    """As a network does that knows which moves are legal: probabilities, entropy and gradients are those of a
+    very small logit."""
+    actions = distributions.for_space(ACTIONS[name], "env")
+    mask = np.zeros((1, actions.outputs), np.float32)
+    mask[0, 1] = -np.inf
+    chosen = actions.choose(mask, sampling.gumbel_noise(np.random.default_rng(0), (50, actions.outputs)))
+    parameters = np.tile(parameters_for(actions), (50, 1))
+
+    def total(parameters, mask):
+        masked = parameters + mask
+        return ops.sum(actions.log_prob(masked, chosen.astype("int32"))) + ops.sum(actions.entropy(masked))
+
+    finite = np.where(np.isinf(mask), np.float32(-1e4), mask)
+    by_infinity, by_number = (float(total(parameters, m)) for m in (mask, finite))
+    assert by_infinity == pytest.approx(by_number, rel=1e-5)
+    gradients = [gradient_of(lambda p, m=m: total(p, m), parameters) for m in (mask, finite)]
+    np.testing.assert_allclose(*gradients, atol=1e-5)
 
 
 @both_backends

@@ -138,7 +138,7 @@ class Config:
     queue_rollouts: int | None = setting(
         None,
         "impala: rollouts that may wait for the learner before actors wait, as many of each worker and at "
-        "least one; default: as many as it batches.",
+        "least one; default: twice as many as it batches, so that nobody waits for the slowest actor.",
         at_least=1,
     )
     global_clipnorm: float | None = setting(0.5, "Largest gradient norm; None: no clipping.", above=0)

@@ -254,7 +254,7 @@ class Evaluator:
                     left[copy] -= 1
             playing = (left > 0) & ~ended[-1]
             if (lengths[-1][playing] >= LONGEST).any():
-                under_way = np.flatnonzero(playing)
+                under_way = np.flatnonzero(playing & (lengths[-1] > 0))  # others have only been reset
                 for copy in under_way:
                     finished[copy].append(Episode(float(returns[-1, copy]), int(lengths[-1, copy])))
                 cut_off += len(under_way)

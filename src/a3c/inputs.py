@@ -59,8 +59,8 @@ def _seen(part: Part, array: Any) -> Any:
     if part.kind == "choices":
         numbers = ops.reshape(array, (-1, len(part.sizes)))
         chosen = [
-            ops.one_hot(ops.cast(numbers[:, k] - start, "int32"), size, dtype="float32")
-            for k, (size, start) in enumerate(zip(part.sizes, part.starts, strict=True))
+            ops.one_hot(ops.cast(numbers[:, k], "int32"), size, dtype="float32")
+            for k, size in enumerate(part.sizes)
         ]
         return chosen[0] if len(chosen) == 1 else ops.concatenate(chosen, -1)
     if part.scale != 1.0:

@@ -98,6 +98,8 @@ class Archive:
             except Exception as error:
                 name = f"model {type(model).__name__}"
                 fix = f"{first_line(error)} See the guide on saving, at get_config and build."
+                if models.state_size(model):
+                    fix += " One with a memory needs build_from_config, as in examples/recurrent_model.py."
                 raise UsageError(name, "one that Keras can save and load in safe mode", fix) from error
         return archive
 

@@ -17,6 +17,8 @@ from a3c.spaces import Observations, Part, leaves
 LARGEST = 10.0
 """Standard deviations beyond which normalised numbers are cut off."""
 SMALL = 1e-8  # added to variances
+FARTHEST = 1e9
+"""Numbers beyond count as this large: the square of the largest float32 would be none, for good."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def scale_rewards(normaliser: Normaliser, numbers: Any, rewards: Any) -> Any:
 
 def moments(numbers: Any, weights: Any) -> list[Any]:
     """Mean [n], variance [n] and count [1] of the rows of `numbers` [N, n, k] whose weight [N] is 1."""
+    numbers = ops.clip(numbers, -FARTHEST, FARTHEST)
     count = ops.sum(weights)
     shares = (weights / ops.maximum(count, 1.0))[:, None]
     mean = ops.sum(ops.mean(numbers, -1) * shares, 0)

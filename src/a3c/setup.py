@@ -13,6 +13,8 @@ from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
 from a3c.spaces import leaves
 
+_USUAL_STEPS = 1_000_000  # of a run, where it has no limit
+
 
 def settle(config: Config) -> tuple[Config, Environment]:
     """Decide what the settings left open, and refuse what cannot work, before anything is started."""
@@ -37,6 +39,10 @@ def settle(config: Config) -> tuple[Config, Environment]:
         fix = f"{environment.id} has {environment.actions.describe()}."
         expected = "none where actions are not continuous"
         raise SettingError("initial_deviation", config.initial_deviation, expected, fix)
+    if config.epsilon_steps is None and algorithms.find(config.algorithm).values:
+        # Decided now, for a run that is resumed with more steps would explore anew.
+        steps = (config.max_steps or _USUAL_STEPS) // 20
+        config = dataclasses.replace(config, epsilon_steps=steps)
     config = engines.resolve_engine(config, environment.compiled)
     if config.stop_return is None:
         config = dataclasses.replace(config, stop_return=environment.reward_threshold)

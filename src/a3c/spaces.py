@@ -30,7 +30,7 @@ class Part:
         shape: Of the array in the environment.
         scale: What its numbers are multiplied with: for bytes 1 by the largest, mostly 1/255.
         sizes: For `choices`: among how many things each number chooses.
-        starts: For `choices`: the first of those numbers.
+        starts: For `choices`: the first of those numbers; packed they count from 0.
         dtype: In the environment.
     """
 
@@ -112,8 +112,8 @@ class Observations:
         def take(part: Part) -> np.ndarray:
             nonlocal position
             position += part.size
-            array = packed[:, position - part.size : position].reshape(-1, *part.shape)
-            return array.astype(part.dtype)
+            array = packed[:, position - part.size : position].reshape(-1, *part.shape).astype(part.dtype)
+            return array + np.array(part.starts).reshape(part.shape) if any(part.starts) else array
 
         return map_parts(take, self.tree)
 
@@ -125,14 +125,16 @@ class Observations:
         """
         pairs = _pairs(self.tree, observation)
         if any(np.asarray(array).dtype.kind not in "biuf" for _, array in pairs):
-            raise Misfit("no numbers")
+            raise Misfit("something that is no numbers")
         ranks = [np.ndim(array) - len(part.shape) for part, array in pairs]
         single = set(ranks) == {0}
         fits = all(
             np.shape(array)[rank:] == part.shape for (part, array), rank in zip(pairs, ranks, strict=True)
         )
         if not fits or not (single or set(ranks) == {1}):
-            raise Misfit("no observation of this space")
+            shapes = ", ".join(str(np.shape(array)) for _, array in pairs)
+            what = "an observation of shape" if len(pairs) == 1 else "parts of shapes"
+            raise Misfit(f"{what} {shapes}")
         rows = [np.asarray(array)[None] if single else np.asarray(array) for _, array in pairs]
         if self.plain:
             return np.asarray(rows[0], self.dtype), single
@@ -189,7 +191,7 @@ def _tree(space: gym.Space, env_id: str) -> Tree:
             return Part(kind, space.shape, scale, dtype=str(space.dtype))
         case spaces.Discrete() if space.n <= _LARGEST:
             return Part("choices", (), 1.0, (int(space.n),), (int(space.start),), "int64")
-        case spaces.MultiDiscrete():
+        case spaces.MultiDiscrete() if space.nvec.sum() <= _LARGEST:
             sizes, starts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
             return Part("choices", space.shape, 1.0, tuple(sizes), tuple(starts), "int64")
         case spaces.MultiBinary():
@@ -245,6 +247,8 @@ def _row(part: Part, array: Any) -> Any:
         array = np.asarray(array)
     if array.shape[1:] != part.shape:
         raise Misfit(f"an observation of shape {array.shape[1:]}, expected {part.shape}")
+    if any(part.starts):
+        array = array - np.array(part.starts).reshape(part.shape)  # in integers, whose size has no bounds
     return array.reshape(array.shape[0], -1).astype("float32")
 
 

@@ -145,7 +145,7 @@ class _Run:
         self._next_status = self._next_write = 0.0
         self._next_plot = resumed.seconds + _FIRST_PLOT
         self._next_checkpoint = resumed.seconds + job.config.checkpoint_seconds
-        self._best_is_new = self._cannot_save_environment = False
+        self._best_is_new = self._cannot_save_environment = self._told_not_finite = False
         self.interrupts = Interrupts(self._end_at_once)
 
     # -- the course of a run --------------------------------------------------------------------------------
@@ -380,9 +380,14 @@ class _Run:
 
     def _take_verdict(self) -> None:
         assert self._engine is not None
-        if (verdict := self._judge.verdict()) is None:
+        if not self._judge.pending:
             return
-        if self._judge.solves(verdict):
+        verdict = self._judge.verdict()
+        if self._judge.pending:
+            return
+        if verdict is None:
+            pass  # given up, by a signal: whoever waits for it must see that the run ends
+        elif self._judge.solves(verdict):
             self._solved = True
             self._engine.store.stop()
         elif verdict is self._judge.best:
@@ -406,7 +411,11 @@ class _Run:
         for report in reports:
             self._statistics.add(report, self._seconds())
         seconds = self._seconds()
-        if self._recorder.write(self._statistics, self._status(seconds)) and resumption.is_finite(contents):
+        finite = resumption.is_finite(contents)
+        if not (finite or self._told_not_finite):
+            self._told_not_finite = True
+            self._recorder.event("parameters that are no numbers are not kept: no checkpoints from here on")
+        if self._recorder.write(self._statistics, self._status(seconds)) and finite:
             state = dict(
                 about=resumption.describe(self._job, self._model),
                 store=contents.as_tree(),

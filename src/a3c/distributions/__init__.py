@@ -15,6 +15,8 @@ import numpy as np
 from a3c import sampling
 from a3c.errors import UsageError
 
+_MOST = 2**20
+"""Policy parameters per state, a row of 64 weights each in the smallest of our networks."""
 Bounds = Literal["clip", "squash"]
 """How actions are kept inside the bounds of a Box."""
 
@@ -121,6 +123,25 @@ def for_space(space: gym.Space, env_id: str, bounds: Bounds = "clip") -> Distrib
     Raises:
         UsageError: for a space that is not supported, by name.
     """
+    distribution = _find(space, bounds)
+    if distribution is None:
+        raise UsageError(
+            f"{env_id} with actions {space}",
+            "Discrete, MultiDiscrete, MultiBinary or a Box of floats",
+            "gymnasium.wrappers.TransformAction can make it one of those; a Dict or Tuple of choices becomes "
+            "a MultiDiscrete, one of numbers or integers a Box of floats, rounded.",
+        )
+    if distribution.outputs > _MOST:
+        raise UsageError(
+            f"{env_id} with {distribution.describe()}",
+            f"at most {_MOST:,} policy parameters, of which a network computes each in every step",
+            "gymnasium.wrappers.TransformAction can make it a MultiDiscrete of several small choices.",
+        )
+    return distribution
+
+
+def _find(space: gym.Space, bounds: Bounds) -> Distribution | None:
+    """The distribution over the actions of `space`; None for a kind that has none."""
     from a3c.distributions.bernoulli import Bernoulli
     from a3c.distributions.categorical import Categorical, MultiCategorical
     from a3c.distributions.gaussian import Gaussian
@@ -136,9 +157,4 @@ def for_space(space: gym.Space, env_id: str, bounds: Bounds = "clip") -> Distrib
             return Bernoulli(tuple(map(int, space.shape)))
         case spaces.Box() if np.issubdtype(space.dtype, np.floating) and space.low.size:
             return Gaussian.of(space, bounds)
-    raise UsageError(
-        f"{env_id} with actions {space}",
-        "Discrete, MultiDiscrete, MultiBinary or a Box of floats",
-        "gymnasium.wrappers.TransformAction can make it one of those; a Dict or Tuple of choices becomes a "
-        "MultiDiscrete, one of numbers a Box.",
-    )
+    return None

@@ -122,9 +122,9 @@ def log_softmax_at(logits: Any, chosen: Any) -> Any:
     """The logarithm of the probability of `chosen` [...] under `logits` [..., A]: [...]."""
     from keras import ops
 
-    # Faster than indexing, also its gradient.
-    one_hot = ops.one_hot(chosen, logits.shape[-1], dtype=logits.dtype)
-    return ops.sum(one_hot * ops.log_softmax(logits), axis=-1)
+    # Faster than indexing, also its gradient. No product: a logit of −∞ rules an action out.
+    one_hot = ops.one_hot(chosen, logits.shape[-1], dtype="bool")
+    return ops.sum(ops.where(one_hot, ops.log_softmax(logits), 0.0), axis=-1)
 
 
 def softmax_entropy(logits: Any) -> Any:
@@ -132,4 +132,6 @@ def softmax_entropy(logits: Any) -> Any:
     from keras import ops
 
     log_probs = ops.log_softmax(logits)
-    return -ops.sum(ops.exp(log_probs) * log_probs, axis=-1)
+    probs = ops.exp(log_probs)
+    # What is never done adds nothing; its −∞ must not meet a product, nor the product's gradient.
+    return -ops.sum(probs * ops.where(probs > 0, log_probs, 0.0), axis=-1)

@@ -19,6 +19,8 @@ _DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _SMALLEST)
 """σ where its parameter is 0."""
 _EDGE = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
+_FAR = 1e12
+"""Bounds as far off are none: some spaces name the largest number of their dtype."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Gaussian:
         xp = actions.__array_namespace__()
         half, middle = self._scale
         inside = xp.tanh(actions) if self.bounds == "squash" else xp.clip(actions, -1.0, 1.0)
-        scaled = xp.where(self._bounded, middle + half * inside, actions)
+        scaled = middle + half * xp.where(self._bounded, inside, actions)
         # Only in the dtype of the space the limits are exactly those of the space.
         sent = xp.clip(scaled.astype(self.space_dtype), *self._limits)
         return sent.reshape(*actions.shape[:-1], *self.space_shape)
@@ -120,8 +122,14 @@ class Gaussian:
 
     @cached_property
     def _bounded(self) -> np.ndarray:
-        """Where both bounds are finite."""
-        return np.isfinite(self.low) & np.isfinite(self.high)
+        """Where there are bounds on both sides."""
+        low, high = self._near
+        return low & high
+
+    @cached_property
+    def _near(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where there is a lower bound, and where an upper one."""
+        return np.abs(self.low) < _FAR, np.abs(self.high) < _FAR
 
     @cached_property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +137,11 @@ class Gaussian:
 
     @cached_property
     def _scale(self) -> tuple[np.ndarray, np.ndarray]:
-        """Half the width and the middle of each dimension, 1 and 0 where it has no bounds."""
-        low, high = (np.where(self._bounded, b, s) for b, s in ((self.low, -1.0), (self.high, 1.0)))
+        """What 1 stands for in each dimension, and what 0: without bounds these numbers themselves.
+
+        With one bound it is where −1 or 1 would be mapped to were the other one 2 away.
+        """
+        lower, upper = self._near
+        low = np.where(lower, self.low, np.where(upper, np.array(self.high) - 2.0, -1.0))
+        high = np.where(upper, self.high, low + 2.0)
         return ((high - low) / 2).astype(np.float32), ((high + low) / 2).astype(np.float32)

@@ -27,8 +27,6 @@ from a3c.store.shared import SharedStore
 from a3c.types import Policy, Shapes, Snapshot
 from a3c.worker import Learn
 
-_USUAL_STEPS = 1_000_000  # of a run, where it has no limit
-
 
 @dataclass(frozen=True)
 class Kit:
@@ -211,7 +209,7 @@ class Job:
         if self.algorithm.gathers == "gradients":
             return Rules(in_step=True, batch=self._workers, room=1)
         batch = self.config.rollouts_per_update or self._workers
-        queue = max(batch, self.config.queue_rollouts or batch)
+        queue = max(batch, self.config.queue_rollouts or 2 * batch)
         return Rules(in_step=False, batch=batch, room=-(-queue // self._workers))
 
     def _central_store(self, contents: Contents, exchange: Any) -> CentralStore:
@@ -224,6 +222,7 @@ class Job:
             config.max_steps,
             config.max_episodes,
             self.normaliser,
+            config.global_clipnorm,
         )
 
     def prepare_learner(self, framework: ModuleType, network: Network, store: CentralStore) -> None:
@@ -234,6 +233,12 @@ class Job:
             loss = self.algorithm.make_loss(self.config, self.environment.actions)
             learn = framework.compile_gradients(network, loss, self.config.global_clipnorm, self.config.eager)
         store.prepare(update, learn, self.shapes(network).blank())
+
+    @property
+    def _clipnorm(self) -> float | None:
+        """Where workers clip their gradients: not where a learner clips the mean of them."""
+        in_step = self.algorithm.gathers == "gradients" and self.config.engine != "serial"
+        return None if in_step else self.config.global_clipnorm
 
     @property
     def _hands_rollouts(self) -> bool:
@@ -251,7 +256,7 @@ class Job:
         policy(weights)(blank.observations[0], blank.state)
         gradients = None
         if not self._hands_rollouts:
-            gradients = framework.compile_gradients(network, loss, config.global_clipnorm, config.eager)
+            gradients = framework.compile_gradients(network, loss, self._clipnorm, config.eager)
             gradients(weights, blank, weights if self.target_steps else None)
 
         def learn(snapshot: Snapshot, transitions: Any) -> tuple[Any, Any]:
@@ -273,11 +278,9 @@ class Job:
 
     def _epsilon_noise(self, worker: int, shapes: Shapes) -> EpsilonNoise:
         config, size = self.config, self.environment.actions.outputs
-        steps = config.epsilon_steps
-        if steps is None:
-            steps = (config.max_steps or _USUAL_STEPS) // 20
+        assert config.epsilon_steps is not None
         shape = shapes.time + shapes.ahead, shapes.batch, size
-        return EpsilonNoise(shape, steps, seeding.generator(self.seed, "exploration", worker))
+        return EpsilonNoise(shape, config.epsilon_steps, seeding.generator(self.seed, "exploration", worker))
 
     def _vector_sampler(
         self, policy: Policy, shapes: Shapes, worker: int, restart: int, on_fault: OnFault
@@ -333,7 +336,7 @@ class Job:
         shapes, values = self.shapes(network), self.algorithm.values
         differentiate = None
         if not self._hands_rollouts:
-            differentiate = framework.gradient_function(network, loss, self.config.global_clipnorm)
+            differentiate = framework.gradient_function(network, loss, self._clipnorm)
         program = Program(
             world=world_of(self.environment, self.config.gamma),
             shapes=shapes,

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from a3c import distributions
 from a3c.distributions import Bounds, Distribution
 from a3c.envs import atari, compiled
 from a3c.errors import UsageError, describe, first_line
-from a3c.spaces import Observations, describe_observations
+from a3c.spaces import Misfit, Observations, describe_observations
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,29 @@ def find(env_id: str, bounds: Bounds = "clip") -> Environment:
             vectorized = False  # single copies, stepped one by one, always reset as this package needs it
         observations = describe_observations(env.single_observation_space, env_id)
         actions = distributions.for_space(env.single_action_space, env_id, bounds)
+        if isinstance(env, SyncVectorEnv):
+            _check_first(env.envs[0], observations, env_id)
         return Environment(spec, observations, actions, vectorized, _is_compiled(spec))
     finally:
         env.close()
+
+
+def _check_first(env: gym.Env, observations: Observations, env_id: str) -> None:
+    """Raise `UsageError` where the first observation has another shape than its space: so will all others.
+
+    What else may be wrong with it shows where it is played, and may be gone when it is made anew.
+    """
+    try:
+        first, _ = env.reset(seed=0)
+    except Exception:
+        return
+    try:
+        if not observations.pack_any(first)[1]:
+            raise Misfit(f"an observation of shape {np.shape(first)}, a batch of them")
+    except Misfit as error:
+        fix = "Correct its observation_space, or what its reset and step return."
+        expected = f"{observations.describe()}, as its space says"
+        raise UsageError(f"{env_id} showing {error}", expected, fix) from error
 
 
 def _is_compiled(spec: EnvSpec) -> bool:

@@ -48,6 +48,7 @@ class CentralStore:
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
         normaliser: What statistics stand behind the parameters.
+        global_clipnorm: Largest norm of the mean of gradients that are handed in; None: no limit.
     """
 
     central = True
@@ -61,8 +62,9 @@ class CentralStore:
         max_steps: int | None,
         max_episodes: int | None,
         normaliser: Normaliser = NOTHING,
+        global_clipnorm: float | None = None,
     ):
-        self._normaliser = normaliser
+        self._normaliser, self._clipnorm = normaliser, global_clipnorm
         self._weights, self._state = contents.weights, contents.optimizer
         self._rules, self._exchange, self._workers = rules, exchange, workers
         self._max_steps = math.inf if max_steps is None else max_steps
@@ -121,9 +123,10 @@ class CentralStore:
 
     def _learn_from(self, parcels: list[Parcel]) -> None:
         if self._learn is None:
-            gradients = self._mean([np.asarray(parcel.content) for parcel in parcels])
+            gradients, norm = self._mean([np.asarray(parcel.content) for parcel in parcels])
             every = [parcel.losses for parcel in parcels]
             losses = {name: float(np.mean([each[name] for each in every])) for name in every[0]}
+            losses["gradient_norm"] = norm
         else:
             gradients, losses = self._learn(self._weights, _joined([parcel.content for parcel in parcels]))
         lag = float(np.mean([self.updates - parcel.version for parcel in parcels]))
@@ -135,14 +138,20 @@ class CentralStore:
         for number, parcel in enumerate(parcels):
             self._count(parcel, losses if finite else {}, lag, number == 0, finite)
 
-    def _mean(self, gradients: list[np.ndarray]) -> np.ndarray:
-        """The mean of gradients, and of the moments behind them those of all together."""
+    def _mean(self, gradients: list[np.ndarray]) -> tuple[np.ndarray, float]:
+        """The mean of gradients, clipped, with its norm before; of the moments behind them those of all.
+
+        Clipped is what the update is made of, as if one worker had all the copies: clipping each worker's
+        gradients would weigh the smaller ones more.
+        """
         mean = np.mean(gradients, axis=0)
-        if size := self._normaliser.size:
-            mean[len(mean) - size :] = pool(
-                self._normaliser, [each[len(mean) - size :] for each in gradients]
-            )
-        return mean
+        end = len(mean) - self._normaliser.size
+        norm = float(np.linalg.norm(mean[:end]))
+        if self._clipnorm is not None and norm > self._clipnorm:
+            mean[:end] *= self._clipnorm / norm
+        if self._normaliser.size:
+            mean[end:] = pool(self._normaliser, [each[end:] for each in gradients])
+        return mean, norm
 
     def _count(
         self, parcel: Parcel, losses: Mapping[str, float], lag: float, first: bool, finite: bool
