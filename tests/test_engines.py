@@ -80,6 +80,7 @@ def resolve(config, compiled=False):
 def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     """A job, its network and what a run of it begins with."""
     defaults = dict(preset="none", envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
+    defaults |= dict(epsilon_steps=100)
     backend = keras.backend.backend()
     if env_id == "CartPole-v1":
         env_id = settings.get("env_id", env_id)
@@ -475,6 +476,20 @@ def test_a_held_store_makes_workers_wait(engine_settings):
 
     run(engine, on_report)
     assert len(seen) >= 2
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES if "processes" in name])
+def test_nothing_is_trained_before_somebody_watches(name):
+    """A master that is slower than its workers would find the run at its limit, and nothing judged."""
+    engine, _ = start(ENGINES[name])
+    deadline = time.monotonic() + 60
+    while not all(engine.store.beats()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    assert all(engine.store.beats()), "they are ready, and wait"
+    assert engine.store.steps == engine.store.updates == 0
+    run(engine)
+    assert engine.store.updates > 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -1,7 +1,9 @@
 """Start-up: compiled programs are kept between runs and shared safely; imports bring only what is needed."""
 
+import os
 import subprocess
 import sys
+import textwrap
 import threading
 
 import pytest
@@ -119,3 +121,23 @@ print("whole")
 def test_keras_is_whole_though_imported_in_parts(tmp_path):
     done = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "whole\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "platforms"), [({}, "cpu"), ({"JAX_PLATFORMS": "cpu,cuda"}, "cpu,cuda")]
+)
+def test_workers_compute_on_the_processor_unless_the_user_says_otherwise(variables, platforms):
+    """Each would want most of an accelerator's memory for itself."""
+    code = """
+        from a3c import backend
+        import contextlib
+        backend.select("jax")
+        with contextlib.suppress(RuntimeError):  # where there is no such platform
+            backend.load(accelerated=False)
+        import jax
+        print(jax.config.jax_platforms)
+    """
+    environment = {**os.environ, "KERAS_BACKEND": "jax", **variables}
+    line = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == platforms, done.stderr

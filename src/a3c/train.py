@@ -84,7 +84,7 @@ def train(
     kept = cache.directory() if config.cache else None
     if config.cache and kept is None:
         display.note("Compiled programs are not kept: the cache directory cannot be written to (--no-cache).")
-    framework = backend.load(engines.compute_threads(config), kept)
+    framework = backend.load(engines.compute_threads(config), kept, engines.accelerated(config))
     from a3c.engines.job import Job
 
     if resume is not None and model is None:

@@ -9,7 +9,7 @@
     compile_update(network, optimizer, eager)
         -> f(weights, state, gradients, share) -> (weights, state), and the first state; `share` is how far
            the parameters go of the way that the optimizer would have them go, None: all of it
-    configure(cache_directory) -> settings that must precede the first computation
+    configure(cache_directory, accelerated) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files
 
 Weights and gradients are flat vectors [P] float32; an optimizer's state is one flat vector per dtype.
@@ -38,6 +38,13 @@ SINGLE_THREADED = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+}
+
+IN_WORKERS = {
+    **SINGLE_THREADED,
+    # Where the user has them compute on an accelerator, no one takes most of its memory for itself.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
 
 
@@ -100,16 +107,20 @@ def compute_threads(count: int) -> Iterator[None]:
             del os.environ["PJRT_NPROC"]
 
 
-def load(threads: int | None = None, cache_directory: Path | None = None) -> ModuleType:
+def load(
+    threads: int | None = None, cache_directory: Path | None = None, accelerated: bool = True
+) -> ModuleType:
     """The module of the selected backend, configured. Imports Keras and the framework.
 
     Args:
         threads: Compute threads of the runtime, if this call is what starts it; None: its own default.
         cache_directory: Where to keep compiled programs; None: nowhere new.
+        accelerated: Whether to compute on an accelerator, where there is one; where not, `JAX_PLATFORMS` and
+            `CUDA_VISIBLE_DEVICES` still say otherwise.
     """
     import keras
 
     module = importlib.import_module(f"a3c.backend.{keras.backend.backend()}")
     with contextlib.nullcontext() if threads is None else compute_threads(threads):
-        module.configure(cache_directory)
+        module.configure(cache_directory, accelerated)
     return module

@@ -1,6 +1,7 @@
 """The JAX backend: each of the three functions is one XLA program."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,13 +23,15 @@ State = dict[str, Any]
 """An optimizer's state: one flat vector per dtype."""
 
 
-def configure(cache_directory: Path | None) -> None:
+def configure(cache_directory: Path | None, accelerated: bool) -> None:
     """Start the runtime.
 
     Small programs return when done: three times faster than handing them over. Compiled programs are kept
     in `cache_directory`, unless the user has told JAX of another.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if not accelerated and not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")
     if cache_directory is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache_directory))
         jax.config.update("jax_compilation_cache_max_size", cache.MAX_SIZE)

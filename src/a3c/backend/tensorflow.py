@@ -4,6 +4,7 @@ Keras declares this backend not thread-safe: workers are processes, never thread
 """
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,11 @@ State = dict[str, Any]
 """An optimizer's state: one flat vector per dtype."""
 
 
-def configure(cache_directory: Path | None) -> None:
-    """Nothing: thread limits come by environment variables before the start, and no programs are kept."""
+def configure(cache_directory: Path | None, accelerated: bool) -> None:
+    """Thread limits come by environment variables before the start, and no programs are kept."""
+    if not accelerated and not os.environ.get("CUDA_VISIBLE_DEVICES"):
+        with contextlib.suppress(RuntimeError):  # the runtime has been started by somebody else
+            tf.config.set_visible_devices([], "GPU")
 
 
 def compile_policy(network: Network, eager: bool = False) -> Policy:

@@ -9,6 +9,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
+from a3c import algorithms
 from a3c.config import Config
 from a3c.errors import SettingError
 from a3c.store import Contents, Master
@@ -103,6 +104,16 @@ def compute_threads(config: Config) -> int:
     """Threads that compute in the master's process: one per worker there."""
     assert config.workers is not None
     return 1 if config.engine == "processes" else config.workers
+
+
+def accelerated(config: Config) -> bool:
+    """Whether the master's process computes on an accelerator, where there is one.
+
+    Where workers are processes it does not, unless it is the one that learns: they compute on the processor,
+    since each would want most of the accelerator's memory, and small networks are faster there.
+    """
+    learner = algorithms.find(config.algorithm).gathers == "rollouts"
+    return config.engine != "processes" or learner
 
 
 def prepare(config: Config) -> None:

@@ -48,7 +48,7 @@ def prepare() -> None:
 
         _tidy_sockets()
         multiprocessing.get_context(_METHOD).set_forkserver_preload(["a3c.engines.preload"])
-        with _environment(backend.SINGLE_THREADED):
+        with _environment(backend.IN_WORKERS):
             forkserver.ensure_running()
 
 
@@ -104,6 +104,7 @@ class ProcessEngine:
         self._begun: set[int] = set()
         self._heard: list[Event] = []
         self._supervision: Supervision | None = None
+        self.store.hold(True)  # until somebody watches, who may need longer to be ready than they do
         for worker in range(config.workers):
             self.start(worker, 0)
         if self.store.central:
@@ -119,6 +120,7 @@ class ProcessEngine:
         self._supervision = Supervision(self, self.store, self._job.config, watcher)
         if self.store.place and not self.store.place.startswith("/dev/shm"):
             watcher.on_event(f"/dev/shm has no room for the parameters; they are kept in {self.store.place}")
+        self.store.hold(False)
         self._supervision.run()
 
     def close(self) -> None:
@@ -144,7 +146,7 @@ class ProcessEngine:
     def start(self, worker: int, restart: int) -> None:
         """Start a process for `worker`."""
         ours, theirs = self._context.Pipe()
-        with _environment(backend.SINGLE_THREADED):
+        with _environment(backend.IN_WORKERS):
             process = self._context.Process(
                 target=_main,
                 args=(self._job, self.store.port(), theirs, worker, restart),
@@ -231,7 +233,7 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
         from a3c.worker import work
 
         kept = cache.directory() if job.config.cache else None
-        framework = backend.load(cache_directory=kept)
+        framework = backend.load(cache_directory=kept, accelerated=False)
         network = job.make_network()
         if worker > 0 and framework.FUSES and kept is not None:
             store.await_compiled()  # then everything is in the cache: compiled once, not per worker
