@@ -177,13 +177,13 @@ def map_parts(function: Callable[[Part], Any], tree: Tree) -> Any:
     return tuple(map_parts(function, branch) for branch in tree)
 
 
-def _tree(space: gym.Space, env_id: str) -> Tree:
+def _tree(space: gym.Space, env_id: str, within: str = "") -> Tree:
     spaces = gym.spaces
     match space:
         case spaces.Dict():
-            return {name: _tree(inner, env_id) for name, inner in space.spaces.items()}
+            return {name: _tree(inner, env_id, f"{within}[{name!r}]") for name, inner in space.spaces.items()}
         case spaces.Tuple():
-            return tuple(_tree(inner, env_id) for inner in space.spaces)
+            return tuple(_tree(inner, env_id, f"{within}[{k}]") for k, inner in enumerate(space.spaces))
         case spaces.Box():
             largest = int(space.high.max()) if space.dtype == np.uint8 and space.high.size else 0
             scale = 1 / largest if largest else 1.0
@@ -197,7 +197,7 @@ def _tree(space: gym.Space, env_id: str) -> Tree:
         case spaces.MultiBinary():
             return Part("vector", tuple(space.shape), dtype="int8")
     raise UsageError(
-        f"{env_id} with observations {_brief(space)}",
+        f"{env_id} with observations{within and f' {within}:'} {_brief(space)}",
         "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these",
         _WRAPPERS.get(
             type(space).__name__, "gymnasium.wrappers.TransformObservation can make it one of those."

@@ -260,9 +260,7 @@ def rewards(play: Play) -> Check:
     low, high = float(earned.min()), float(earned.max())
     text = f"from {low:.3g} to {high:.3g} in random play"
     if max(-low, high) > _LARGE:
-        fix = (
-            "Train with --normalise-returns, or scale them to about ±1 (gymnasium.wrappers.TransformReward)."
-        )
+        fix = "Train with --normalise-returns, or scale them to about ±1."
         return warning("rewards", text, fix)
     if low == high == 0:
         fix = "Reward steps on the way, or let it explore longer (--entropy-coefficient, --max-steps)."
