@@ -381,11 +381,11 @@ def test_what_is_seen_decides_what_is_done(algorithm, tmp_path):
 @pytest.mark.parametrize(
     ("env_id", "algorithm", "settings"),
     [
-        ("CartPole-v1", "impala", {}),
+        pytest.param("CartPole-v1", "impala", {}, marks=pytest.mark.thorough),
         ("CartPole-v1", "impala", {"lstm_units": 8, "normalise_observations": True}),
         ("jax/CartPole-v1", "impala", {"lstm_units": 8, "normalise_returns": True}),
         ("CartPole-v1", "one-step-sarsa", {"lstm_units": 8}),
-        ("jax/CartPole-v1", "one-step-sarsa", {}),
+        pytest.param("jax/CartPole-v1", "one-step-sarsa", {}, marks=pytest.mark.thorough),
     ],
 )
 def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monkeypatch):

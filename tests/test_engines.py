@@ -49,8 +49,11 @@ ENGINES = {
 THOROUGH = {"threads, lock-free", "processes, lock-free", "processes, values", "threads, learner"}
 
 
+THOROUGHLY = pytest.mark.thorough
+
+
 def choices(thorough):
-    return [pytest.param(name, marks=pytest.mark.thorough) if name in thorough else name for name in ENGINES]
+    return [pytest.param(name, marks=THOROUGHLY) if name in thorough else name for name in ENGINES]
 
 
 # Tests that wait for seconds: once for each kind of crew, which is all that has a part in it.
@@ -478,7 +481,14 @@ def test_a_held_store_makes_workers_wait(engine_settings):
     assert len(seen) >= 2
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if "processes" in name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("processes, locking", "processes, learner") else pytest.param(name, marks=THOROUGHLY)
+        for name in ENGINES
+        if "processes" in name
+    ],
+)
 def test_nothing_is_trained_before_somebody_watches(name):
     """A master that is slower than its workers would find the run at its limit, and nothing judged."""
     engine, _ = start(ENGINES[name])
