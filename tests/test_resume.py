@@ -199,7 +199,7 @@ def test_a_signal_while_training_waits_for_a_verdict(tmp_path):
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=tmp_path, timeout=60, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, timeout=180, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     [run] = tmp_path.glob("runs/*/*")
