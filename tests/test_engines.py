@@ -82,8 +82,8 @@ def resolve(config, compiled=False):
 
 def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     """A job, its network and what a run of it begins with."""
-    defaults = dict(preset="none", envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
-    defaults |= dict(epsilon_steps=100)
+    size = dict(envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
+    defaults = dict(preset="none", epsilon_steps=100, **size)
     backend = keras.backend.backend()
     if env_id == "CartPole-v1":
         env_id = settings.get("env_id", env_id)

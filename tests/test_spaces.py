@@ -103,10 +103,7 @@ def test_networks_see_what_they_should(name):
         (spaces.Text(5), "array of its letters"),
         (spaces.Sequence(spaces.Discrete(3)), "array of one length"),
         (spaces.Graph(spaces.Box(0, 1, (2,)), None), "nodes and edges"),
-        (
-            spaces.Dict(a=spaces.Dict(b=spaces.Text(5))),
-            r"(?s)\['a'\]\['b'\]: Text.* letters",
-        ),
+        (spaces.Dict(a=spaces.Dict(b=spaces.Text(5))), r"(?s)\['a'\]\['b'\]: Text.* letters"),
         (spaces.OneOf([spaces.Discrete(2), spaces.Discrete(3)]), "TransformObservation"),
     ],
 )

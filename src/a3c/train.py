@@ -382,12 +382,15 @@ class _Run:
         assert self._engine is not None
         if not self._judge.pending:
             return
-        verdict = self._judge.verdict()
-        if self._judge.pending:
-            return
-        if verdict is None:
-            pass  # given up, by a signal: whoever waits for it must see that the run ends
-        elif self._judge.solves(verdict):
+        if (verdict := self._judge.verdict()) is not None:
+            self._heed(verdict)
+        if not self._judge.pending:  # or was given up, by a signal: who waits must see the end
+            self._engine.store.hold(False)
+
+    def _heed(self, verdict: Any) -> None:
+        """End the training, or keep the best agent so far."""
+        assert self._engine is not None
+        if self._judge.solves(verdict):
             self._solved = True
             self._engine.store.stop()
         elif verdict is self._judge.best:
@@ -395,7 +398,6 @@ class _Run:
             self._recorder.try_to_save("best.keras", self._model, verdict.candidate.weights, card)
             self._best_is_new = True
             self._next_checkpoint = min(self._next_checkpoint, self._seconds() + _BEST_INTERVAL)
-        self._engine.store.hold(False)
 
     def _take_baseline(self, wait: bool) -> None:
         future = self._baseline_future
