@@ -16,6 +16,11 @@ from a3c.imports import import_keras
 import_keras()
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test first, so that it does not run on alone at the end of a suite on several cores."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_tensorflow.py"))
+
+
 @dataclass
 class Outcome:
     """What a command left behind."""
