@@ -271,20 +271,22 @@ def test_the_memory_computes_what_keras_own_cell_does():
 
 
 @both_backends
-@pytest.mark.parametrize("time", [6, 30])
-def test_an_episode_that_begins_in_a_rollout_begins_with_an_empty_memory(time):
+@pytest.mark.parametrize(("time", "shared"), [(6, False), (30, False), (6, True)])
+def test_an_episode_that_begins_in_a_rollout_begins_with_an_empty_memory(time, shared):
     """What the network says after a reset is what it says of that episode alone, in every position."""
-    model = models.ActorCritic(2, (4,), lstm_units=3, seed=0)
+    model = models.ActorCritic(2, (4,), lstm_units=3, shared_tower=shared, seed=0)
+    size = model.state_size
+    assert size == (6 if shared else 12)  # output and cell, of one memory or of one for each tower
     network = network_of(model, 1)
     models.build(model, network.observations)
     weights, rng = parameters_of(model), np.random.default_rng(0)
     seen = rng.normal(size=(time + 1, 2, 1)).astype(np.float32)
-    blank = Shapes.of(network.observations, Categorical(2), time, 2, state=6).blank()
+    blank = Shapes.of(network.observations, Categorical(2), time, 2, state=size).blank()
     valid = np.ones((time, 2), bool)
     valid[2, 0] = False  # step 2 of the first copy only resets: observation 3 is a first one
-    state = rng.normal(size=(2, 6)).astype(np.float32)
+    state = rng.normal(size=(2, size)).astype(np.float32)
     whole = unroll(network, weights, blank._replace(observations=seen, valid=valid, state=state))
-    alone = Shapes.of(network.observations, Categorical(2), time - 3, 1, state=6).blank()
+    alone = Shapes.of(network.observations, Categorical(2), time - 3, 1, state=size).blank()
     part = unroll(
         network,
         weights,

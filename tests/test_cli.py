@@ -265,6 +265,11 @@ def test_a_terminal_gets_a_live_panel(tmp_path):
 BAD = {
     "unknown id": (["train", "CartPole-v9"], "environment CartPole-v9: expected", "Closest: CartPole"),
     "unknown module": (["train", "nowhere:Env-v0"], "module:EnvId", "Importing nowhere failed"),
+    "class of an environment": (
+        ["train", "a3c_bad_envs:Words"],
+        "id of a registered",
+        "It is a class. Register",
+    ),
     "text observations": (["train", "a3c_bad_envs:Words-v0"], "observations Text", "TransformObservation"),
     "composite actions": (["train", "a3c_bad_envs:Both-v0"], "with actions Dict", "TransformAction"),
     "values of continuous actions": (

@@ -24,6 +24,24 @@ def test_two_towers_or_one():
     assert two.count_params() > 1.5 * one.count_params()
 
 
+def test_each_tower_remembers_for_itself():
+    """A memory for both would be moved by what values need, which may be far more than a policy needs."""
+    model = ActorCritic(3, (8,), lstm_units=4, seed=0)
+    seen, starts = np.ones((2, 5), np.float32), np.zeros((1, 2), np.float32)
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(3, 2, model.state_size)).astype(np.float32)
+    states[1, :, 8:] = states[0, :, 8:]  # another policy's only
+    states[2, :, :8] = states[0, :, :8]  # another value's only
+    first, others, value = (
+        [ops.convert_to_numpy(out) for out in model(seen, state, starts)] for state in states
+    )
+    assert not np.allclose(first[0], others[0])
+    np.testing.assert_array_equal(first[1], others[1])
+    np.testing.assert_array_equal(first[2][:, 8:], others[2][:, 8:])
+    np.testing.assert_array_equal(first[0], value[0])
+    assert not np.allclose(first[1], value[1])
+
+
 def test_seeds_decide_the_first_weights_and_the_first_policy_is_nearly_uniform():
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
     outputs = [ops.convert_to_numpy(ActorCritic(2, seed=s)(observations)[1]) for s in (1, 1, 2)]

@@ -78,7 +78,7 @@ class Config:
         None, "Their activation, any name that Keras knows; default: tanh, after convolutions relu."
     )
     shared_tower: bool = setting(
-        False, "One tower for policy and value instead of one each; always with convolutions or a memory."
+        False, "One tower for policy and value instead of one each; always with convolutions."
     )
     lstm_units: int = setting(0, "Units of an LSTM after the dense layers; 0: no memory.", at_least=0)
     action_bounds: Literal["clip", "squash"] = setting(

@@ -109,7 +109,7 @@ def _own_model(config: Config, environment: Environment, seed: int) -> Any:
     )
     if algorithms.find(config.algorithm).values:
         return models.ActionValues(**settings)
-    shared = config.shared_tower or bool(convolutions or config.lstm_units)
+    shared = config.shared_tower or bool(convolutions)
     bias = None
     if config.initial_deviation is not None and isinstance(environment.actions, Gaussian):
         bias = environment.actions.centred(config.initial_deviation)

@@ -129,6 +129,8 @@ def _find_spec(env_id: str) -> EnvSpec:
     except (gym.error.Error, ValueError) as error:
         close = atari.suggest(name) or difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
+        if isinstance(getattr(sys.modules.get(module), name, None), type):
+            fix = f"It is a class. Register it: gymnasium.register('{name}-v0', entry_point='{env_id}')."
         raise UsageError(f"environment {env_id}", "the id of a registered environment", fix) from error
 
 

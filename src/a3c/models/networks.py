@@ -88,11 +88,12 @@ class ActorCritic(keras.Model):
         num_actions: A, the number of policy parameters; for discrete actions a logit each.
         hidden_units: Units of each dense layer.
         activation: Their activation.
-        shared_tower: Whether policy and value share everything but their last layer; always with a memory.
+        shared_tower: Whether policy and value share everything but their last layer, their memory too.
         seed: Seed of the first weights.
         convolutions: `paper`, `nature` or `impala` (see `Convolutions`), or None: images are flattened.
         images: How many of the parts of an observation are images.
-        lstm_units: Units of an LSTM after the dense layers; 0: none.
+        lstm_units: Units of an LSTM after the dense layers; 0: none. Each tower has its own: one for both can
+            be lost to large values, which drive it to its limits, where no policy can be learned from it.
         policy_bias: First biases of the policy parameters, A numbers, so to say the first policy; None: 0.
     """
 
@@ -121,7 +122,6 @@ class ActorCritic(keras.Model):
             lstm_units=lstm_units,
             policy_bias=None if policy_bias is None else tuple(policy_bias),
         )
-        shared = shared_tower or bool(lstm_units)
         count = len(hidden_units)
         seeds = _Seeds(seed, 2 * count + 2, 2 * (images + 1))
 
@@ -131,23 +131,29 @@ class ActorCritic(keras.Model):
                 hidden_units, activation, convolutions, images, lstm_units, own, name, name=f"{name}_body"
             )
 
-        self.policy_body = body("shared" if shared else "policy")
-        self.value_body = self.policy_body if shared else body("value")
+        self.policy_body = body("shared" if shared_tower else "policy")
+        self.value_body = self.policy_body if shared_tower else body("value")
         # Small first logits make the first policy nearly uniform: exploration starts unbiased.
         self.policy_head = _dense(num_actions, 0.01, next(seeds.dense), "logits", bias=policy_bias)
         self.value_head = _dense(1, 1.0, next(seeds.dense), "value")
 
     @property
     def state_size(self) -> int:
-        """S, numbers of its memory per copy of the environment; 0: it has none."""
-        return 2 * self.settings["lstm_units"]
+        """S, numbers of its memories per copy of the environment; 0: it has none."""
+        return (2 if self.settings["shared_tower"] else 4) * self.settings["lstm_units"]
 
     def call(self, observations: Any, state: Any = None, starts: Any = None, training: bool = False) -> Any:
         """`observations`: [N, …]. Returns policy parameters [N, A], value [N, 1], with a memory its state."""
         del training  # nothing here behaves differently in training
         self.seen = _shapes(observations)
-        policy, after = self.policy_body(observations, state, starts)
-        value = policy if self.value_body is self.policy_body else self.value_body(observations)[0]
+        if self.settings["shared_tower"]:
+            policy, after = self.policy_body(observations, state, starts)
+            value = policy
+        else:
+            states = (None, None) if state is None else ops.split(state, 2, axis=-1)
+            policy, acted = self.policy_body(observations, states[0], starts)
+            value, valued = self.value_body(observations, states[1], starts)
+            after = None if state is None else ops.concatenate([acted, valued], -1)
         outputs = self.policy_head(policy), self.value_head(value)
         return outputs if after is None else (*outputs, after)
 
