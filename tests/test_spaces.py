@@ -358,7 +358,7 @@ def test_every_kind_of_space_is_learned(name, tmp_path):
 
 
 def test_a_memory_does_not_keep_a_policy_from_being_learned(tmp_path):
-    """With the usual γ values are near 60 where one action is worth 1: a memory for both was at its limits."""
+    """With the usual γ values are near 60 and an action is worth 1: a memory for both was at its limits."""
     settings = dict(gamma=0.99, lstm_units=16, learning_rate=7e-4, envs_per_worker=16, max_steps=400_000)
     agent = learn("Discrete", tmp_path, **settings)
     assert agent.evaluate(20, seed=1).mean >= 90
