@@ -25,6 +25,7 @@ def test_cartpole_is_solved_played_and_judged(cli, tmp_path):
     assert (tmp_path / "film.gif").stat().st_size > 10_000
 
 
+@pytest.mark.thorough
 def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
     outcomes = [
         cli("train", "jax/CartPole-v1", "--engine", "serial", "--seed", "7", "--max-steps", "60000", "--json")

@@ -387,7 +387,9 @@ def test_first_local_parameters_are_the_global_ones(engine_settings):
     run(engine)
 
 
-@pytest.mark.parametrize("make", [keras.optimizers.Adafactor, keras.optimizers.Lamb])
+@pytest.mark.parametrize(
+    "make", [keras.optimizers.Adafactor, pytest.param(keras.optimizers.Lamb, marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("name", ["serial", "threads, compiled", "processes, locking"])
 def test_optimizers_that_look_at_single_weights(make, name):
     if "threads" in name and keras.backend.backend() != "jax":

@@ -38,11 +38,10 @@ def solve(cli, arguments, threshold, seed):
     "name",
     [
         "CartPole-v1",
-        "Acrobot-v1",
         "impala",
         *(
             pytest.param(name, marks=pytest.mark.thorough)
-            for name in ("TensorFlow", "tutorial", "a2c", "one-step-sarsa", "n-step-q")
+            for name in ("Acrobot-v1", "TensorFlow", "tutorial", "a2c", "one-step-sarsa", "n-step-q")
         ),
     ],
 )
