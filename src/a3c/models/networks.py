@@ -59,6 +59,11 @@ class Body(keras.layers.Layer):
         )
         self.memory = Memory(lstm_units, next(left)) if lstm_units else None
 
+    @property
+    def state_size(self) -> int:
+        """Numbers of its memory per copy of the environment; 0: it has none."""
+        return self.memory.state_size if self.memory else 0
+
     def call(self, observations: Any, state: Any = None, starts: Any = None) -> Any:
         """`observations`: what `inputs.unpack` makes. Returns features [N, n] and the memory's next state."""
         seeing = iter(self.convolutions)
@@ -140,20 +145,17 @@ class ActorCritic(keras.Model):
     @property
     def state_size(self) -> int:
         """S, numbers of its memories per copy of the environment; 0: it has none."""
-        return (2 if self.settings["shared_tower"] else 4) * self.settings["lstm_units"]
+        return self.policy_body.state_size * (1 if self.settings["shared_tower"] else 2)
 
     def call(self, observations: Any, state: Any = None, starts: Any = None, training: bool = False) -> Any:
         """`observations`: [N, …]. Returns policy parameters [N, A], value [N, 1], with a memory its state."""
         del training  # nothing here behaves differently in training
         self.seen = _shapes(observations)
-        if self.settings["shared_tower"]:
-            policy, after = self.policy_body(observations, state, starts)
-            value = policy
-        else:
-            states = (None, None) if state is None else ops.split(state, 2, axis=-1)
-            policy, acted = self.policy_body(observations, states[0], starts)
-            value, valued = self.value_body(observations, states[1], starts)
-            after = None if state is None else ops.concatenate([acted, valued], -1)
+        bodies = [self.policy_body] if self.settings["shared_tower"] else [self.policy_body, self.value_body]
+        states = [None] * len(bodies) if state is None else ops.split(state, len(bodies), axis=-1)
+        found = [body(observations, own, starts) for body, own in zip(bodies, states, strict=True)]
+        policy, value = found[0][0], found[-1][0]
+        after = None if state is None else ops.concatenate([own for _, own in found], -1)
         outputs = self.policy_head(policy), self.value_head(value)
         return outputs if after is None else (*outputs, after)
 
@@ -208,7 +210,7 @@ class ActionValues(keras.Model):
     @property
     def state_size(self) -> int:
         """S, numbers of its memory per copy of the environment; 0: it has none."""
-        return 2 * self.settings["lstm_units"]
+        return self.policy_body.state_size
 
     def call(self, observations: Any, state: Any = None, starts: Any = None, training: bool = False) -> Any:
         """`observations`: [N, …]. Returns Q [N, A], max Q [N, 1], and with a memory its state."""
