@@ -23,6 +23,9 @@ OBSERVATIONS = {
     "matrix": spaces.Box(-1, 1, (2, 3), np.float32),
     "image": spaces.Box(0, 255, (12, 10, 3), np.uint8),
     "channels first": spaces.Box(0, 255, (3, 12, 10), np.uint8),
+    "dict of channels first": spaces.Dict(
+        x=spaces.Box(0, 255, (2, 9, 10), np.uint8), y=spaces.Box(-1, 1, (1, 9, 8), np.float32)
+    ),
     "gray image": spaces.Box(0, 255, (12, 10), np.uint8),
     "memory": spaces.Box(0, 255, (16,), np.uint8),
     "discrete": spaces.Discrete(4, start=-2),
@@ -95,6 +98,9 @@ def test_networks_see_what_they_should(name):
         np.testing.assert_allclose(flat, expected, atol=1e-6)
     if name == "channels first":
         np.testing.assert_allclose(parts[0], np.moveaxis(batch, 1, -1) / np.float32(255), rtol=1e-6)
+    if name == "dict of channels first":
+        np.testing.assert_allclose(parts[0], np.moveaxis(batch["x"], 1, -1) / np.float32(255), rtol=1e-6)
+        np.testing.assert_allclose(parts[1], np.moveaxis(batch["y"], 1, -1), rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,27 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
     return transitions._replace(rewards=rewards), found
 
 
+def pushed(
+    network: Network, gradient: Any, found: list[Any], global_clipnorm: float | None
+) -> tuple[Any, Any]:
+    """What a worker pushes [P]: the gradient clipped to a global norm, then the moments that `prepare` found.
+
+    Args:
+        network: What the gradient is of.
+        gradient: [P], of which what stands for statistics is left out.
+        found: The rollout's own moments.
+        global_clipnorm: The largest norm; None: any.
+
+    Returns:
+        It, and the norm before it was clipped.
+    """
+    gradient = gradient[: gradient.shape[0] - network.normaliser.size]
+    norm = ops.sqrt(ops.sum(ops.square(gradient)))
+    if global_clipnorm is not None:
+        gradient = gradient * (global_clipnorm / ops.maximum(norm, global_clipnorm))
+    return ops.concatenate([gradient, *found], 0) if found else gradient, norm
+
+
 def after_update(network: Network, parameters: Any, weights: Any, gradient: Any, share: Any) -> Any:
     """The vector after an update: its `parameters`, and the statistics in `weights` and `gradient` merged.
 

@@ -29,7 +29,7 @@ def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] 
         position += part.size
         numbers = packed
         if not observations.plain:
-            numbers = ops.reshape(packed[:, position - part.size : position], (-1, *part.shape))
+            numbers = ops.reshape(packed[:, position - part.size : position], (-1, *part.packed_shape))
         seen = _seen(part, numbers)
         if statistics is not None and (count := count_statistics(part)):
             used += count
@@ -46,11 +46,10 @@ def observed_moments(observations: Observations, packed: Any, valid: Any) -> lis
     for part in leaves(observations.tree):
         position += part.size
         if statistics := count_statistics(part):
-            numbers = ops.cast(packed[:, position - part.size : position], "float32") * part.scale
-            numbers = ops.reshape(numbers, (packed.shape[0], statistics, -1))
-            mean, variance, count = moments(numbers, valid)
-            means.append(mean)
-            variances.append(variance)
+            numbers = packed[:, position - part.size : position]
+            mean, variance, count = moments(ops.reshape(numbers, (packed.shape[0], statistics, -1)), valid)
+            means.append(mean * part.scale)
+            variances.append(variance * part.scale**2)
     return [ops.concatenate(means, 0), ops.concatenate(variances, 0), count]
 
 
@@ -65,7 +64,5 @@ def _seen(part: Part, array: Any) -> Any:
         return chosen[0] if len(chosen) == 1 else ops.concatenate(chosen, -1)
     if part.scale != 1.0:
         array = array * part.scale
-    if part.kind == "image" and part.channels_first:
-        array = ops.transpose(array, (0, 2, 3, 1))
     target = (-1, *part.seen_shape)
     return array if tuple(array.shape[1:]) == target[1:] else ops.reshape(array, target)

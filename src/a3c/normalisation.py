@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from keras.backend import standardize_dtype
 
 from a3c.spaces import Observations, Part, leaves
 
@@ -101,7 +102,10 @@ def scale_rewards(normaliser: Normaliser, numbers: Any, rewards: Any) -> Any:
 
 def moments(numbers: Any, weights: Any) -> list[Any]:
     """Mean [n], variance [n] and count [1] of the rows of `numbers` [N, n, k] whose weight [N] is 1."""
-    numbers = ops.clip(numbers, -FARTHEST, FARTHEST)
+    if standardize_dtype(numbers.dtype) == "uint8":
+        numbers = ops.cast(numbers, "float32")  # none of which is too large
+    else:
+        numbers = ops.clip(ops.cast(numbers, "float32"), -FARTHEST, FARTHEST)
     count = ops.sum(weights)
     shares = (weights / ops.maximum(count, 1.0))[:, None]
     mean = ops.sum(ops.mean(numbers, -1) * shares, 0)

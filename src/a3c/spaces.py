@@ -2,7 +2,8 @@
 
 Everything between an environment and a network sees *packed* observations: one array of a fixed shape, of
 bytes where the environment's are bytes and of float32 else. A single `Box` is packed as it is; the parts of
-anything else lie one after the other in a vector. `inputs` unpacks them for the network.
+anything else lie one after the other in a vector, images always with their channels last. `inputs` unpacks
+them for the network.
 """
 
 import math
@@ -48,8 +49,13 @@ class Part:
 
     @property
     def channels_first(self) -> bool:
-        """For an image of three axes: whether the first one is that of the channels."""
-        return len(self.shape) == 3 and self.shape[0] < self.shape[2]
+        """Whether it is an image of three axes of which the first one is that of the channels."""
+        return self.kind == "image" and len(self.shape) == 3 and self.shape[0] < self.shape[2]
+
+    @property
+    def packed_shape(self) -> tuple[int, ...]:
+        """Its shape as it is packed: `shape`, but of images with the channels last."""
+        return (*self.shape[1:], self.shape[0]) if self.channels_first else self.shape
 
     @property
     def seen_shape(self) -> tuple[int, ...]:
@@ -58,9 +64,7 @@ class Part:
             return (sum(self.sizes),)
         if self.kind == "vector":
             return (self.size,)
-        if len(self.shape) == 2:
-            return (*self.shape, 1)
-        return (*self.shape[1:], self.shape[0]) if self.channels_first else self.shape
+        return (*self.shape, 1) if len(self.shape) == 2 else self.packed_shape
 
 
 class Misfit(ValueError):
@@ -82,7 +86,10 @@ class Observations:
     @property
     def plain(self) -> bool:
         """Whether the environment's own arrays are packed already."""
-        return isinstance(self.tree, Part) and self.tree.kind != "choices" and self.tree.shape != ()
+        part = self.tree
+        return isinstance(part, Part) and not (
+            part.kind == "choices" or part.channels_first or part.shape == ()
+        )
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +107,7 @@ class Observations:
         """
         if self.plain:
             return observations
-        rows = [_row(part, array) for part, array in _pairs(self.tree, observations)]
+        rows = [_row(part, array, self.dtype) for part, array in _pairs(self.tree, observations)]
         return rows[0] if len(rows) == 1 else rows[0].__array_namespace__().concatenate(rows, -1)
 
     def restore(self, packed: np.ndarray) -> Any:
@@ -112,7 +119,8 @@ class Observations:
         def take(part: Part) -> np.ndarray:
             nonlocal position
             position += part.size
-            array = packed[:, position - part.size : position].reshape(-1, *part.shape).astype(part.dtype)
+            array = packed[:, position - part.size : position].reshape(-1, *part.packed_shape)
+            array = (np.moveaxis(array, -1, 1) if part.channels_first else array).astype(part.dtype)
             return array + np.array(part.starts).reshape(part.shape) if any(part.starts) else array
 
         return map_parts(take, self.tree)
@@ -138,8 +146,8 @@ class Observations:
         rows = [np.asarray(array)[None] if single else np.asarray(array) for _, array in pairs]
         if self.plain:
             return np.asarray(rows[0], self.dtype), single
-        packed = [_row(part, row) for (part, _), row in zip(pairs, rows, strict=True)]
-        return np.concatenate(packed, -1).astype(self.dtype), single
+        packed = [_row(part, row, self.dtype) for (part, _), row in zip(pairs, rows, strict=True)]
+        return np.concatenate(packed, -1), single
 
     def describe(self) -> str:
         """In words, for people."""
@@ -241,15 +249,18 @@ def _pairs(tree: Tree, observation: Any) -> list[tuple[Part, Any]]:
     return [pair for name in names for pair in _pairs(tree[name], observation[name])]  # type: ignore[index]
 
 
-def _row(part: Part, array: Any) -> Any:
-    """The array [N, *shape] of one part as [N, size] float32."""
+def _row(part: Part, array: Any, dtype: str) -> Any:
+    """The array [N, *shape] of one part as [N, size] of `dtype`."""
     if not hasattr(array, "__array_namespace__"):
         array = np.asarray(array)
     if array.shape[1:] != part.shape:
         raise Misfit(f"an observation of shape {array.shape[1:]}, expected {part.shape}")
     if any(part.starts):
         array = array - np.array(part.starts).reshape(part.shape)  # in integers, whose size has no bounds
-    return array.reshape(array.shape[0], -1).astype("float32")
+    if part.channels_first:  # three times as fast as NumPy copies a `transpose`
+        channels = [array[:, channel] for channel in range(part.shape[0])]
+        array = array.__array_namespace__().stack(channels, axis=-1)
+    return array.reshape(array.shape[0], -1).astype(dtype, copy=False)
 
 
 def _words(tree: Tree) -> str:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from a3c.backend import cache
-from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, unroll
+from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, pushed, unroll
 from a3c.types import Act, Policy, Transitions
 
 FUSES = True
@@ -67,8 +67,6 @@ def gradient_function(
 ) -> Callable[[Any, Transitions, Any], tuple[jax.Array, dict[str, jax.Array]]]:
     """The gradient of `loss` with respect to the flat weights, clipped to a global norm; not yet compiled."""
 
-    size = network.normaliser.size
-
     def objective(weights, transitions, target):
         fixed = None if target is None else unroll(network, target, transitions)
         return loss(unroll(network, weights, transitions), transitions, fixed)
@@ -76,11 +74,7 @@ def gradient_function(
     def clipped_gradient(weights, transitions, target):
         transitions, found = prepare(network, weights, transitions)
         (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, transitions, target)
-        gradient = gradient[: gradient.shape[0] - size]
-        norm = jnp.sqrt(jnp.sum(gradient * gradient))
-        if global_clipnorm is not None:
-            gradient = gradient * jnp.minimum(1.0, global_clipnorm / jnp.maximum(norm, 1e-12))
-        gradient = jnp.concatenate([gradient, *found]) if found else gradient
+        gradient, norm = pushed(network, gradient, found, global_clipnorm)
         return gradient, {**losses, "gradient_norm": norm}
 
     return clipped_gradient

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, unroll
+from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, pushed, unroll
 from a3c.types import Act, Policy, Transitions
 
 FUSES = False
@@ -59,20 +59,13 @@ def compile_gradients(
 ) -> Callable[[Any, Transitions, Any], tuple[np.ndarray, dict[str, float]]]:
     """Compile the gradient of `loss` with respect to the flat weights, clipped to a global norm."""
 
-    size = network.normaliser.size
-
     def clipped_gradient(weights, transitions, target):
         transitions, found = prepare(network, weights, transitions)
         fixed = None if target is None else unroll(network, target, transitions)
         with tf.GradientTape() as tape:
             tape.watch(weights)
             total, losses = loss(unroll(network, weights, transitions), transitions, fixed)
-        gradient = tape.gradient(total, weights)
-        gradient = gradient[: gradient.shape[0] - size]
-        norm = tf.norm(gradient)
-        if global_clipnorm is not None:
-            gradient = tf.clip_by_norm(gradient, global_clipnorm)
-        gradient = tf.concat([gradient, *found], 0) if found else gradient
+        gradient, norm = pushed(network, tape.gradient(total, weights), found, global_clipnorm)
         traced_names.update(names=(*losses, "gradient_norm"))
         return gradient, tf.stack([*losses.values(), norm])
 
