@@ -125,9 +125,9 @@ own settings for LunarLander, trained anew by Stable-Baselines3 with four other 
 ([record](../benchmarks/results/sb3-zoo.json)), where the published run has 156.
 
 Pong takes an hour for a seed: the line is that of one, judged by 30 games,
-[with a record of its own](../benchmarks/results/pong.json). Another seed has
-[17.7 in its last 100 games of training](../benchmarks/results/pong-seed-2.json), whose actions are drawn, but
-with always the most probable ones 8.3: it wins by 20 or loses by 18.
+[with a record of its own](../benchmarks/results/pong.json). Another seed came to
+[17.2 over 100 games](../benchmarks/results/pong-seed-2.json) with drawn actions, as the published one was
+judged, but to 13.7 with always the most probable ones, with which it wins by 20 or loses by up to 18.
 
 `python benchmarks/scores.py` made this page; `benchmarks/results/scores.json` has every run.
 
