@@ -102,10 +102,10 @@ def scale_rewards(normaliser: Normaliser, numbers: Any, rewards: Any) -> Any:
 
 def moments(numbers: Any, weights: Any) -> list[Any]:
     """Mean [n], variance [n] and count [1] of the rows of `numbers` [N, n, k] whose weight [N] is 1."""
-    if standardize_dtype(numbers.dtype) == "uint8":
-        numbers = ops.cast(numbers, "float32")  # none of which is too large
-    else:
-        numbers = ops.clip(ops.cast(numbers, "float32"), -FARTHEST, FARTHEST)
+    bounded = standardize_dtype(numbers.dtype) == "uint8"
+    numbers = ops.cast(numbers, "float32")
+    if not bounded:
+        numbers = ops.clip(numbers, -FARTHEST, FARTHEST)
     count = ops.sum(weights)
     shares = (weights / ops.maximum(count, 1.0))[:, None]
     mean = ops.sum(ops.mean(numbers, -1) * shares, 0)
