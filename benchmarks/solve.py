@@ -49,6 +49,11 @@ def one_run(seed: int, arguments: list[str], save_dir: str, cold: bool) -> dict:
     return {**summary, "fresh": fresh}
 
 
+def solved_again(verdicts: list[bool | None]) -> str | None:
+    """How many agents reached the environment's own threshold once more; None: it has none."""
+    return None if None in verdicts else f"{sum(map(bool, verdicts))} of {len(verdicts)}"
+
+
 def machine() -> dict:
     """What the figures were taken on."""
     model = ""
@@ -84,7 +89,7 @@ def main() -> None:
         "cold": given.cold,
         "seeds": given.seeds,
         "solved": f"{sum(run['solved'] for run in runs)} of {len(runs)}",
-        "fresh_evaluation_solved": f"{sum(bool(run['fresh']['solved']) for run in runs)} of {len(runs)}",
+        "fresh_evaluation_solved": solved_again([run["fresh"]["solved"] for run in runs]),
         "medians": medians,
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
