@@ -134,9 +134,9 @@ from the versions here, and on Atari they were judged by drawn actions. How much
 own settings for LunarLander, trained anew by Stable-Baselines3 with four other seeds, gave −18, 32, 62 and −5
 ([record](../benchmarks/results/sb3-zoo.json)), where the published run has 156.
 
-Pong takes an hour for a seed: the line is that of one with the preset as it is, judged by drawn actions as the
-published one was, [with a record of its own](../benchmarks/results/pong.json). Two earlier seeds, with earlier
-presets, came to [19.0](../benchmarks/results/pong-seed-1.json) and
+Pong takes an hour for a seed: the line is that of one with the preset as it is, judged by drawn actions
+as the published one was, [with a record of its own](../benchmarks/results/pong.json). Two earlier seeds,
+with earlier presets, came to [19.0](../benchmarks/results/pong-seed-1.json) and
 [17.2](../benchmarks/results/pong-seed-2.json).
 
 `python benchmarks/scores.py` made this page; `benchmarks/results/scores.json` has every run.
