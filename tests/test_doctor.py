@@ -72,6 +72,16 @@ class Generous(Simple):
         return self.observe(), 1000.0, True, False, {}
 
 
+class SlowToBegin(Simple):
+    """Its first step takes 100 seconds, the others a tenth of one, by a clock of its own."""
+
+    clock = 0.0
+
+    def step(self, action):
+        type(self).clock += 0.1 if self.clock else 100.0
+        return super().step(action)
+
+
 class Flat(Simple):
     def observe(self):
         return super().observe() * np.float32(1e-4) + np.float32(0.9)
@@ -146,6 +156,13 @@ def test_large_rewards_are_told(monkeypatch):
     assert of_environment.rewards(found("Generous")[1]).status == "warning"
 
 
+def test_what_the_first_step_takes_costs_no_play(monkeypatch):
+    clock = SimpleNamespace(perf_counter=lambda: SlowToBegin.clock)
+    monkeypatch.setattr(of_environment, "time", clock)
+    _, play = found("SlowToBegin")
+    assert len(play.rewards) == pytest.approx(1 + of_environment._SECONDS / 0.1, abs=1)
+
+
 def test_spaces_that_are_not_supported_are_a_fault():
     [check] = examine("environment", of_environment.prepare, "doctor/Composite-v0", None, "auto", 0)
     assert check.status == "fault"
@@ -164,6 +181,7 @@ def test_an_environment_that_fails_is_a_fault():
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "jax/CartPole-v1"])
 def test_vector_code_and_compiled_environments_are_played(env_id, monkeypatch):
     monkeypatch.setattr(of_environment, "_STEPS", 300)
+    monkeypatch.setattr(of_environment, "_SECONDS", 600)
     environment = envs.find(env_id)
     play = of_environment.Play(environment, 0)
     assert len(play.rewards) == 300
