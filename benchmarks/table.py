@@ -29,19 +29,13 @@ ROWS = {
 }
 
 
-def main_machine() -> dict:
-    """What most figures were taken on; a line says where it was another."""
-    return json.loads((HERE / "results" / "cartpole.json").read_text())["machine"]
-
-
 def row(name: str, title: str) -> str:
     """One line of the table."""
     record = json.loads((HERE / "results" / f"{name}.json").read_text())
     medians = record["medians"]
     fresh = [run["fresh"]["evaluation"]["mean"] for run in record["runs"]]
-    cpu = record["machine"]["cpu"]
     cells = [
-        title if cpu == main_machine()["cpu"] else f"{title}, on {cpu}",
+        title,
         f"`{record['command']}`",
         record["solved"],
         f"{medians['steps']:,.0f}",
@@ -56,7 +50,7 @@ def row(name: str, title: str) -> str:
 
 def figures() -> list[str]:
     """The table of our own figures."""
-    machine = main_machine()
+    machine = json.loads((HERE / "results" / "cartpole.json").read_text())["machine"]
     return [
         f"Medians over fresh seeds on {machine['cores']} shared cores ({machine['cpu']}), recorded in "
         "[benchmarks/results](benchmarks/results) by `python benchmarks/solve.py`:",
@@ -66,8 +60,8 @@ def figures() -> list[str]:
         *(row(name, title) for name, title in ROWS.items()),
         "",
         "*Solved* is the environment's own criterion, confirmed (475 on CartPole-v1, 195 on v0, −100 on "
-        "gymnax' Acrobot; on Gymnasium's it is −88 here). *Re-judged*: lowest and highest mean return of "
-        "`best.keras` over 100 more episodes, by `a3c evaluate`.",
+        "Acrobot). *Re-judged*: lowest and highest mean return of `best.keras` over 100 more episodes, by "
+        "`a3c evaluate`.",
         "",
         *scores(),
         "",
