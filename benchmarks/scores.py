@@ -155,7 +155,9 @@ def table(record: dict) -> str:
         runs = runs_of(row, record)
         lines.append(line(row, runs))
         if row.published is not None:
-            relative += [relative_score(row.published, score(row, one), one) for one in runs]
+            relative += [
+                relative_score(row.published, score(row, one), one["random_baseline"]) for one in runs
+            ]
     text = HEAD + "\n".join(lines) + "\n"
     if relative:
         compared = [bool(runs_of(row, record)) for row in ROWS if row.published is not None]
@@ -198,9 +200,9 @@ def score(row: Row, run: dict) -> float:
     return run["sampled" if row.drawn else "evaluation"]["mean"]
 
 
-def relative_score(published: float, mean: float, run: dict) -> float:
+def relative_score(published: float, mean: float, random: float) -> float:
     """0 for random play, 1 for the published agent."""
-    return (mean - run["random_baseline"]) / (published - run["random_baseline"])
+    return (mean - random) / (published - random)
 
 
 def _number(value: float | None) -> str:
