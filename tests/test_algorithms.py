@@ -21,7 +21,7 @@ from a3c.store import Contents
 from a3c.store.central import CentralStore, Port, Rules
 from a3c.store.exchange import LocalExchange, SharedExchange
 from a3c.types import Outputs, Rollout, Shapes, Snapshot, Transitions
-from parts import gradient_of, network_of
+from parts import gradient_of, network_of, vectors
 
 both_backends = pytest.mark.both_backends
 TIME, BATCH, ACTIONS, GAMMA = 6, 3, 4, 0.9
@@ -511,6 +511,41 @@ def test_in_step_the_mean_is_clipped_not_what_it_is_made_of():
     store.turn(0.01)
     np.testing.assert_allclose(store.weights(), [0.4, 0.3, 50.0, 9.0, 8.0], rtol=1e-6)
     assert store.reports()[0].losses["gradient_norm"] == pytest.approx(5.0)
+
+
+@both_backends
+@pytest.mark.parametrize("clipnorm", [0.01, 100.0])
+@pytest.mark.parametrize("shared", [False, True])
+def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, clipnorm):
+    """Their mean is clipped as it would be, each tower by itself where there are two."""
+    model = models.ActorCritic(ACTIONS, (8,), shared_tower=shared, seed=0)
+    models.build(model, vectors(1))
+    network, weights = network_of(model, 1), parameters_of(model)
+    loss = algorithms.find("a2c").make_loss(Config(), Categorical(ACTIONS))
+    each = [random_rollout(seed) for seed in range(2)]
+    never = np.zeros((TIME, BATCH), bool)
+    each = [one._replace(terminated=never, truncated=never, valid=~never, next_actions=None) for one in each]
+    joined = {
+        name: None if value is None else np.concatenate([getattr(one, name) for one in each], 1)
+        for name, value in each[0]._asdict().items()
+    }
+    expected, told = backend.load().compile_gradients(network, loss, clipnorm)(weights, Transitions(**joined))
+
+    contents = Contents(weights, {"float32": np.zeros(1, np.float32)})
+    rules = Rules(in_step=True, batch=2, room=1)
+    store = CentralStore(
+        contents, rules, LocalExchange(2), 2, None, None, network.normaliser, clipnorm, network.towers
+    )
+    store.prepare(lambda w, s, g, steps: (g, s), None, None)
+    compute = backend.load().compile_gradients(network, loss, None)
+    for worker, transitions in enumerate(each):
+        port = store.port().attach(worker)
+        port.pull()
+        gradient, losses = compute(weights, transitions)
+        port.push(gradient, 0, rollout(), losses)
+    store.turn(0.01)
+    np.testing.assert_allclose(store.weights(), expected, rtol=1e-3, atol=1e-6)
+    assert store.reports()[0].losses["gradient_norm"] == pytest.approx(told["gradient_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -18,6 +18,7 @@ LAYERS = [
     ["inputs"],
     ["losses", "models"],
     ["flat"],
+    ["reuse"],
     ["backend"],
     ["dense"],
     ["envs"],

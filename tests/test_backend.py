@@ -7,7 +7,7 @@ import pytest
 from a3c import algorithms, backend, models
 from a3c.config import Config
 from a3c.distributions.categorical import Categorical
-from a3c.flat import Layout, assign_parameters, parameters_of
+from a3c.flat import Layout, assign_parameters, parameters_of, towers_of
 from a3c.types import Outputs, Transitions
 from parts import gradient_of, network_of, vectors
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.both_backends
 TIME, BATCH, ACTIONS = 5, 3, 4
 
 
-def make_network(seed=0):
-    model = models.ActorCritic(ACTIONS, (8, 8), seed=seed)
+def make_network(seed=0, **settings):
+    model = models.ActorCritic(ACTIONS, (8, 8), seed=seed, **settings)
     models.build(model, vectors(2))
     return network_of(model, 2)
 
@@ -98,15 +98,84 @@ def test_policy_gradient_credits_each_step_with_its_own_advantage():
     np.testing.assert_allclose(gradient.reshape(logits.shape), expected, atol=1e-5)
 
 
-def test_clipping_keeps_the_direction_and_bounds_the_norm():
-    network, framework, transitions = make_network(), backend.load(), make_transitions()
-    loss = algorithms.find("a3c").make_loss(Config(), Categorical(ACTIONS))
-    weights = parameters_of(network.model)
-    free, losses = framework.compile_gradients(network, loss, None)(weights, transitions)
-    clipped, same = framework.compile_gradients(network, loss, 1e-3)(weights, transitions)
+def gradients_of(network, clipnorm, transitions=None, eager=False, **settings):
+    loss = algorithms.find("a3c").make_loss(Config(**settings), Categorical(ACTIONS))
+    compute = backend.load().compile_gradients(network, loss, clipnorm, eager)
+    return compute(parameters_of(network.model), transitions or make_transitions())
+
+
+def of_value(model):
+    """[P], by the names of layers: which weights are of the value's tower alone."""
+    names = [
+        (variable.path.split("/"), int(np.prod(variable.shape))) for variable in model.trainable_variables
+    ]
+    return np.concatenate([np.full(size, "value_body" in p or "value" in p) for p, size in names])
+
+
+def test_clipping_one_tower_keeps_the_direction_and_bounds_the_norm():
+    network = make_network(shared_tower=True)
+    free, losses = gradients_of(network, None)
+    clipped, same = gradients_of(network, 1e-3)
     assert np.linalg.norm(clipped) == pytest.approx(1e-3, rel=1e-4)
     np.testing.assert_allclose(clipped / np.linalg.norm(clipped), free / np.linalg.norm(free), atol=1e-4)
     assert same["gradient_norm"] == pytest.approx(losses["gradient_norm"], rel=1e-5)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("clipnorm", [1e-3, 0.1, 100.0])
+def test_separate_towers_are_clipped_each_by_itself(clipnorm, eager):
+    """A slow twin: norms over the weights whose layers are named for the policy, and for the value."""
+    network = make_network()
+    free, losses = gradients_of(network, None, eager=eager)
+    clipped, same = gradients_of(network, clipnorm, eager=eager)
+    value, expected = of_value(network.model), free.astype(np.float64)
+    for tower in (value, ~value):
+        expected[tower] *= min(1.0, clipnorm / np.linalg.norm(free[tower]))
+    np.testing.assert_allclose(clipped, expected, rtol=1e-4, atol=1e-7)
+    assert same["gradient_norm"] == pytest.approx(np.linalg.norm(free), rel=1e-5)
+    assert losses["gradient_norm"] == pytest.approx(np.linalg.norm(free), rel=1e-5)
+
+
+def test_a_huge_error_of_the_value_leaves_the_policy_its_step():
+    network = make_network()
+    value = of_value(network.model)
+    usual, _ = gradients_of(network, 0.5)
+    huge, losses = gradients_of(network, 0.5, value_coefficient=1e6)
+    assert losses["gradient_norm"] > 1e4
+    assert np.linalg.norm(usual[~value]) > 1e-3
+    np.testing.assert_allclose(huge[~value], usual[~value], rtol=1e-4, atol=1e-7)
+    assert np.linalg.norm(huge[value]) == pytest.approx(0.5, rel=1e-4)
+
+
+class Varied(models.ActorCritic):
+    """A user's variation, of which nothing can be known."""
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "count"),
+    [
+        (models.ActorCritic, {}, 2),
+        (models.ActorCritic, dict(lstm_units=3), 2),
+        (models.ActorCritic, dict(hidden_units=()), 2),
+        (models.ActorCritic, dict(state_dependent_deviation=False), 2),
+        (models.ActorCritic, dict(shared_tower=True), 1),
+        (models.ActionValues, {}, 1),
+        (Varied, {}, 1),
+    ],
+    ids=str,
+)
+def test_towers_hold_every_weight_once(cls, settings, count):
+    model = cls(ACTIONS, seed=0, **settings)
+    models.build(model, vectors(2))
+    towers = towers_of(model)
+    assert len(towers) == count
+    held = np.zeros((count, len(parameters_of(model))), bool)
+    for tower, own in enumerate(towers):
+        for span in own:
+            held[tower, span] = True
+    np.testing.assert_array_equal(held.sum(0), 1)
+    if count == 2:
+        np.testing.assert_array_equal(held[1], of_value(model))
 
 
 OPTIMIZERS = {

@@ -10,18 +10,21 @@ from a3c.flat import parameters_of
 from parts import network_of, vectors
 
 
-def built(**settings):
-    model = models.ActorCritic(3, seed=1, **settings)
+def built(actions=3, **settings):
+    model = models.ActorCritic(actions, seed=1, **settings)
     models.build(model, vectors(5))
     return model
 
 
+@pytest.mark.parametrize(
+    "head", [{}, dict(actions=4, state_dependent_deviation=False)], ids=["", "independent"]
+)
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(
     ("activation", "hidden_units"), [("tanh", (8,)), ("relu", (16, 8)), ("linear", (4,)), ("tanh", ())]
 )
-def test_it_equals_the_model_for_any_weights(activation, hidden_units, shared):
-    model = built(activation=activation, hidden_units=hidden_units, shared_tower=shared)
+def test_it_equals_the_model_for_any_weights(activation, hidden_units, shared, head):
+    model = built(activation=activation, hidden_units=hidden_units, shared_tower=shared, **head)
     policy = dense_policy(network_of(model, 5))
     rng = np.random.default_rng(0)
     for _ in range(3):

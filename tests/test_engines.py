@@ -42,11 +42,18 @@ ENGINES = {
     "processes, learner": dict(engine="processes", workers=2, algorithm="impala"),
     "threads, in step": dict(engine="threads", workers=2, algorithm="a2c", env_id=COMPILED),
     "threads, learner": dict(engine="threads", workers=2, algorithm="impala", env_id=COMPILED),
+    "serial, reuse": dict(engine="serial", workers=1, algorithm="appo"),
+    "processes, reuse": dict(engine="processes", workers=2, algorithm="appo"),
+    "processes, reuse, lock-free": dict(engine="processes", workers=2, algorithm="appo", locking=False),
+    "threads, reuse": dict(engine="threads", workers=2, algorithm="appo", env_id=COMPILED),
+    "processes, reuse in step": dict(engine="processes", workers=2, algorithm="ppo"),
+    "threads, reuse in step": dict(engine="threads", workers=2, algorithm="ppo", env_id=COMPILED),
     "processes, values": dict(engine="processes", workers=2, algorithm="one-step-sarsa"),
 }
 
 
 THOROUGH = {"threads, lock-free", "processes, lock-free", "processes, values", "threads, learner"}
+THOROUGH |= {"processes, reuse, lock-free", "threads, reuse in step", "serial, reuse"}
 
 
 THOROUGHLY = pytest.mark.thorough
@@ -82,8 +89,9 @@ def resolve(config, compiled=False):
 
 def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     """A job, its network and what a run of it begins with."""
-    size = dict(envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000)
-    defaults = dict(preset="none", epsilon_steps=100, **size)
+    size = dict(envs_per_worker=4, t_max=5, hidden_units=(16,), max_steps=2_000, passes=3, minibatch=10)
+    plain = dict(normalise_observations=False, normalise_returns=False)
+    defaults = dict(preset="none", epsilon_steps=100, **plain, **size)
     backend = keras.backend.backend()
     if env_id == "CartPole-v1":
         env_id = settings.get("env_id", env_id)
@@ -195,7 +203,7 @@ def test_every_worker_takes_part_until_the_store_is_stopped(engine_settings):
 
 
 def test_policy_lag_is_measured(engine_settings):
-    never = engine_settings["workers"] == 1 or engine_settings.get("algorithm") == "a2c"
+    never = engine_settings["workers"] == 1 or engine_settings.get("algorithm") in ("a2c", "ppo")
     engine, _ = start({**engine_settings, "max_steps": 10_000 if never else None})
     if never:
         _, reports = run(engine)

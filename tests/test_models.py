@@ -10,7 +10,7 @@ from a3c.distributions.categorical import Categorical
 from a3c.errors import UsageError
 from a3c.models import ActorCritic
 from a3c.models.initializers import Orthogonal
-from parts import vectors
+from parts import gradient_of, vectors
 
 pytestmark = pytest.mark.both_backends
 
@@ -49,6 +49,77 @@ def test_seeds_decide_the_first_weights_and_the_first_policy_is_nearly_uniform()
     assert not np.array_equal(outputs[0], outputs[2])
     logits = ops.convert_to_numpy(ActorCritic(2, seed=1)(observations)[0])
     assert np.abs(logits).max() < 0.1
+
+
+def built(**settings):
+    model = ActorCritic(4, (8, 8), seed=0, **settings)
+    models.build(model, vectors(3))
+    return model
+
+
+SEEN = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_independent_deviations_are_a_bias_alone(shared):
+    """As if the kernel of the other kind were 0 where it computes variances, and stayed so."""
+    alone, other = (built(state_dependent_deviation=kind, shared_tower=shared) for kind in (False, True))
+    assert other.count_params() - alone.count_params() == 8 * 2
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(size=weight.shape).astype(np.float32) for weight in alone.get_weights()]
+    alone.set_weights(weights)
+    padded = [np.pad(w, ((0, 0), (0, 2))) if w.shape == (8, 2) else w for w in weights]
+    other.set_weights(padded)
+    for one, two in zip(alone(SEEN), other(SEEN), strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(one), ops.convert_to_numpy(two), rtol=1e-4, atol=1e-5)
+    parameters = ops.convert_to_numpy(alone(SEEN)[0])
+    assert (np.ptp(parameters[:, 2:], axis=0) == 0).all()
+    assert (np.ptp(parameters[:, :2], axis=0) > 0.1).all()
+
+
+def test_independent_deviations_learn_from_every_state():
+    """The gradient of a loss in their bias is the sum of those in each row of the policy parameters."""
+    model = built(state_dependent_deviation=False)
+    target = np.random.default_rng(1).normal(size=(50, 4)).astype(np.float32)
+
+    def loss(bias):
+        values = [bias if v is model.policy_head.bias else v.value for v in model.trainable_variables]
+        (parameters, _), _ = model.stateless_call(values, [], SEEN)
+        return 0.5 * ops.sum(ops.square(parameters - target))
+
+    bias = np.array([0.1, 0.2, 0.3, 0.4], np.float32)
+    rows = ops.convert_to_numpy(model(SEEN)[0]) + bias - target
+    np.testing.assert_allclose(gradient_of(loss, bias), rows.sum(0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [None, (0.5, -0.5, 1.0, -2.0)])
+@pytest.mark.parametrize("kind", [False, True])
+def test_both_kinds_of_deviations_begin_with_their_bias_and_can_be_saved(kind, bias, tmp_path):
+    model = built(state_dependent_deviation=kind, policy_bias=bias)
+    parameters = ops.convert_to_numpy(model(SEEN)[0])
+    np.testing.assert_allclose(parameters, np.tile(bias or np.zeros(4), (50, 1)), atol=0.1)
+    assert (np.ptp(parameters, axis=0) > 0).tolist() == [True, True, kind, kind]
+    again = ActorCritic.from_config(model.get_config())
+    np.testing.assert_array_equal(ops.convert_to_numpy(again(SEEN)[0]), parameters)
+    model.set_weights([weight + 0.25 for weight in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for one, two in zip(loaded(SEEN), model(SEEN), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(two))
+
+
+def test_what_earlier_versions_saved_has_deviations_that_depend_on_the_state():
+    config = built().get_config()
+    del config["state_dependent_deviation"]
+    model = ActorCritic.from_config(config)
+    models.build(model, vectors(3))
+    assert model.settings["state_dependent_deviation"]
+    assert tuple(model.policy_head.kernel.shape) == (8, 4)
+
+
+def test_means_without_as_many_variances_are_refused():
+    with pytest.raises(ValueError, match=r"num_actions=3: .*even"):
+        ActorCritic(3, state_dependent_deviation=False)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (5, 1)])

@@ -165,11 +165,20 @@ def test_gradients_carry_the_moments_of_what_counts_and_scale_rewards():
     from a3c.config import Config
 
     loss = algorithms.find("a3c").make_loss(Config(), Categorical(2))
-    gradient, losses = backend.load().compile_gradients(network, loss, 0.5)(weights, rollout)
-    assert gradient.shape == weights.shape
-    np.testing.assert_allclose(gradient[-normaliser.size :], expected, rtol=1e-4, atol=1e-5)
+    free, clipped = (
+        backend.load().compile_gradients(network, loss, clipnorm)(weights, rollout)
+        for clipnorm in (None, 0.01)
+    )
     size = len(weights) - normaliser.size
-    assert min(0.5, losses["gradient_norm"]) == pytest.approx(np.linalg.norm(gradient[:size]), rel=1e-4)
+    for gradient, losses in (free, clipped):
+        assert gradient.shape == weights.shape
+        np.testing.assert_allclose(gradient[size:], expected, rtol=1e-4, atol=1e-5)
+        assert losses["gradient_norm"] == pytest.approx(np.linalg.norm(free[0][:size]), rel=1e-4)
+    assert len(network.towers) == 2
+    for own in network.towers:
+        before, after = (np.concatenate([gradient[span] for span in own]) for gradient, _ in (free, clipped))
+        shrunk = before * min(1.0, 0.01 / np.linalg.norm(before))
+        np.testing.assert_allclose(after, shrunk, rtol=1e-4, atol=1e-7)
 
 
 def test_rewards_are_cut_off():

@@ -242,7 +242,7 @@ FLAGS = [f"--{name.replace('_', '-')}" for name in FIELDS] + [
 OTHERS = "--json --quiet --resume --episodes --seeds --output --video --sampled --no-cache --no-locking --"
 FLAGS += [*OTHERS.split(), "--unsafe-load", "--no-anneal", "--help", "-h", "--lr=1", "--gamma=", "-1", "---"]
 VALUES = """
-1 0 -1 1.5 1e400 nan inf none None auto jax tensorflow torch a3c random serial 1,2,4 1,,2 True
+1 0 -1 1.5 1e400 nan inf none None auto jax tensorflow torch a3c appo random serial 1,2,4 1,,2 True
 CartPole-v1 CartPole-v9 os:Env-v0 :: ..:.. .a:b /nowhere ../.. . / ~ config.toml best.keras x.mp4 x.gif
 x.png mine.toml tutorial 64 999999999999999999999999
 """
@@ -337,7 +337,8 @@ def test_settings_that_are_typed_are_the_settings(typed):
     """Whatever is accepted arrives in the configuration; nothing is quietly dropped."""
     taken = []
     typed = {k: v for k, v in typed.items() if k not in ("env_id", "preset", "algorithm", "hidden_units")}
-    flags = [f"--{k.replace('_', '-')}={v}" for k, v in typed.items() if FIELDS[k].type is not bool]
+    valued = {k: v for k, v in typed.items() if FIELDS[k].type not in (bool, bool | None)}
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in valued.items()]
     with mock.patch("a3c.cli.train.carry_out", lambda config, *_: taken.append(config) or 0):
         code, _, err = run(["train", *flags])
     assert (code == 0) == bool(taken), err

@@ -306,19 +306,30 @@ def test_squashed_densities_are_those_of_what_comes_out():
 
 
 @both_backends
+@pytest.mark.parametrize("dependent", [False, True])
 @pytest.mark.parametrize("deviation", [0.01, 0.15, 1.0, 100.0])
-def test_the_first_policy_has_the_deviation_that_was_asked_for(deviation):
+def test_the_first_policy_has_the_deviation_that_was_asked_for(deviation, dependent):
     environment = envs.find("Pendulum-v1", "clip")
-    config = Config(env_id="Pendulum-v1", initial_deviation=deviation, seed=1)
+    config = Config(
+        env_id="Pendulum-v1", initial_deviation=deviation, seed=1, state_dependent_deviation=dependent
+    )
     model = setup.make_model(config, environment)
     observations = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     parameters = ops.convert_to_numpy(model(observations)[0])
     drawn = environment.actions.choose(parameters, np.ones((500, 1), np.float32))[:, 0] - parameters[:, 0]
     np.testing.assert_allclose(drawn, deviation, rtol=0.05)
+    assert (np.ptp(parameters[:, 1]) > 0) == dependent
     assert np.abs(parameters[:, 0]).max() < 0.1
     again = type(model).from_config(model.get_config())
     models.build(again, environment.observations)
     np.testing.assert_allclose(again.policy_head.bias, model.policy_head.bias)
+
+
+def test_only_continuous_actions_have_a_deviation():
+    environment = envs.find("CartPole-v1", "clip")
+    model = setup.make_model(Config(seed=1, state_dependent_deviation=False), environment)
+    assert model.settings["state_dependent_deviation"]
+    assert tuple(model.policy_head.kernel.shape)[-1] == 2
 
 
 def test_a_deviation_of_actions_that_have_none_is_refused():
@@ -374,6 +385,12 @@ def _save(agent, directory):
     path = directory / "agent.keras"
     agent.save(path)
     return path
+
+
+def test_deviations_that_depend_on_the_state_are_learned(tmp_path):
+    agent = learn("Continuous", tmp_path, state_dependent_deviation=True)
+    assert agent.model.settings["state_dependent_deviation"]
+    assert agent.evaluate(20, seed=1).mean >= 90
 
 
 @pytest.mark.parametrize("name", ["Continuous"])

@@ -46,12 +46,14 @@ class Agent:
 
     Args:
         env_id: A Gymnasium environment, also as `module:EnvId`.
-        algorithm: `a3c`, `a2c`, `impala`, `one-step-q`, `one-step-sarsa` or `n-step-q`.
+        algorithm: `a3c`, `a2c`, `impala`, `appo`, `ppo`, `one-step-q`, `one-step-sarsa`, `n-step-q`, or
+            `auto`: the one of the environment's preset, and `appo` where there is none.
         model: A `keras.Model`, subclassed or functional, that maps observations [N, …] to (policy parameters
             [N, A], value [N, 1]); see `a3c.models`. Default: what the settings describe.
         optimizer: A Keras optimizer, with a schedule if you like, or the setting `"adam"` or `"rmsprop"`;
             default: what the settings describe.
-        **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset.
+        **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset,
+            else they are the algorithm's defaults.
 
     Raises:
         UsageError: for settings, an environment or a model that cannot work.
@@ -60,7 +62,7 @@ class Agent:
     def __init__(
         self,
         env_id: str | None = None,
-        algorithm: str = "a3c",
+        algorithm: str = "auto",
         model: "keras.Model | None" = None,
         optimizer: "keras.optimizers.Optimizer | str | None" = None,
         **settings: Any,

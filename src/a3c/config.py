@@ -27,18 +27,33 @@ def setting(
     at_most: float | None = None,
     note: str = "",
     aliases: tuple[str, ...] = (),
+    others: dict[tuple[str, ...], Any] | None = None,
 ) -> Any:
-    """A dataclass field that carries its help, its range and the tutorial's spellings of its flag."""
+    """A dataclass field that carries its help, its range and the tutorial's spellings of its flag.
+
+    `default` is that of a3c; `others` holds those of algorithms that have another, by their names.
+    """
     metadata = dict(help=help, at_least=at_least, above=above, at_most=at_most, note=note, aliases=aliases)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={**metadata, "others": others or {}})
 
 
-Algorithm = Literal["a3c", "a2c", "impala", "one-step-q", "one-step-sarsa", "n-step-q", "random"]
+Algorithm = Literal[
+    "a3c", "a2c", "impala", "appo", "ppo", "one-step-q", "one-step-sarsa", "n-step-q", "random"
+]
+
+PPO = ("appo", "ppo")
+VALUES = ("one-step-q", "one-step-sarsa", "n-step-q")
+
+FALLBACK: Algorithm = "appo"
+"""What `auto` chooses where there is no preset."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`."""
+    """Every setting of a training run. Invalid values raise `SettingError`; see `a3c train --help`.
+
+    The defaults are a3c's. `make_config` takes presets and the defaults of other algorithms into account.
+    """
 
     env_id: str = setting(
         "CartPole-v1",
@@ -49,8 +64,9 @@ class Config:
     )
     algorithm: Algorithm = setting(  # noqa: RUF009 - no function to be called again
         "a3c",
-        "Learning algorithm: the paper's four asynchronous ones, a2c (in step), impala (a learner apart from "
-        "its actors); random only plays the baseline.",
+        "Learning algorithm: the paper's four asynchronous ones, a2c (a3c in step), appo (asynchronous PPO: "
+        "each rollout is used in several passes), ppo (the same in step), impala (a learner apart from its "
+        "actors); random only plays the baseline. auto: the preset's, and appo where there is no preset.",
     )
     backend: Literal["auto", "jax", "tensorflow"] = setting("auto", "Keras backend.")
     engine: Literal["auto", "serial", "threads", "processes"] = setting(
@@ -59,11 +75,20 @@ class Config:
         "processes. serial is one worker in this process, reproducible bit for bit from a seed.",
     )
     workers: int | None = setting(None, "Parallel workers; default: usable cores.", at_least=1, at_most=1024)
-    envs_per_worker: int = setting(
-        16, "Environments each worker steps together (1: the paper's).", at_least=1
+    envs_per_worker: int | None = setting(
+        8,
+        "Environments each worker steps together (1: the paper's); None: 16 are shared out among the "
+        "workers, so that a round is the same whatever the number of cores.",
+        at_least=1,
+        others={PPO: None, VALUES: 16},
     )
     t_max: int = setting(
-        20, "Steps between updates.", at_least=1, note="the paper uses 5", aliases=("--update-freq",)
+        16,
+        "Steps between updates; appo, ppo: of each rollout.",
+        at_least=1,
+        note="the paper uses 5",
+        aliases=("--update-freq",),
+        others={PPO: 128, VALUES: 20},
     )
     model: str | None = setting(None, "Your own model as module:Class; default: what the next settings say.")
     network: Literal["auto", "mlp", "paper", "nature", "impala"] = setting(
@@ -91,26 +116,45 @@ class Config:
         at_least=0.01,
         at_most=100,
     )
+    state_dependent_deviation: bool = setting(
+        False,
+        "Let the deviation of continuous actions depend on the state, as in the paper; else it is one number "
+        "per dimension.",
+    )
     optimizer: Literal["adam", "rmsprop"] = setting("adam", "Shared optimizer; rmsprop is the paper's.")
-    learning_rate: float = setting(1e-3, "Step size of the shared optimizer.", above=0, aliases=("--lr",))
+    learning_rate: float = setting(
+        7e-4,
+        "Step size of the shared optimizer.",
+        above=0,
+        aliases=("--lr",),
+        others={PPO: 3e-4, VALUES: 1e-3},
+    )
     anneal: bool = setting(False, "Lower the learning rate linearly to 0 at max-steps, as the paper does.")
     gamma: float = setting(0.99, "Discount factor.", at_least=0, at_most=1)
     gae_lambda: float = setting(
-        1.0, "Weight of longer returns; 1: the paper's n-step returns, below 1: GAE.", at_least=0, at_most=1
+        0.95,
+        "Weight of longer returns; 1: the paper's n-step returns, below 1: GAE.",
+        at_least=0,
+        at_most=1,
+        others={VALUES: 1.0},
     )
     entropy_coefficient: float | None = setting(
         None,
-        "Weight of the entropy bonus; default: 0.01, for continuous actions 0.0001, as in the paper.",
+        "Weight of the entropy bonus; default: 0.01; for continuous actions 0, appo and ppo 0.005.",
         at_least=0,
     )
     value_coefficient: float = setting(0.5, "Weight of the squared value error.", at_least=0)
-    normalise_observations: bool = setting(
-        False, "Subtract the running mean of observed vectors and images and divide by their deviation."
+    normalise_observations: bool | None = setting(
+        None,
+        "Subtract the running mean of observed vectors and images and divide by their deviation; default: "
+        "vectors yes, images no.",
+        others={VALUES: False},
     )
     normalise_returns: bool = setting(
-        False,
+        True,
         "Divide rewards by the running standard deviation of discounted returns and cut them off at 10, or "
         "at --clip-rewards; in learning only.",
+        others={VALUES: False},
     )
     clip_rewards: float | None = setting(
         None,
@@ -120,6 +164,26 @@ class Config:
     episodic_life: bool = setting(
         False,
         "Let what is lost with a life be lost, in learning only: nothing after counts for what was before.",
+    )
+    passes: int = setting(10, "appo, ppo: how often each rollout is used.", at_least=1)
+    minibatch: int = setting(
+        128,
+        "appo, ppo: transitions of each step of the optimizer; with a memory, whole sequences.",
+        at_least=1,
+    )
+    clip_ratio: float = setting(
+        0.2,
+        "appo, ppo: how far the probability of an action may move from that of the policy that acted.",
+        above=0,
+    )
+    clip_values: float | None = setting(
+        None, "appo, ppo: how far values may move from those of the policy that acted; None: any.", above=0
+    )
+    kl_limit: float | None = setting(
+        None,
+        "appo: mean KL divergence from the policy that acted, at which no further pass is made of a rollout; "
+        "None: none.",
+        above=0,
     )
     target_steps: int = setting(
         10_000, "Q and Sarsa: steps of all workers between renewals of the target network.", at_least=1
@@ -141,7 +205,12 @@ class Config:
         "least one; default: twice as many as it batches, so that nobody waits for the slowest actor.",
         at_least=1,
     )
-    global_clipnorm: float | None = setting(0.5, "Largest gradient norm; None: no clipping.", above=0)
+    global_clipnorm: float | None = setting(
+        0.5,
+        "Largest gradient norm, of the policy's tower and of the value's each where they are separate; None: "
+        "no clipping.",
+        above=0,
+    )
     max_episodes: int | None = setting(
         None, "Stop after so many episodes.", at_least=1, aliases=("--max-eps",)
     )
@@ -315,7 +384,9 @@ def preset_names() -> list[str]:
 def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -> tuple[str, dict[str, Any]]:
     """The settings of a preset.
 
-    A table with an algorithm's name holds what differs for that algorithm.
+    What stands above the tables holds for every algorithm. A table with an algorithm's name holds what was
+    tuned for that algorithm. `[a3c]` also serves a2c and impala, and `[appo]` ppo, where these have no table
+    of their own.
 
     Args:
         preset: `auto`, `none`, the name of a shipped preset, or the path of a TOML file.
@@ -323,7 +394,7 @@ def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -
         algorithm: Which; default: the one that the preset names, or a3c.
 
     Returns:
-        The preset's name (`none` where there is none) and its settings.
+        The preset's name and its settings, which name the algorithm; `none` and no settings without a preset.
     """
     if preset == "auto":
         preset = _own_preset(str(env_id))
@@ -359,14 +430,21 @@ def _own_preset(env_id: str) -> str:
 
 
 def _for_algorithm(document: dict[str, Any], algorithm: str | None, preset: str) -> dict[str, Any]:
-    """The settings of a preset's document with those of its table for the algorithm, if it has one."""
+    """The settings of a preset's document with those of the table that serves the algorithm, if any."""
     names = typing.get_args(Algorithm)
     tables = {name: document[name] for name in names if isinstance(document.get(name), dict)}
     settings = {name: value for name, value in document.items() if name not in tables}
-    chosen = algorithm or settings.get("algorithm") or Config.algorithm
+    chosen = algorithm or settings.get("algorithm", Config.algorithm)
     for name, table in tables.items():
         check_names(table, f"preset {preset}: {name}: setting")
-    return {**settings, **(tables.get(chosen, {}) if isinstance(chosen, str) else {})}
+    serving = ""
+    if isinstance(chosen, str):
+        serving = chosen if chosen in tables else _SERVED_BY.get(chosen, "")
+    return {**settings, **tables.get(serving, {}), "algorithm": chosen}
+
+
+_SERVED_BY = {"a2c": "a3c", "impala": "a3c", "ppo": "appo"}
+"""Whose table of a preset serves an algorithm that has none of its own."""
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -414,14 +492,28 @@ def from_plain(name: str, value: Any) -> Any:
     return value
 
 
-def make_config(**given: Any) -> Config:
-    """Defaults, overridden by the preset, overridden by what was `given`.
+def defaults_of(algorithm: str) -> dict[str, Any]:
+    """Those defaults of an algorithm that differ from the ones of `Config`, which are a3c's."""
+    return {
+        f.name: value
+        for f in FIELDS.values()
+        for names, value in f.metadata["others"].items()
+        if algorithm in names
+    }
 
+
+def make_config(**given: Any) -> Config:
+    """The algorithm's defaults, overridden by the preset, overridden by what was `given`.
+
+    `algorithm="auto"`, the default, is the preset's, and `FALLBACK` where there is no preset.
     `preset="tutorial"` may also choose the environment; an `env_id` that is given wins.
     """
     given = settings_from_toml(given, "setting")
+    if isinstance(given.get("algorithm"), str) and given["algorithm"] == "auto":
+        del given["algorithm"]
     env_id = given.get("env_id", Config.env_id)
     for name, default in (("env_id", "auto"), ("preset", "auto"), ("algorithm", Config.algorithm)):
         _check(FIELDS[name], given.get(name, default))
     name, preset = load_preset(given.get("preset", "auto"), env_id, given.get("algorithm"))
-    return Config(**{**preset, **given, "preset": name})
+    chosen = {"algorithm": FALLBACK, **preset, **given, "preset": name}
+    return Config(**{**defaults_of(chosen["algorithm"]), **chosen})

@@ -59,6 +59,8 @@ def dense_policy(network: Network) -> Policy | None:
         hidden = [(flat[w].reshape(shape), flat[b]) for (w, shape), (b, _) in layers]
         (where, shape), (bias, _) = head
         kernel, offset = flat[where].reshape(shape), flat[bias]
+        if rest := len(offset) - shape[1]:  # deviations that are biases alone: one product is still fastest
+            kernel = np.concatenate([kernel, np.zeros((shape[0], rest), np.float32)], 1)
         shown = _standardised(normaliser, flat) if normaliser.observations else None
 
         def act(observations: np.ndarray, state: Any = None) -> tuple[np.ndarray, Any]:

@@ -6,8 +6,10 @@ for the optimizer's state, so that a pull or a push is one copy. Called by the b
 
 import itertools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -15,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from a3c.inputs import observed_moments, unpack
-from a3c.models import state_size
+from a3c.models import ActorCritic, state_size
 from a3c.normalisation import NOTHING, Normaliser, merge, moments, scale_rewards
 from a3c.spaces import Observations
 from a3c.types import Outputs, Transitions
@@ -94,6 +96,10 @@ def fixed_of(model: keras.Model) -> list[np.ndarray]:
     return [ops.convert_to_numpy(v.value) for v in model.non_trainable_variables]
 
 
+Towers = tuple[tuple[slice, ...], ...]
+"""Of each tower of a network, where its weights lie in the flat vector."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A model as a function of its weights.
@@ -115,6 +121,29 @@ class Network:
         """S, numbers of its memory per copy of the environment; 0: it has none."""
         return state_size(self.model)
 
+    @cached_property
+    def towers(self) -> Towers:
+        """Which of its weights are clipped together, see `towers_of`."""
+        return towers_of(self.model)
+
+
+def towers_of(model: keras.Model) -> Towers:
+    """Where the weights of the policy's tower and of the value's lie in the flat vector.
+
+    It is one tower of all weights where policy and value share some, and for models of the user's own.
+    """
+    policy: set[int] = set()
+    if type(model) is ActorCritic and not model.settings["shared_tower"]:
+        layers = model.policy_body, model.policy_head
+        policy = {id(variable) for layer in layers for variable in layer.trainable_variables}
+    towers: dict[bool, list[slice]] = {}
+    start = 0
+    for own, run in itertools.groupby(model.trainable_variables, lambda variable: id(variable) in policy):
+        end = start + sum(math.prod(variable.shape) for variable in run)
+        towers.setdefault(own, []).append(slice(start, end))
+        start = end
+    return tuple(map(tuple, towers.values()))
+
 
 def apply_network(
     network: Network, weights: Any, observations: Any, state: Any = None, starts: Any = None
@@ -132,7 +161,8 @@ def apply_network(
         Policy parameters [N, A], values [N], and the memory after the last step, None without one.
     """
     trainable = Layout.of(network.model.trainable_variables).split({"float32": weights})
-    seen = unpack(network.observations, observations, observation_statistics(network, weights))
+    statistics = observation_statistics(network, weights)
+    seen = unpack(network.observations, observations, statistics, network.normaliser.images)
     memory = () if state is None else (state, starts)
     outputs, _ = network.model.stateless_call(trainable, network.fixed, seen, *memory, training=False)
     policy_parameters, values, *after = outputs
@@ -160,7 +190,7 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
     valid, found = ops.reshape(ops.cast(transitions.valid, "float32"), (-1,)), []
     if normaliser.observations:
         seen = ops.reshape(transitions.observations[:-1], (-1, *transitions.observations.shape[2:]))
-        found += observed_moments(network.observations, seen, valid)
+        found += observed_moments(network.observations, seen, valid, normaliser.images)
     if normaliser.returns:
         found += moments(ops.reshape(transitions.returns, (-1, 1, 1)), valid)
     rewards = scale_rewards(normaliser, statistics_in(network, weights), transitions.rewards)
@@ -170,22 +200,37 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
 def pushed(
     network: Network, gradient: Any, found: list[Any], global_clipnorm: float | None
 ) -> tuple[Any, Any]:
-    """What a worker pushes [P]: the gradient clipped to a global norm, then the moments that `prepare` found.
+    """What a worker pushes [P]: the clipped gradient, then the moments that `prepare` found.
+
+    Each tower is clipped by itself: a large gradient of the value must not leave the policy next to none.
 
     Args:
         network: What the gradient is of.
         gradient: [P], of which what stands for statistics is left out.
         found: The rollout's own moments.
-        global_clipnorm: The largest norm; None: any.
+        global_clipnorm: The largest norm of the gradient of a tower; None: any.
 
     Returns:
-        It, and the norm before it was clipped.
+        It, and the norm of the whole gradient before it was clipped.
     """
     gradient = gradient[: gradient.shape[0] - network.normaliser.size]
-    norm = ops.sqrt(ops.sum(ops.square(gradient)))
+    squares = [sum(ops.sum(ops.square(gradient[span])) for span in own) for own in network.towers]
     if global_clipnorm is not None:
-        gradient = gradient * (global_clipnorm / ops.maximum(norm, global_clipnorm))
-    return ops.concatenate([gradient, *found], 0) if found else gradient, norm
+        scales = [global_clipnorm / ops.maximum(ops.sqrt(square), global_clipnorm) for square in squares]
+        gradient = _scaled(gradient, network.towers, scales)
+    return ops.concatenate([gradient, *found], 0) if found else gradient, ops.sqrt(sum(squares))
+
+
+def _scaled(gradient: Any, towers: Towers, scales: Sequence[Any]) -> Any:
+    """The gradient with each tower's part times the scale of the tower."""
+    scaled = [
+        (span.start, gradient[span] * scale)
+        for own, scale in zip(towers, scales, strict=True)
+        for span in own
+    ]
+    if len(scaled) == 1:
+        return scaled[0][1]
+    return ops.concatenate([part for _, part in sorted(scaled, key=operator.itemgetter(0))], 0)
 
 
 def after_update(network: Network, parameters: Any, weights: Any, gradient: Any, share: Any) -> Any:
@@ -194,13 +239,16 @@ def after_update(network: Network, parameters: Any, weights: Any, gradient: Any,
     With a `share` below 1 the parameters go only that far from where they were, as they would with so much
     smaller a learning rate; None: all the way.
     """
-    if share is not None:
-        old = weights[: parameters.shape[0]]
-        parameters = old + share * (parameters - old)
+    parameters = partway(weights[: parameters.shape[0]], parameters, share)
     if not network.normaliser.size:
         return parameters
     before, batch = (vector[parameters.shape[0] :] for vector in (weights, gradient))
     return ops.concatenate([parameters, merge(network.normaliser, before, batch)], 0)
+
+
+def partway(before: Any, after: Any, share: Any) -> Any:
+    """The point this `share` of the way from `before` to `after`; None: `after`."""
+    return after if share is None else before + share * (after - before)
 
 
 def act_once(network: Network, weights: Any, observations: Any, state: Any = None) -> tuple[Any, Any]:

@@ -13,13 +13,19 @@ from a3c.normalisation import count_statistics, moments, standardise
 from a3c.spaces import Observations, Part, leaves, map_parts
 
 
-def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] | None = None) -> Any:
+def unpack(
+    observations: Observations,
+    packed: Any,
+    statistics: tuple[Any, Any] | None = None,
+    images: bool = True,
+) -> Any:
     """What the network is called with for `packed` [N, *O].
 
     Args:
         observations: How they are packed.
         packed: Packed observations.
         statistics: Mean and variance of the numbers that are normalised, in the order of packing; None: none.
+        images: Whether images are normalised as well.
     """
     packed = ops.cast(packed, "float32")
     position = used = 0
@@ -31,7 +37,7 @@ def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] 
         if not observations.plain:
             numbers = ops.reshape(packed[:, position - part.size : position], (-1, *part.packed_shape))
         seen = _seen(part, numbers)
-        if statistics is not None and (count := count_statistics(part)):
+        if statistics is not None and (count := count_statistics(part, images)):
             used += count
             seen = standardise(seen, *(numbers[used - count : used] for numbers in statistics))
         return seen
@@ -39,13 +45,13 @@ def unpack(observations: Observations, packed: Any, statistics: tuple[Any, Any] 
     return map_parts(take, observations.tree)
 
 
-def observed_moments(observations: Observations, packed: Any, valid: Any) -> list[Any]:
+def observed_moments(observations: Observations, packed: Any, valid: Any, images: bool = True) -> list[Any]:
     """Mean, variance and count of what is normalised in those of `packed` [N, *O] whose `valid` [N] is 1."""
     packed = ops.reshape(packed, (packed.shape[0], -1))
     means, variances, count, position = [], [], None, 0
     for part in leaves(observations.tree):
         position += part.size
-        if statistics := count_statistics(part):
+        if statistics := count_statistics(part, images):
             numbers = packed[:, position - part.size : position]
             mean, variance, count = moments(ops.reshape(numbers, (packed.shape[0], statistics, -1)), valid)
             means.append(mean * part.scale)

@@ -50,10 +50,11 @@ MANNER = ("algorithm", "action_bounds", "normalise_observations", "normalise_ret
 
 
 def manner(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `MANNER` on an agent's card."""
+    """The settings of `MANNER` on an agent's card; a file without a card is a model of raw observations."""
     settings = card.get("settings")
-    kept = settings if isinstance(settings, dict) else {}
-    return {name: kept[name] for name in MANNER if name in kept}
+    if not isinstance(settings, dict):
+        return dict(algorithm="a3c", normalise_observations=False, normalise_returns=False)
+    return {name: settings[name] for name in MANNER if name in settings}
 
 
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:

@@ -30,11 +30,13 @@ class Normaliser:
         observations: How many numbers of an observation are; 0: none.
         returns: Whether rewards are divided by the standard deviation of discounted returns.
         largest_reward: Where rewards are cut off; None: nowhere, or at 10 where `returns` divide them.
+        images: Whether images are among the observations that are normalised.
     """
 
     observations: int = 0
     returns: bool = False
     largest_reward: float | None = None
+    images: bool = True
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -66,23 +68,25 @@ NOTHING = Normaliser()
 
 def make(
     observations: Observations,
-    normalise_observations: bool,
+    normalise_observations: bool | None,
     normalise_returns: bool,
     clip_rewards: float | None = None,
 ) -> Normaliser:
-    """The normaliser of an environment's observations."""
-    count = sum(map(count_statistics, leaves(observations.tree)))
-    return Normaliser(count if normalise_observations else 0, normalise_returns, clip_rewards)
+    """The normaliser of an environment's observations; None: of its vectors, but not of images."""
+    images = normalise_observations is True
+    count = sum(count_statistics(part, images) for part in leaves(observations.tree))
+    wanted = normalise_observations is not False
+    return Normaliser(count if wanted else 0, normalise_returns, clip_rewards, images)
 
 
-def count_statistics(part: Part) -> int:
-    """How many means (and variances) a part has, where observations are normalised.
+def count_statistics(part: Part, images: bool = True) -> int:
+    """How many means (and variances) a part has, where observations, and perhaps `images`, are normalised.
 
     Each number of a vector has its own, an image one for all of its pixels, so that what is seen in one place
     looks the same in another; choices and vectors of bytes stay what they are.
     """
     if part.kind == "image":
-        return 1
+        return int(images)
     return part.size if part.kind == "vector" and part.dtype != "uint8" else 0
 
 

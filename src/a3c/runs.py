@@ -200,6 +200,8 @@ def read_config(directory: Path) -> Config:
         raise UsageError(f"run {directory}", "a directory with a readable config.toml", fix) from error
     settings = settings_from_toml(settings, f"{path}: setting")
     check_settings(settings, str(path))
+    # Runs of before this setting existed; None is not written, and their other settings all are.
+    settings.setdefault("state_dependent_deviation", True)
     return Config(**settings)
 
 

@@ -110,10 +110,11 @@ def _own_model(config: Config, environment: Environment, seed: int) -> Any:
     if algorithms.find(config.algorithm).values:
         return models.ActionValues(**settings)
     shared = config.shared_tower or bool(convolutions)
-    bias = None
-    if config.initial_deviation is not None and isinstance(environment.actions, Gaussian):
-        bias = environment.actions.centred(config.initial_deviation)
-    return models.ActorCritic(**settings, shared_tower=shared, policy_bias=bias)
+    if isinstance(environment.actions, Gaussian):
+        settings["state_dependent_deviation"] = config.state_dependent_deviation
+        if config.initial_deviation is not None:
+            settings["policy_bias"] = environment.actions.centred(config.initial_deviation)
+    return models.ActorCritic(**settings, shared_tower=shared)
 
 
 def _convolutions(config: Config, environment: Environment) -> tuple[str | None, int]:
@@ -145,4 +146,4 @@ def make_optimizer(config: Config) -> Any:
     if config.optimizer == "rmsprop":
         # The paper's shared RMSProp: decay 0.99, no momentum, epsilon inside the root, where Keras has it.
         return keras.optimizers.RMSprop(config.learning_rate, rho=0.99, epsilon=1e-5)
-    return keras.optimizers.Adam(config.learning_rate)
+    return keras.optimizers.Adam(config.learning_rate, epsilon=1e-5)

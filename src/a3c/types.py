@@ -54,6 +54,33 @@ class Transitions(NamedTuple):
     """[T, B] float32: discounted sums of the rewards of each episode so far, where returns are normalised."""
 
 
+class Batch(NamedTuple):
+    """A rollout made ready to be learned from several times: what each step said and led to, by estimate.
+
+    The leading axes, written [N] here, are [T·B], all steps in one row; with a memory, which needs its steps
+    in order, they are [T, B].
+    """
+
+    observations: Any
+    """[N, *O], packed."""
+    actions: Any
+    """[N, ...]."""
+    log_probs: Any
+    """[N] float32: log π(a|s) of the policy that acted."""
+    advantages: Any
+    """[N] float32."""
+    targets: Any
+    """[N] float32: what the values should be."""
+    values: Any
+    """[N] float32: what they were when the estimate was made."""
+    valid: Any
+    """[N] float32: 0 in the steps that only reset."""
+    state: Any = None
+    """[B, S] float32: the network's memory before the first step; None without one."""
+    starts: Any = None
+    """[T, B] float32: 1 where an episode begins; None without a memory."""
+
+
 class Outputs(NamedTuple):
     """What a network says of the observations of a rollout."""
 
@@ -124,6 +151,33 @@ class Learned(NamedTuple):
     losses: Mapping[str, float]
 
 
+class Delta(NamedTuple):
+    """What a worker's own steps of the optimizer changed, to be added to the global parameters."""
+
+    parameters: Any
+    """[P] float32: the parameters after them less those before; in place of statistics, the moments of the
+    rollout."""
+    optimizer: Mapping[str, Any]
+    """The optimizer's state by dtype: averages as they are after the steps, counters as what they grew by."""
+
+
+def is_average(dtype: str) -> bool:
+    """Whether what an optimizer keeps in this dtype are averages of gradients; the rest are counters."""
+    return dtype.startswith(("float", "bfloat"))
+
+
+class Reused(NamedTuple):
+    """A rollout that has been learned from, and will be again."""
+
+    batch: Batch
+    statistics: Any
+    """The running statistics that its actions were chosen with."""
+    version: int
+    """Updates in the parameters that acted."""
+    uses: int
+    """How often it has been learned from."""
+
+
 class Episode(NamedTuple):
     """One finished episode: the undiscounted sum of its rewards and its number of steps."""
 
@@ -133,9 +187,12 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What a sampler hands to the learner: the transitions, and the episodes that finished in them."""
+    """What a sampler hands to the learner: the transitions, and the episodes that finished in them.
 
-    transitions: Transitions | Learned
+    Steps and episodes count once: what is left of a rollout that is used again has none.
+    """
+
+    transitions: Transitions | Learned | Reused
     episodes: list[Episode]
     steps: int
     """Environment steps taken, resets not counted."""
@@ -153,6 +210,8 @@ class Snapshot:
     """Environment steps that all workers together had taken by then."""
     target: Any = None
     """[P] float32: the parameters of the target network, where there is one."""
+    optimizer: Any = None
+    """The shared optimizer's state by dtype, where workers make its steps themselves."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The backend seam: three functions compiled by a framework, and the choice of the framework.
+"""The backend seam: a few functions compiled by a framework, and the choice of the framework.
 
 `jax.py` and `tensorflow.py` beside this file are the only ones that import a framework. Each offers:
 
@@ -9,6 +9,12 @@
     compile_update(network, optimizer, eager)
         -> f(weights, state, gradients, share) -> (weights, state), and the first state; `share` is how far
            the parameters go of the way that the optimizer would have them go, None: all of it
+    compile_part_gradient(network, loss, global_clipnorm, eager)
+        -> f(weights, batch, index [n]) -> (gradients, losses): of a part of a rollout that is used again
+    compile_pass(network, loss, optimizer, global_clipnorm, eager)
+        -> f(weights, state, batch, order [parts, n], share) -> (Delta, losses): a step of the optimizer for
+           each part
+    compile_function(function, eager) -> any pure function of arrays, compiled
     configure(cache_directory, accelerated) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files
 

@@ -13,8 +13,19 @@ import keras
 import numpy as np
 
 from a3c.backend import cache
-from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, pushed, unroll
-from a3c.types import Act, Policy, Transitions
+from a3c.flat import (
+    Layout,
+    Network,
+    act_once,
+    after_update,
+    build_optimizer,
+    partway,
+    prepare,
+    pushed,
+    unroll,
+)
+from a3c.reuse import evaluate_part, grown, take_part
+from a3c.types import Act, Batch, Delta, Policy, Transitions
 
 FUSES = True
 """Acting, environment and learning can be one program: see `policy_function`, `gradient_function`."""
@@ -101,24 +112,101 @@ def compile_gradients(
     return compute
 
 
-def compile_update(
-    network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
-) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
-    """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state."""
+def _optimizer_function(network: Network, optimizer: keras.optimizers.Optimizer) -> tuple[Callable, State]:
+    """One step of a Keras optimizer on flat parameters and flat state, not compiled, and the first state."""
     variables = build_optimizer(optimizer, network.model)
     weights_layout, state_layout = Layout.of(variables), Layout.of(optimizer.variables)
 
-    def step(weights, state, gradient, share=None):
+    def step(weights, state, gradient):
         new_weights, new_state = optimizer.stateless_apply(
             state_layout.split(state),
             weights_layout.split({"float32": gradient}),
             weights_layout.split({"float32": weights}),
         )
-        parameters = weights_layout.join(new_weights)["float32"]
-        return after_update(network, parameters, weights, gradient, share), state_layout.join(new_state)
+        return weights_layout.join(new_weights)["float32"], state_layout.join(new_state)
 
     first_state = state_layout.join([v.value for v in optimizer.variables])
-    return step if eager else jax.jit(step), {dtype: np.array(v) for dtype, v in first_state.items()}
+    return step, {dtype: np.array(v) for dtype, v in first_state.items()}
+
+
+def compile_update(
+    network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
+) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
+    """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state."""
+    step, first_state = _optimizer_function(network, optimizer)
+
+    def update(weights, state, gradient, share=None):
+        parameters, state = step(weights, state, gradient)
+        return after_update(network, parameters, weights, gradient, share), state
+
+    return update if eager else jax.jit(update), first_state
+
+
+def compile_function(function: Callable, eager: bool = False) -> Callable:
+    """Compile any pure function of arrays."""
+    return function if eager else jax.jit(function)
+
+
+def _part_gradient_function(network: Network, loss: Callable, global_clipnorm: float | None) -> Callable:
+    """The clipped gradient of `loss` on a part of a batch, and its terms with the norm, not yet compiled."""
+
+    def objective(weights, part):
+        return loss(*evaluate_part(network, weights, part), part)
+
+    def gradient_of(weights, batch, index):
+        part = take_part(batch, index)
+        (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, part)
+        gradient, norm = pushed(network, gradient, [], global_clipnorm)
+        return gradient, {**losses, "gradient_norm": norm}
+
+    return gradient_of
+
+
+def compile_part_gradient(
+    network: Network, loss: Callable, global_clipnorm: float | None, eager: bool = False
+) -> Callable[[Any, Batch, Any], tuple[np.ndarray, dict[str, float]]]:
+    """Compile the gradient of `loss` on a part of a batch."""
+    compiled = compile_function(_part_gradient_function(network, loss, global_clipnorm), eager)
+
+    def compute(weights, batch, index):
+        gradient, losses = compiled(weights, batch, index)
+        return np.asarray(gradient), {name: float(value) for name, value in losses.items()}
+
+    return compute
+
+
+def compile_pass(
+    network: Network,
+    loss: Callable,
+    optimizer: keras.optimizers.Optimizer,
+    global_clipnorm: float | None,
+    eager: bool = False,
+) -> Callable[..., tuple[Delta, dict[str, float]]]:
+    """Compile a pass over a batch, each part of it a step of the optimizer, as one program."""
+    gradient_of = _part_gradient_function(network, loss, global_clipnorm)
+    update, _ = _optimizer_function(network, optimizer)
+    names: list[str] = []
+
+    def step(carry, index, batch, share):
+        weights, state = carry
+        gradient, losses = gradient_of(weights, batch, index)
+        names[:] = losses
+        size = gradient.shape[0]
+        parameters, state = update(weights, state, gradient)
+        parameters = partway(weights[:size], parameters, share)
+        return (jnp.concatenate([parameters, weights[size:]]), state), jnp.stack(list(losses.values()))
+
+    def run(weights, state, batch, order, share):
+        after, losses = jax.lax.scan(lambda c, i: step(c, i, batch, share), (weights, state), order)
+        return Delta(after[0] - weights, grown(state, after[1])), losses.mean(0)
+
+    compiled = compile_function(run, eager)
+
+    def compute(weights, state, batch, order, share=None):
+        delta, losses = compiled(weights, state, batch, order, share)
+        return delta, dict(zip(names, np.asarray(losses).tolist(), strict=True))
+
+    return compute
 
 
 @contextlib.contextmanager

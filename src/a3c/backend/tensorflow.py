@@ -13,8 +13,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import Layout, Network, act_once, after_update, build_optimizer, prepare, pushed, unroll
-from a3c.types import Act, Policy, Transitions
+from a3c.flat import (
+    Layout,
+    Network,
+    act_once,
+    after_update,
+    build_optimizer,
+    partway,
+    prepare,
+    pushed,
+    unroll,
+)
+from a3c.reuse import evaluate_part, grown, take_part
+from a3c.types import Act, Batch, Delta, Policy, Transitions
 
 FUSES = False
 """Compiled environments are stepped from outside, like any other."""
@@ -80,10 +91,8 @@ def compile_gradients(
     return compute
 
 
-def compile_update(
-    network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
-) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
-    """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state.
+def _optimizer_function(network: Network, optimizer: keras.optimizers.Optimizer) -> tuple[Callable, State]:
+    """One step of a Keras optimizer on flat parameters and flat state, not compiled, and the first state.
 
     Keras offers no stateless optimizers here, so the step assigns its arguments to the optimizer's
     variables, applies the gradients and reads the variables back, all in one graph.
@@ -95,21 +104,103 @@ def compile_update(
         weights = weights_layout.join([tf.identity(v.value) for v in variables])
         return weights["float32"], state_layout.join([tf.identity(v.value) for v in optimizer.variables])
 
-    def step(weights, state, gradient, share=None):
+    def step(weights, state, gradient):
         arguments = weights_layout.split({"float32": weights}) + state_layout.split(state)
         for variable, value in zip([*variables, *optimizer.variables], arguments, strict=True):
             variable.assign(value)
         optimizer.apply(weights_layout.split({"float32": gradient}), variables)
-        parameters, state = read()
-        return after_update(network, parameters, weights, gradient, share), state
+        return read()
 
-    compiled = step if eager else tf.function(step, autograph=False)
+    return step, {dtype: vector.numpy().copy() for dtype, vector in read()[1].items()}
+
+
+def compile_update(
+    network: Network, optimizer: keras.optimizers.Optimizer, eager: bool = False
+) -> tuple[Callable[[Any, State, np.ndarray], tuple[Any, State]], State]:
+    """Compile one step of a Keras optimizer on flat weights and flat state; also return the first state."""
+    step, first_state = _optimizer_function(network, optimizer)
 
     def update(weights, state, gradient, share=None):
-        state = {dtype: tf.constant(vector) for dtype, vector in state.items()}
-        return compiled(tf.constant(weights), state, tf.constant(gradient), _constant(share))
+        parameters, state = step(weights, state, gradient)
+        return after_update(network, parameters, weights, gradient, share), state
 
-    return update, {dtype: vector.numpy().copy() for dtype, vector in read()[1].items()}
+    return compile_function(update, eager), first_state
+
+
+def compile_function(function: Callable, eager: bool = False) -> Callable:
+    """Compile any pure function of arrays."""
+    compiled = function if eager else tf.function(function, autograph=False)
+
+    def call(*arguments, **more):
+        return compiled(*_tensors(arguments), **_tensors(more))
+
+    return call
+
+
+def _tensors(arguments: Any) -> Any:
+    """The arrays in a structure as tensors."""
+    return tf.nest.map_structure(_constant, arguments)
+
+
+def _part_gradient_function(network: Network, loss: Callable, global_clipnorm: float | None) -> Callable:
+    """The clipped gradient of `loss` on a part of a batch, and its terms with the norm, not yet compiled."""
+
+    def gradient_of(weights, batch, index):
+        part = take_part(batch, index)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            total, losses = loss(*evaluate_part(network, weights, part), part)
+        gradient, norm = pushed(network, tape.gradient(total, weights), [], global_clipnorm)
+        return gradient, {**losses, "gradient_norm": norm}
+
+    return gradient_of
+
+
+def compile_part_gradient(
+    network: Network, loss: Callable, global_clipnorm: float | None, eager: bool = False
+) -> Callable[[Any, Batch, Any], tuple[np.ndarray, dict[str, float]]]:
+    """Compile the gradient of `loss` on a part of a batch."""
+    compiled = compile_function(_part_gradient_function(network, loss, global_clipnorm), eager)
+
+    def compute(weights, batch, index):
+        gradient, losses = compiled(weights, batch, index)
+        return gradient.numpy(), {name: float(value) for name, value in losses.items()}
+
+    return compute
+
+
+def compile_pass(
+    network: Network,
+    loss: Callable,
+    optimizer: keras.optimizers.Optimizer,
+    global_clipnorm: float | None,
+    eager: bool = False,
+) -> Callable[..., tuple[Delta, dict[str, float]]]:
+    """Compile a step of the optimizer on a part of a batch; a pass calls it for one part after the other."""
+    gradient_of = _part_gradient_function(network, loss, global_clipnorm)
+    update, _ = _optimizer_function(network, optimizer)
+
+    def step(weights, state, batch, index, share):
+        gradient, losses = gradient_of(weights, batch, index)
+        size = gradient.shape[0]
+        parameters, state = update(weights, state, gradient)
+        parameters = partway(weights[:size], parameters, share)
+        names[:] = losses
+        return tf.concat([parameters, weights[size:]], 0), state, tf.stack(list(losses.values()))
+
+    names: list[str] = []
+    compiled = compile_function(step, eager)
+
+    def compute(weights, state, batch, order, share=None):
+        weights, state, batch = _tensors((weights, state, batch))
+        now, after, found = weights, state, []
+        for index in order:
+            now, after, losses = compiled(now, after, batch, index, share)
+            found.append(losses.numpy())
+        delta = Delta((now - weights).numpy(), grown(state, after))
+        return delta, dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
+
+    return compute
 
 
 saving = contextlib.nullcontext

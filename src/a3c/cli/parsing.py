@@ -5,11 +5,11 @@ import dataclasses
 import io
 import itertools
 import re
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
-from a3c.config import FIELDS, is_clean
+from a3c.config import FIELDS, PPO, VALUES, is_clean
 from a3c.errors import UsageError
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def _spelled(argv: list[str]) -> list[str]:
     for k, (flag, value) in enumerate(itertools.pairwise(argv), 1):
         setting = FIELDS.get(flag.removeprefix("--").replace("-", "_"))
         kinds = () if setting is None else get_args(setting.type)
-        if value == "none" and type(None) in kinds and str not in kinds:
+        if value == "none" and type(None) in kinds and not {str, bool} & set(kinds):
             spelled[k] = "None"
     return spelled
 
@@ -117,23 +117,36 @@ def option(name: str, kind: Any, default: Any, help: str) -> Field:
 
 
 def setting_arguments(skip: tuple[str, ...] = (), only: tuple[str, ...] = tuple(FIELDS)) -> list[Field]:
-    """The settings of `Config` as flags, with help, range and the tutorial's spellings."""
+    """The settings of `Config` as flags, with help, range, defaults and the tutorial's spellings."""
     return [
-        (
-            field.name,
-            Annotated[
-                field.type,
-                tyro.conf.arg(
-                    help=field.metadata["help"] + _range(field),
-                    aliases=field.metadata["aliases"],
-                    metavar=_METAVARS.get(field.type),
-                ),
-            ],
-            dataclasses.field(default=field.default),
-        )
-        for field in FIELDS.values()
-        if field.name in only and field.name not in skip
+        _setting_argument(field) for field in FIELDS.values() if field.name in only and field.name not in skip
     ]
+
+
+def _setting_argument(field: dataclasses.Field) -> Field:
+    kind, default = field.type, field.default
+    if field.name == "algorithm":  # what it stands for is found out when the preset is known
+        kind, default = Literal["auto", *get_args(kind)], "auto"
+    elif bool in get_args(kind):  # --x and --no-x; None is "not given"
+        kind, default = bool, False
+    argument = tyro.conf.arg(
+        help=field.metadata["help"] + _range(field),
+        aliases=field.metadata["aliases"],
+        metavar=_METAVARS.get(field.type),
+        help_behavior_hint=_defaults(field),
+    )
+    return field.name, Annotated[kind, argument], dataclasses.field(default=default)
+
+
+_FAMILIES = {PPO: ", ".join(PPO), VALUES: "Q and Sarsa"}
+
+
+def _defaults(field: dataclasses.Field) -> str | None:
+    """The defaults of a setting by algorithm; None where it has the one that is shown anyway."""
+    if bool not in get_args(field.type) and not field.metadata["others"]:
+        return None
+    others = [f"; {_FAMILIES[names]}: {value}" for names, value in field.metadata["others"].items()]
+    return f"(default: {field.default}{''.join(others)})"
 
 
 def _range(field: dataclasses.Field) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from a3c import __version__, runs
 from a3c.cli import parsing
-from a3c.config import RESUMABLE, Config, make_config
+from a3c.config import PPO, RESUMABLE, Config, make_config
 from a3c.errors import SettingError
 from a3c.output import say
 
@@ -38,13 +38,15 @@ Arguments = dataclasses.make_dataclass(
 Arguments.__doc__ = """Train an agent until its environment is solved, or a limit is reached.
 
 Settings that are not typed come from the environment's preset, where there is one, and otherwise are the
-defaults shown here. Models, metrics and the learning curve go into a run directory."""
+algorithm's defaults, shown here. Models, metrics and the learning curve go into a run directory."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, train, report. Returns the exit code."""
     arguments = parsing.parse(Arguments, "train", argv)
     given = parsing.typed_settings(arguments, argv)
+    if given.get("algorithm") == "auto":  # as if it was not typed
+        del given["algorithm"]
     if arguments.env_id is not None:
         given["env_id"] = arguments.env_id
     config = make_config(**given)
@@ -58,8 +60,19 @@ def run(argv: list[str]) -> int:
 
         return resume.resume(directory, _changes(given, directory), arguments.json, arguments.quiet)
     if not arguments.quiet:
-        say(f"a3c {__version__}: training on {config.env_id}, preset {config.preset} …", stream)
+        chosen = f"preset {config.preset}, algorithm {_algorithm(config, given)}"
+        say(f"a3c {__version__}: training on {config.env_id}, {chosen} …", stream)
     return carry_out(config, arguments.json, arguments.quiet, stream)
+
+
+def _algorithm(config: Config, given: dict[str, Any]) -> str:
+    """The algorithm and, unless it was typed, why it was chosen."""
+    if "algorithm" in given:
+        return config.algorithm
+    if config.preset != "none":
+        return f"{config.algorithm} (from the preset)"
+    why = "no preset" if "preset" in given else "no preset for this environment"
+    return f"{config.algorithm} ({why})"
 
 
 def _to_resume(wish: str | None, config: Config, given: dict[str, Any]) -> Path | None:
@@ -126,10 +139,11 @@ def process_start() -> float:
 def _header(config: Config) -> str:
     """What was decided, in two lines."""
     workers = f"{config.workers} worker{'s' if config.workers != 1 else ''}"
+    passes = f", {config.passes} passes of minibatch {config.minibatch}" if config.algorithm in PPO else ""
     goal = "no threshold" if config.stop_return is None else f"goal {config.stop_return:g}"
     return (
         f"{config.algorithm} on {config.backend}, {config.engine} engine, {workers} × "
-        f"{config.envs_per_worker} environments, t_max {config.t_max}, {config.optimizer} "
+        f"{config.envs_per_worker} environments, t_max {config.t_max}{passes}, {config.optimizer} "
         f"{config.learning_rate:g}, γ {config.gamma:g}, λ {config.gae_lambda:g}, seed {config.seed}, {goal}"
     )
 

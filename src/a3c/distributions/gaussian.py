@@ -1,8 +1,9 @@
-"""Continuous actions: a Gaussian whose mean and variance both depend on the state.
+"""Continuous actions: a Gaussian with a diagonal covariance.
 
 As in Mnih et al. (2016), section 9: the network gives a mean μ and, through a softplus, a variance σ² per
-number; the covariance is diagonal. Where the space is bounded, −1 to 1 is mapped to its bounds, and what the
-Gaussian draws beyond is either clipped on the way to the environment or squashed by a tanh.
+number. Whether the variance depends on the state is up to the network. Where the space is bounded, −1 to 1
+is mapped to its bounds, and what the Gaussian draws beyond is either clipped on the way to the environment or
+squashed by a tanh.
 """
 
 import math

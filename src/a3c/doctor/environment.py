@@ -25,6 +25,7 @@ from a3c.spaces import Misfit
 _STEPS = 10_000  # of random play
 _SECONDS = 5.0  # for it at most, after its first step
 _SPEED_SECONDS = 0.5
+_SPEED_COPIES = 16
 _LARGE = 100.0
 _FLAT = 0.01  # standard deviation of the number that varies most
 
@@ -302,7 +303,7 @@ def _trajectory(environment: Environment, seed: int) -> list[tuple[np.ndarray, .
 
 def speed(environment: Environment, seed: int) -> Check:
     """How fast it is, stepped as one worker does."""
-    copies, steps = Config.envs_per_worker, 0
+    copies, steps = _SPEED_COPIES, 0
     env = envs.make_vector(environment.spec, copies, environment.vectorized, checked=False)
     generator = np.random.default_rng(seed)
     actions = random_actions(environment.actions, generator, 64, copies)

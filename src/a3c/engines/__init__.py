@@ -62,8 +62,12 @@ def usable_cores() -> int:
     return cores
 
 
+_COPIES = 16
+"""Environments of all workers together, where their number is left open."""
+
+
 def resolve_workers(config: Config) -> Config:
-    """`config` with the number of workers decided.
+    """`config` with the number of workers decided, and of the environments that each of them steps.
 
     Raises:
         SettingError: for more than one worker on the serial engine.
@@ -73,7 +77,8 @@ def resolve_workers(config: Config) -> Config:
         raise SettingError("workers", workers, "1 with the serial engine", "Leave --engine out for more.")
     if workers is None:
         workers = 1 if engine == "serial" else usable_cores()
-    return dataclasses.replace(config, workers=workers)
+    copies = config.envs_per_worker or max(1, _COPIES // workers)
+    return dataclasses.replace(config, workers=workers, envs_per_worker=copies)
 
 
 def resolve_engine(config: Config, compiled: bool) -> Config:

@@ -1,6 +1,7 @@
 """What a worker is given to do, in a form that can be sent to it, and how it is set up there."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -9,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c import algorithms, backend, envs, model_file, models, normalisation, seeding
-from a3c.algorithms import Algorithm
+from a3c import algorithms, backend, envs, model_file, models, normalisation, reuse, seeding
+from a3c.algorithms import Algorithm, Reuse
 from a3c.config import Config
 from a3c.dense import make_policy
+from a3c.engines.learning import ReuseLearner, UsePart
 from a3c.envs.fault import Description, Fault, OnFault
 from a3c.envs.sampler import Explore, Sampler, VectorSampler
 from a3c.errors import RunError
@@ -24,7 +26,7 @@ from a3c.store.central import CentralStore, Rules
 from a3c.store.exchange import LocalExchange, SharedExchange
 from a3c.store.local import LocalStore
 from a3c.store.shared import SharedStore
-from a3c.types import Policy, Shapes, Snapshot
+from a3c.types import Delta, Learned, Policy, Rollout, Shapes, Snapshot
 from a3c.worker import Learn
 
 
@@ -104,7 +106,7 @@ class Job:
             self.environment.observations,
             self.environment.actions,
             self.config.t_max,
-            self.config.envs_per_worker,
+            self._copies,
             state=network.state_size,
             behaviour=self.algorithm.behaviour,
             ahead=self.algorithm.ahead,
@@ -134,23 +136,43 @@ class Job:
         return Network(model, [], self.environment.observations, self.normaliser)
 
     def make_update(self, framework: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
-        """The compiled update of the shared optimizer, given the steps until then, and its first state."""
-        update, state = framework.compile_update(network, self.optimizer.build(), self.config.eager)
-        limit = self.config.max_steps if self.config.anneal else None
+        """The compiled update of the global parameters, given the steps until then, and the first state.
+
+        It is a step of the shared optimizer, or the sum with what workers' own steps changed.
+        """
+        config = self.config
+        update, state = framework.compile_update(network, self.optimizer.build(), config.eager)
+        if self.algorithm.local_steps:
+            add = framework.compile_function(functools.partial(reuse.add_delta, network), config.eager)
+            return lambda weights, before, delta, steps: add(weights, before, delta), state
 
         def paced(weights: Any, before: Any, gradients: Any, steps: float) -> tuple[Any, dict]:
-            if limit is None:
-                return update(weights, before, gradients)
-            return update(weights, before, gradients, np.float32(max(0.0, 1.0 - steps / limit)))
+            share = self._share(steps)
+            return update(weights, before, gradients, *(() if share is None else (share,)))
 
         return paced, state
+
+    def _share(self, steps: float) -> np.float32 | None:
+        """How far of its way the optimizer goes after so many steps; None: all of it."""
+        if not self.config.anneal:
+            return None
+        assert self.config.max_steps is not None
+        return np.float32(max(0.0, 1.0 - steps / self.config.max_steps))
+
+    def warm_up(self, update: Callable, weights: Any, state: dict[str, Any]) -> None:
+        """Compile an update, off the training clock, by one that changes nothing."""
+        nothing = weights * 0
+        if self.algorithm.local_steps:
+            nothing = Delta(nothing, reuse.grown(state, state))
+        update(weights, state, nothing, 0)
 
     def make_local_store(self, framework: ModuleType, network: Network, contents: Contents) -> LocalStore:
         """A store for workers in this process, its update compiled."""
         update, _ = self.make_update(framework, network)
+        self.warm_up(update, contents.weights, contents.optimizer)
         config = self.config
         assert config.workers is not None
-        store = LocalStore(
+        return LocalStore(
             contents=contents,
             update=update,
             workers=config.workers,
@@ -160,8 +182,6 @@ class Job:
             target_steps=self.target_steps,
             statistics=self.normaliser.size,
         )
-        store.warm_up()
-        return store
 
     def make_thread_store(
         self, framework: ModuleType, network: Network, contents: Contents
@@ -169,13 +189,13 @@ class Job:
         """A store for threads of this process, compiled."""
         if self.algorithm.gathers is None:
             return self.make_local_store(framework, network, contents)
-        store = self._central_store(contents, LocalExchange(self._workers))
+        store = self._central_store(network, contents, LocalExchange(self._workers))
         self.prepare_learner(framework, network, store)
         return store
 
     def make_shared_store(self, network: Network, contents: Contents) -> SharedStore | CentralStore:
         """A store for processes; one in the middle is to be prepared when they have been started."""
-        config, largest = self.config, self.config.t_max * self.config.envs_per_worker
+        config, largest = self.config, self.config.t_max * self._copies
         if self.algorithm.gathers is None:
             return SharedStore(
                 contents=contents,
@@ -187,6 +207,7 @@ class Job:
                 largest=largest,
                 target_steps=self.target_steps,
                 statistics=self.normaliser.size,
+                lends_optimizer=self.algorithm.local_steps,
             )
         rollouts = self.algorithm.gathers == "rollouts"
         exchange = SharedExchange(
@@ -197,12 +218,17 @@ class Job:
             figures=() if rollouts else self.algorithm.figure_names,
             largest=largest,
         )
-        return self._central_store(contents, exchange)
+        return self._central_store(network, contents, exchange)
 
     @property
     def _workers(self) -> int:
         assert self.config.workers is not None
         return self.config.workers
+
+    @property
+    def _copies(self) -> int:
+        assert self.config.envs_per_worker is not None
+        return self.config.envs_per_worker
 
     def _rules(self) -> Rules:
         """How workers and a learner in the middle take turns."""
@@ -212,7 +238,7 @@ class Job:
         queue = max(batch, self.config.queue_rollouts or 2 * batch)
         return Rules(in_step=False, batch=batch, room=-(-queue // self._workers))
 
-    def _central_store(self, contents: Contents, exchange: Any) -> CentralStore:
+    def _central_store(self, network: Network, contents: Contents, exchange: Any) -> CentralStore:
         config = self.config
         return CentralStore(
             contents,
@@ -223,6 +249,7 @@ class Job:
             config.max_episodes,
             self.normaliser,
             config.global_clipnorm,
+            network.towers,
         )
 
     def prepare_learner(self, framework: ModuleType, network: Network, store: CentralStore) -> None:
@@ -248,26 +275,73 @@ class Job:
     def make_kit(self, framework: ModuleType, network: Network, weights: Any) -> Kit:
         """What the workers of this process share."""
         config, environment = self.config, self.environment
-        loss = self.algorithm.make_loss(config, environment.actions)
+        shapes = self.shapes(network)
+        learn = self._make_learn(framework, network, shapes, weights)
         if environment.compiled and framework.FUSES and not config.eager:
-            return self._compiled_kit(framework, network, loss, weights)
-        policy, shapes = make_policy(framework, network, config.eager), self.shapes(network)
-        blank = shapes.blank()
+            return self._compiled_kit(framework, network, shapes, learn, weights)
+        policy, blank = make_policy(framework, network, config.eager), shapes.blank()
         policy(weights)(blank.observations[0], blank.state)
-        gradients = None
-        if not self._hands_rollouts:
-            gradients = framework.compile_gradients(network, loss, self._clipnorm, config.eager)
-            gradients(weights, blank, weights if self.target_steps else None)
-
-        def learn(snapshot: Snapshot, transitions: Any) -> tuple[Any, Any]:
-            if gradients is None:
-                return _hand_over(snapshot, transitions)
-            return gradients(snapshot.weights, transitions, snapshot.target)
 
         def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
             return self._vector_sampler(policy, shapes, worker, restart, on_fault)
 
         return Kit(learn, make_sampler)
+
+    def _make_learn(self, framework: ModuleType, network: Network, shapes: Shapes, weights: Any) -> Learn:
+        """Steps 3 and 4 of the worker cycle, compiled."""
+        if self._hands_rollouts:
+            return _hand_over
+        if self.algorithm.reuses:
+            return self._reuse_learner(framework, network, shapes, weights)
+        if self._learns_while_acting(framework):
+            return _hand_over_learned
+        loss = self.algorithm.make_loss(self.config, self.environment.actions)
+        gradients = framework.compile_gradients(network, loss, self._clipnorm, self.config.eager)
+        gradients(weights, shapes.blank(), weights if self.target_steps else None)
+
+        def learn(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
+            return *gradients(snapshot.weights, rollout.transitions, snapshot.target), None
+
+        return learn
+
+    def _learns_while_acting(self, framework: ModuleType) -> bool:
+        """Whether acting, environment, losses and gradients are one program."""
+        fuses = self.environment.compiled and framework.FUSES and not self.config.eager
+        return fuses and not (self._hands_rollouts or self.algorithm.reuses)
+
+    def _reuse_learner(
+        self, framework: ModuleType, network: Network, shapes: Shapes, weights: Any
+    ) -> ReuseLearner:
+        """What learns from each rollout several times, compiled."""
+        config, how = self.config, self.algorithm.make_reuse(self.config, self.environment.actions)
+        by_part = not self.algorithm.local_steps
+        # The optimizer first: before anything is traced, as in `processes`.
+        use, state = (self._use_part if by_part else self._use_pass)(framework, network, how)
+        estimate = framework.compile_function(
+            functools.partial(reuse.estimate, network, how.estimate), config.eager
+        )
+        learner = ReuseLearner(network, shapes, how, estimate, use, by_part, self.seed)
+        learner(Snapshot(weights, 0, optimizer=state), Rollout(shapes.blank(), [], 0))
+        return learner
+
+    def _use_pass(self, framework: ModuleType, network: Network, how: Reuse) -> tuple[UsePart, Any]:
+        """A pass over a rollout, each part a step of the worker's own; and the optimizer's first state."""
+        config, optimizer = self.config, self.optimizer.build()
+        run = framework.compile_pass(network, how.loss, optimizer, config.global_clipnorm, config.eager)
+
+        def use(weights: Any, batch: Any, order: np.ndarray, snapshot: Snapshot) -> tuple[Any, Any]:
+            return run(weights, snapshot.optimizer, batch, order, self._share(snapshot.steps))
+
+        return use, self.make_update(framework, network)[1]
+
+    def _use_part(self, framework: ModuleType, network: Network, how: Reuse) -> tuple[UsePart, None]:
+        """The gradient of a part of a rollout."""
+        gradient = framework.compile_part_gradient(network, how.loss, self._clipnorm, self.config.eager)
+
+        def use(weights: Any, batch: Any, index: np.ndarray, snapshot: Snapshot) -> tuple[Any, Any]:
+            return gradient(weights, batch, index)
+
+        return use, None
 
     def _explore(self, worker: int, shapes: Shapes) -> Explore:
         """How a worker's actions are drawn."""
@@ -288,7 +362,7 @@ class Job:
         config, environment = self.config, self.environment
         return VectorSampler(
             make_env=lambda: envs.make_vector(
-                environment.spec, config.envs_per_worker, environment.vectorized, checked=False
+                environment.spec, self._copies, environment.vectorized, checked=False
             ),
             observations=environment.observations,
             actions=environment.actions,
@@ -313,7 +387,7 @@ class Job:
 
     def _describe(self, worker: int) -> Description:
         config = self.config
-        return Description(config.env_id, worker, config.envs_per_worker, self.environment.vectorized)
+        return Description(config.env_id, worker, self._copies, self.environment.vectorized)
 
     def _bounded(self, on_fault: OnFault) -> OnFault:
         """`on_fault`, and an end where an environment fails again and again before anyone could stop it."""
@@ -328,14 +402,16 @@ class Job:
 
         return told
 
-    def _compiled_kit(self, framework: ModuleType, network: Network, loss: Callable, weights: Any) -> Kit:
+    def _compiled_kit(
+        self, framework: ModuleType, network: Network, shapes: Shapes, learn: Learn, weights: Any
+    ) -> Kit:
         """For workers whose environment runs inside their program."""
         from a3c.envs.compiled import world_of
-        from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
+        from a3c.envs.compiled.sampler import CompiledSampler, Program
 
-        shapes, values = self.shapes(network), self.algorithm.values
-        differentiate = None
-        if not self._hands_rollouts:
+        values, differentiate = self.algorithm.values, None
+        if self._learns_while_acting(framework):
+            loss = self.algorithm.make_loss(self.config, self.environment.actions)
             differentiate = framework.gradient_function(network, loss, self._clipnorm)
         program = Program(
             world=world_of(self.environment, self.config.gamma),
@@ -351,9 +427,16 @@ class Job:
             explore = self._epsilon_noise(worker, shapes) if values else None
             return CompiledSampler(program, explore, seeds, describe, self._bounded(on_fault))
 
-        return Kit(_hand_over if self._hands_rollouts else hand_over, make_sampler, program.run.wait)
+        return Kit(learn, make_sampler, program.run.wait)
 
 
-def _hand_over(snapshot: Snapshot, transitions: Any) -> tuple[Any, dict[str, float]]:
+def _hand_over(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, dict[str, float], None]:
     """Steps 3 and 4 of the worker cycle are left to a learner: what is pushed is the rollout."""
-    return transitions, {}
+    return rollout.transitions, {}, None
+
+
+def _hand_over_learned(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
+    """Steps 3 and 4 of the worker cycle, which the sampler's program has done already."""
+    learned = rollout.transitions
+    assert isinstance(learned, Learned)
+    return learned.gradients, learned.losses, None

@@ -238,7 +238,10 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
         if worker > 0 and framework.FUSES and kept is not None:
             store.await_compiled()  # then everything is in the cache: compiled once, not per worker
         # Before anything is traced, which leaves its marks on variables that were never initialised.
-        update = None if store.central else job.make_update(framework, network)[0]
+        update = None
+        if not store.central:
+            update, state = job.make_update(framework, network)
+            job.warm_up(update, store.weights(), state)
         kit = job.make_kit(framework, network, store.weights())
         sampler = kit.make_sampler(worker, restart, lambda fault: link.send("fault", fault))
         store.attach(worker, update)

@@ -46,7 +46,8 @@ class SerialEngine:
             while True:
                 assert self.sampler is not None
                 try:
-                    return work(WorkerStore(self.store, 0, self._pushed), self.sampler, self._kit.learn)
+                    store = WorkerStore(self.store, 0, between=self._tick, after=self._pushed)
+                    return work(store, self.sampler, self._kit.learn)
                 except RunError:
                     raise
                 except Exception:
@@ -83,6 +84,9 @@ class SerialEngine:
         for report in self.store.reports():
             self._watcher.on_report(report)
         check_streak(self.store, self._config)
+
+    def _tick(self) -> None:
+        """Have the master do what is due; a checkpoint is whole only between two rollouts."""
         if (now := time.monotonic()) >= self._next_tick:
             self._watcher.on_tick()
             self._next_tick = now + _TICK

@@ -1,4 +1,4 @@
-"""Parts of networks: convolutions of three well-known kinds, and a memory that forgets at episode ends."""
+"""Parts of networks: convolutions of three kinds, a memory that forgets at episode ends, a Gaussian head."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -183,3 +183,59 @@ class Memory(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "units": self.units, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="a3c")
+class IndependentDeviation(keras.layers.Layer):
+    """The parameters of a Gaussian policy whose standard deviations are the same in every state.
+
+    The means are computed from the features; the parameters of the variances are trainable numbers alone.
+
+    Args:
+        num_actions: A, the number of policy parameters: as many means as variances.
+        gain: Of the first weights of the means.
+        seed: Their seed.
+        policy_bias: First biases, A numbers; None: 0.
+    """
+
+    def __init__(
+        self,
+        num_actions: int,
+        gain: float,
+        seed: int | None = None,
+        policy_bias: tuple[float, ...] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if num_actions % 2:
+            raise ValueError(
+                f"num_actions={num_actions}: expected as many means as variances, an even number"
+            )
+        bias = None if policy_bias is None else tuple(policy_bias)
+        self.settings: dict[str, Any] = dict(num_actions=num_actions, gain=gain, seed=seed, policy_bias=bias)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights: a kernel [n, A / 2] of the means, and biases [A] of means and variances."""
+        settings = self.settings
+        size, bias = settings["num_actions"], settings["policy_bias"]
+        kernel = Orthogonal(settings["gain"], settings["seed"])
+        self.kernel = self.add_weight((input_shape[-1], size // 2), kernel, name="kernel")
+        self.bias = self.add_weight((size,), first_bias(bias), name="bias")
+
+    def call(self, features: Any) -> Any:
+        """`features`: [N, n]. Returns policy parameters [N, A]."""
+        means = ops.matmul(features, self.kernel)
+        return ops.concatenate([means, ops.zeros_like(means)], -1) + self.bias
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[N, A]."""
+        return (*input_shape[:-1], self.settings["num_actions"])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), **self.settings}
+
+
+def first_bias(numbers: tuple[float, ...] | None) -> Any:
+    """What makes a bias begin with these numbers; None: with 0."""
+    return "zeros" if numbers is None else keras.initializers.Constant(list(numbers))

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from a3c.models.initializers import Orthogonal
-from a3c.models.layers import Convolutions, Memory
+from a3c.models.layers import Convolutions, IndependentDeviation, Memory, first_bias
 
 _GAIN = 2**0.5  # of hidden layers
+_POLICY_GAIN = 0.01  # small first logits make the first policy nearly uniform: it explores without a bias
 
 
 @keras.saving.register_keras_serializable(package="a3c")
@@ -100,6 +101,8 @@ class ActorCritic(keras.Model):
         lstm_units: Units of an LSTM after the dense layers; 0: none. Each tower has its own: one for both can
             be lost to large values, which drive it to its limits, where no policy can be learned from it.
         policy_bias: First biases of the policy parameters, A numbers, so to say the first policy; None: 0.
+        state_dependent_deviation: False for continuous actions whose standard deviations are the same in
+            every state: the second half of the policy parameters is a bias alone, see `IndependentDeviation`.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class ActorCritic(keras.Model):
         images: int = 1,
         lstm_units: int = 0,
         policy_bias: tuple[float, ...] | None = None,
+        state_dependent_deviation: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -126,6 +130,7 @@ class ActorCritic(keras.Model):
             images=images,
             lstm_units=lstm_units,
             policy_bias=None if policy_bias is None else tuple(policy_bias),
+            state_dependent_deviation=state_dependent_deviation,
         )
         count = len(hidden_units)
         seeds = _Seeds(seed, 2 * count + 2, 2 * (images + 1))
@@ -138,8 +143,14 @@ class ActorCritic(keras.Model):
 
         self.policy_body = body("shared" if shared_tower else "policy")
         self.value_body = self.policy_body if shared_tower else body("value")
-        # Small first logits make the first policy nearly uniform: exploration starts unbiased.
-        self.policy_head = _dense(num_actions, 0.01, next(seeds.dense), "logits", bias=policy_bias)
+        if state_dependent_deviation:
+            self.policy_head = _dense(
+                num_actions, _POLICY_GAIN, next(seeds.dense), "logits", bias=policy_bias
+            )
+        else:
+            self.policy_head = IndependentDeviation(
+                num_actions, _POLICY_GAIN, next(seeds.dense), policy_bias, name="means_and_variances"
+            )
         self.value_head = _dense(1, 1.0, next(seeds.dense), "value")
 
     @property
@@ -205,7 +216,7 @@ class ActionValues(keras.Model):
         self.policy_body = Body(
             hidden_units, activation, convolutions, images, lstm_units, own, "values", name="body"
         )
-        self.policy_head = _dense(num_actions, 0.01, next(seeds.dense), "action_values")
+        self.policy_head = _dense(num_actions, _POLICY_GAIN, next(seeds.dense), "action_values")
 
     @property
     def state_size(self) -> int:
@@ -299,9 +310,13 @@ def _dense(
     activation: str | None = None,
     bias: tuple[float, ...] | None = None,
 ) -> keras.layers.Dense:
-    first = "zeros" if bias is None else keras.initializers.Constant(list(bias))
-    kernel = Orthogonal(gain, int(seed))
-    return keras.layers.Dense(units, activation, kernel_initializer=kernel, bias_initializer=first, name=name)
+    return keras.layers.Dense(
+        units,
+        activation,
+        kernel_initializer=Orthogonal(gain, int(seed)),
+        bias_initializer=first_bias(bias),
+        name=name,
+    )
 
 
 def _flat(part: Any) -> Any:

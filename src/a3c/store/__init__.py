@@ -16,14 +16,19 @@ from a3c.types import Report, Rollout, Snapshot
 class Store(Protocol):
     """The global parameters and the shared optimizer, as a worker sees them."""
 
-    def pull(self) -> Snapshot | None:
-        """The current global parameters, or None when training is over."""
+    def pull(self, again: bool = False) -> Snapshot | None:
+        """The current global parameters, or None when training is over.
+
+        `again`: to learn from the same rollout once more, not to act.
+        """
         ...
 
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
         """Apply `gradients` [P], computed on the parameters of `version`, with the shared optimizer.
+
+        Where workers make the optimizer's steps themselves, add the `Delta` that those led to.
 
         Where one of `losses`, which include the norm of the gradient, is not finite, nothing is applied: the
         update is skipped and counted as such.
@@ -103,11 +108,6 @@ class Master(Protocol):
 def renews(target_steps: int | None, before: float, after: float) -> bool:
     """Whether the target network takes over the parameters between `before` and `after` steps."""
     return target_steps is not None and after // target_steps > before // target_steps
-
-
-def is_average(dtype: str) -> bool:
-    """Whether what an optimizer keeps in this dtype are averages of gradients; the rest are counters."""
-    return dtype.startswith(("float", "bfloat"))
 
 
 def is_finite(losses: Mapping[str, float]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from a3c.flat import Towers
 from a3c.normalisation import NOTHING, Normaliser, pool
 from a3c.store import Contents, is_finite
 from a3c.store.exchange import Exchange, Parcel
@@ -48,7 +49,8 @@ class CentralStore:
         max_steps: Environment steps after which `pull` returns None; None: no limit.
         max_episodes: The same for finished episodes.
         normaliser: What statistics stand behind the parameters.
-        global_clipnorm: Largest norm of the mean of gradients that are handed in; None: no limit.
+        global_clipnorm: Largest norm, of each tower, of the mean of gradients that are handed in; None: any.
+        towers: Of which numbers each norm is; None: one norm of all parameters.
     """
 
     central = True
@@ -63,8 +65,10 @@ class CentralStore:
         max_episodes: int | None,
         normaliser: Normaliser = NOTHING,
         global_clipnorm: float | None = None,
+        towers: Towers | None = None,
     ):
         self._normaliser, self._clipnorm = normaliser, global_clipnorm
+        self._towers = ((slice(0, len(contents.weights) - normaliser.size),),) if towers is None else towers
         self._weights, self._state = contents.weights, contents.optimizer
         self._rules, self._exchange, self._workers = rules, exchange, workers
         self._max_steps = math.inf if max_steps is None else max_steps
@@ -141,15 +145,18 @@ class CentralStore:
     def _mean(self, gradients: list[np.ndarray]) -> tuple[np.ndarray, float]:
         """The mean of gradients, clipped, with its norm before; of the moments behind them those of all.
 
-        Clipped is what the update is made of, as if one worker had all the copies: clipping each worker's
-        gradients would weigh the smaller ones more.
+        Clipped is what the update is made of, tower by tower, as if one worker had all the copies: clipping
+        each worker's gradients would weigh the smaller ones more.
         """
         mean = np.mean(gradients, axis=0)
-        end = len(mean) - self._normaliser.size
-        norm = float(np.linalg.norm(mean[:end]))
-        if self._clipnorm is not None and norm > self._clipnorm:
-            mean[:end] *= self._clipnorm / norm
+        norms = [math.hypot(*(np.linalg.norm(mean[span]) for span in own)) for own in self._towers]
+        norm = math.hypot(*norms)
+        for own, size in zip(self._towers, norms, strict=True):
+            if self._clipnorm is not None and size > self._clipnorm:
+                for span in own:
+                    mean[span] *= self._clipnorm / size
         if self._normaliser.size:
+            end = len(mean) - self._normaliser.size
             mean[end:] = pool(self._normaliser, [each[end:] for each in gradients])
         return mean, norm
 
@@ -255,7 +262,7 @@ class Port:
         """Wait until some worker has compiled everything."""
         self._exchange.await_compiled()
 
-    def pull(self) -> Snapshot | None:
+    def pull(self, again: bool = False) -> Snapshot | None:
         """The newest parameters, or None when training is over; in step, those of the update to come."""
         exchange, worker = self._exchange, self._worker
         self._wait_while(lambda: exchange.held or (self._rules.in_step and exchange.waiting(worker) > 0))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from a3c.store import Contents, is_average, is_finite, renews
+from a3c.store import Contents, is_finite, renews
 from a3c.store.tally import Tally
-from a3c.types import Report, Rollout, Snapshot
+from a3c.types import Report, Rollout, Snapshot, is_average
 
 
 class LocalStore:
@@ -61,10 +61,6 @@ class LocalStore:
         self._tallies: dict[int, Tally] = {}
         self._beats, self._versions, self._streaks = ([0] * workers for _ in range(3))
 
-    def warm_up(self) -> None:
-        """Compile the update, off the training clock, leaving everything as it was."""
-        self._update(*self._parameters, self._parameters[0] * 0, 0)
-
     # -- the workers' side ----------------------------------------------------------------------------------
 
     def pull(self, worker: int) -> Snapshot | None:
@@ -74,7 +70,8 @@ class LocalStore:
         if self.finished:
             return None
         self._beats[worker] += 1
-        snapshot = Snapshot(self._parameters[0], self.updates, self.steps, self._target)
+        weights, optimizer = self._parameters
+        snapshot = Snapshot(weights, self.updates, self.steps, self._target, optimizer)
         self._versions[worker] = snapshot.version
         return snapshot
 
@@ -177,16 +174,25 @@ class WorkerStore:
     Args:
         store: What it stands for.
         worker: The worker's number.
+        between: Called before a rollout is begun, when nothing is left of the one before.
         after: Called after every push.
     """
 
-    def __init__(self, store: LocalStore, worker: int, after: Callable[[], None] = lambda: None):
-        self._store, self._worker, self._after = store, worker, after
+    def __init__(
+        self,
+        store: LocalStore,
+        worker: int,
+        between: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ):
+        self._store, self._worker, self._between, self._after = store, worker, between, after
         self.revoked = False
         """Set when the worker was given up: what it may still bring is not wanted."""
 
-    def pull(self) -> Snapshot | None:
+    def pull(self, again: bool = False) -> Snapshot | None:
         """The current parameters, or None when training is over or this worker was given up."""
+        if not again:
+            self._between()
         return None if self.revoked else self._store.pull(self._worker)
 
     def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from a3c.store import Contents, is_average, is_finite, renews
+from a3c.store import Contents, is_finite, renews
 from a3c.store.memory import LINE, SharedFile, aligned
-from a3c.types import Episode, Report, Rollout, Snapshot
+from a3c.types import Episode, Report, Rollout, Snapshot, is_average
 
 T = TypeVar("T")
 # Of the header; the generation's last bit is the bank.
@@ -46,6 +46,7 @@ class SharedStore:
         largest: The most episodes that may end in one rollout.
         target_steps: Steps between renewals of the target network; None: there is none.
         statistics: How many numbers behind the parameters are running statistics, see `normalisation`.
+        lends_optimizer: Whether workers make the optimizer's steps themselves, and so pull its state as well.
     """
 
     central = False
@@ -61,7 +62,9 @@ class SharedStore:
         largest: int,
         target_steps: int | None = None,
         statistics: int = 0,
+        lends_optimizer: bool = False,
     ):
+        self._lends_optimizer = lends_optimizer
         self._max_steps = math.inf if max_steps is None else max_steps
         self._max_episodes = math.inf if max_episodes is None else max_episodes
         self._locking, self._workers, self._figures = locking, workers, tuple(figures)
@@ -99,6 +102,7 @@ class SharedStore:
             "_ring",
             "_target_steps",
             "_parameters",
+            "_lends_optimizer",
             "_file",
         )
         return {name: getattr(self, name) for name in names}
@@ -149,10 +153,7 @@ class SharedStore:
         self._own_row = slice(worker * columns, (worker + 1) * columns)
         self._all = self._workers * columns
         with self._guard():
-            weights, state = self._read()
             self._row = array("d", self._plain_counts[self._active()][self._own_row])
-            weights, state = weights.copy(), {name: vector.copy() for name, vector in state.items()}
-        update(weights, state, np.zeros_like(weights), 0)  # compile now, off the training clock
 
     def announce_compiled(self) -> None:
         """Tell the other workers that everything lies in the cache of compiled programs."""
@@ -163,7 +164,7 @@ class SharedStore:
         while not (self._header[_COMPILED] or self._header[_STOPPED]):
             time.sleep(0.005)
 
-    def pull(self) -> Snapshot | None:
+    def pull(self, again: bool = False) -> Snapshot | None:
         """The current parameters, or None when training is over. Waits while the master holds training."""
         header, signs = self._header, self._own_signs
         while header[_HELD] and not header[_STOPPED]:
@@ -175,10 +176,13 @@ class SharedStore:
             steps, updates, episodes = self._totals(active)
             if header[_STOPPED] or steps >= self._max_steps or episodes >= self._max_episodes:
                 return None
-            weights = self._banks[active]["weights"].copy()
+            weights, state = self._read()
+            weights, lent = weights.copy(), None
+            if self._lends_optimizer:
+                lent = {name: vector.copy() for name, vector in state.items()}
             target = None if self._target_steps is None else self._banks[active][_TARGET].copy()
         signs[_VERSION] = int(updates)
-        return Snapshot(weights, int(updates), int(steps), target)
+        return Snapshot(weights, int(updates), int(steps), target, lent)
 
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]

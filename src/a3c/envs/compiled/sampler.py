@@ -1,7 +1,7 @@
 """The compiled sampler: acting, environment, losses and gradients of one worker step in one XLA program.
 
-Its `collect` does steps 2, 3 and 4 of the worker cycle at once; `hand_over` stands where other samplers
-have the gradient function.
+Its `collect` does steps 2, 3 and 4 of the worker cycle at once, or, where a rollout is handed on or used
+several times, step 2 alone.
 """
 
 import functools
@@ -196,12 +196,6 @@ def find_fault(transitions: Transitions) -> tuple[int, Finding] | None:
     observations, rewards = transitions.observations[1:], transitions.rewards
     findings = ((t, fault.of_values(*both)) for t, both in enumerate(zip(observations, rewards, strict=True)))
     return next(((t, finding) for t, finding in findings if finding is not None), None)
-
-
-def hand_over(snapshot: Snapshot, learned: Transitions | Learned) -> tuple[Any, Any]:
-    """Steps 3 and 4 of the worker cycle, which the sampler's program has done already."""
-    assert isinstance(learned, Learned)
-    return learned.gradients, learned.losses
 
 
 def episodes_of(finished: Finished) -> list[Episode]:

@@ -1,0 +1,147 @@
+"""Asynchronous proximal policy optimisation: A3C whose workers use each rollout several times.
+
+The child of Mnih et al. (2016) and PPO (Schulman et al. 2017). The worker's cycle is that of A3C with its
+inner half repeated: a pass over the rollout takes it in parts of `minibatch` steps, each a step of the
+optimizer, and what the whole pass changed is added to the global parameters. The ratio is always taken
+against the policy that acted, so that neither the passes before nor what other workers did meanwhile goes
+unnoticed.
+"""
+
+import functools
+from typing import Any
+
+from keras import ops
+
+from a3c.algorithms import Reuse, entropy_coefficient
+from a3c.config import Config
+from a3c.distributions import Distribution
+from a3c.losses import (
+    clipped_surrogate_loss,
+    clipped_value_loss,
+    entropy_loss,
+    explained_variance,
+    masked_mean,
+    normalised,
+    value_loss,
+)
+from a3c.returns import lambda_returns
+from a3c.types import Batch, Outputs, Transitions
+
+TERMS = (
+    "loss",
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "kl",
+    "clip_fraction",
+    "explained_variance",
+)
+_LARGEST = 20.0  # of log ratios: e to that power still squares to a number
+
+
+def estimate(
+    outputs: Outputs, transitions: Transitions, *, actions: Distribution, gamma: float, gae_lambda: float
+) -> Batch:
+    """What a rollout says of the actions taken: advantages by GAE (Schulman et al. 2016), once for all uses.
+
+    Args:
+        outputs: Policy parameters and values of all observations under the parameters that acted.
+        transitions: T steps in B environments, with the policy parameters that acted.
+        actions: The distribution that the parameters are of.
+        gamma: Discount factor γ.
+        gae_lambda: λ.
+    """
+    targets = lambda_returns(
+        rewards=transitions.rewards,
+        discounts=gamma * (1.0 - ops.cast(transitions.terminated, "float32")),
+        continues=1.0 - ops.cast(transitions.truncated, "float32"),
+        values=outputs.values,
+        gae_lambda=gae_lambda,
+    )
+    values, valid = outputs.values[:-1], ops.cast(transitions.valid, "float32")
+    starts = None
+    if transitions.state is not None:  # an episode begins after a step that only resets
+        starts = ops.concatenate([ops.zeros_like(valid[:1]), 1.0 - valid[:-1]], 0)
+    return Batch(
+        observations=transitions.observations[:-1],
+        actions=transitions.actions,
+        log_probs=actions.log_prob(transitions.behaviour, transitions.actions),
+        advantages=targets - values,
+        targets=targets,
+        values=values,
+        valid=valid,
+        state=transitions.state,
+        starts=starts,
+    )
+
+
+def loss(
+    parameters: Any,
+    values: Any,
+    part: Batch,
+    *,
+    actions: Distribution,
+    clip_ratio: float,
+    clip_values: float | None,
+    entropy_coefficient: float,
+    value_coefficient: float,
+    normalise: bool = True,
+) -> tuple[Any, dict[str, Any]]:
+    """The loss of a part of a rollout (Schulman et al. 2017, equation 9).
+
+    Args:
+        parameters: Policy parameters [N, A] under the present parameters of the network.
+        values: [N].
+        part: The part.
+        actions: The distribution that the parameters are of.
+        clip_ratio: ε, how far the ratio counts.
+        clip_values: How far values count from those of the estimate; None: as far as they are.
+        entropy_coefficient: Weight of the entropy bonus.
+        value_coefficient: Weight of the squared value error.
+        normalise: Whether advantages have mean 0 and deviation 1 in each part.
+
+    Returns:
+        The scalar to minimise, and its terms by name. `kl` is the mean of (r − 1) − log r, which estimates
+        the divergence of the policy from the one that acted; `clip_fraction` tells how often r was clipped.
+    """
+    valid = part.valid
+    log_ratios = ops.clip(actions.log_prob(parameters, part.actions) - part.log_probs, -_LARGEST, _LARGEST)
+    ratios = ops.exp(log_ratios)
+    advantages = normalised(part.advantages, valid) if normalise else part.advantages
+    policy_term = clipped_surrogate_loss(ratios, advantages, valid, clip_ratio)
+    if clip_values is None:
+        value_term = value_loss(values, part.targets, valid)
+    else:
+        value_term = clipped_value_loss(values, part.values, part.targets, valid, clip_values)
+    entropy_term = entropy_loss(actions.entropy(parameters), valid)
+    total = policy_term + value_coefficient * value_term + entropy_coefficient * entropy_term
+    terms = (
+        total,
+        policy_term,
+        value_term,
+        -entropy_term,
+        masked_mean(ratios - 1.0 - log_ratios, valid),
+        masked_mean(ops.cast(ops.abs(ratios - 1.0) > clip_ratio, "float32"), valid),
+        explained_variance(values, part.targets, valid),
+    )
+    return total, dict(zip(TERMS, terms, strict=True))
+
+
+def make_reuse(config: Config, actions: Distribution) -> Reuse:
+    """`estimate` and `loss` with the coefficients of the settings, and how often a rollout is used."""
+    return Reuse(
+        estimate=functools.partial(
+            estimate, actions=actions, gamma=config.gamma, gae_lambda=config.gae_lambda
+        ),
+        loss=functools.partial(
+            loss,
+            actions=actions,
+            clip_ratio=config.clip_ratio,
+            clip_values=config.clip_values,
+            entropy_coefficient=entropy_coefficient(config, actions),
+            value_coefficient=config.value_coefficient,
+        ),
+        passes=config.passes,
+        minibatch=config.minibatch,
+        kl_limit=config.kl_limit,
+    )

@@ -1,0 +1,99 @@
+"""Steps 3 and 4 of the worker cycle where each rollout is used several times: PPO's half of APPO.
+
+What a worker knows between two uses travels with the rollout, so that the workers of a process share one
+learner, and a run goes on from a checkpoint as if it had never stopped.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from a3c import reuse
+from a3c.algorithms import Reuse
+from a3c.flat import Network
+from a3c.types import Delta, Reused, Rollout, Shapes, Snapshot, Transitions
+
+UsePart = Callable[[Any, Any, np.ndarray, Snapshot], tuple[Any, Mapping[str, float]]]
+"""Maps weights, a batch, the order of its parts and the snapshot to what is pushed and losses."""
+
+
+class ReuseLearner:
+    """Learns from a rollout and says what is left of it; see `worker.Learn`.
+
+    Args:
+        network: What learns.
+        shapes: Of a rollout.
+        how: How an algorithm uses rollouts again.
+        estimate: The compiled `reuse.estimate`: maps weights and transitions to a batch and moments.
+        use: What is made of a pass over the batch, or of a part of it.
+        by_part: Whether each use is of a part; else it is of all parts in turn.
+        seed: Of the parts' order, with the age of the parameters that acted.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        shapes: Shapes,
+        how: Reuse,
+        estimate: Callable[[Any, Transitions], tuple[Any, Any]],
+        use: UsePart,
+        by_part: bool,
+        seed: int,
+    ):
+        self._statistics, self._shapes, self._how = network.normaliser.size, shapes, how
+        self._estimate, self._use, self._seed = estimate, use, seed
+        parts, _ = reuse.count_parts(shapes, how.minibatch)
+        self._parts_each = parts if by_part else 1  # uses in a pass
+        self._last = how.passes * self._parts_each - 1
+
+    def __call__(
+        self, snapshot: Snapshot, rollout: Rollout
+    ) -> tuple[Any, Mapping[str, float], Rollout | None]:
+        """Use the rollout once more."""
+        known, moments = self._known(snapshot, rollout)
+        weights = self._with_statistics(snapshot.weights, known.statistics)
+        contribution, losses = self._use(weights, known.batch, self._order(known), snapshot)
+        if self._statistics:
+            contribution = self._with_moments(contribution, moments)
+        over = known.uses == self._last or (
+            self._how.kl_limit is not None and losses["kl"] > self._how.kl_limit
+        )
+        rest = None if over else Rollout(known._replace(uses=known.uses + 1), [], 0)
+        return contribution, losses, rest
+
+    def _known(self, snapshot: Snapshot, rollout: Rollout) -> tuple[Reused, Any]:
+        """The rollout as a batch, and the moments that its first use adds to the running statistics."""
+        found = rollout.transitions
+        if isinstance(found, Reused):
+            return found, np.zeros(self._statistics, np.float32)  # a count of 0 adds nothing
+        assert isinstance(found, Transitions)
+        batch, moments = self._estimate(snapshot.weights, found)
+        statistics = snapshot.weights[len(snapshot.weights) - self._statistics :]
+        return Reused(batch, statistics, snapshot.version, 0), moments
+
+    def _with_statistics(self, weights: Any, statistics: Any) -> Any:
+        """Normalise as when the rollout was made, else the policy that acted would seem another one."""
+        if not self._statistics:
+            return weights
+        return _joined(weights[: len(weights) - self._statistics], statistics)
+
+    def _with_moments(self, contribution: Any, moments: Any) -> Any:
+        if isinstance(contribution, Delta):
+            changed = contribution.parameters
+            changed = changed[: len(changed) - self._statistics]
+            return contribution._replace(parameters=_joined(changed, moments))
+        return _joined(contribution, moments)
+
+    def _order(self, known: Reused) -> np.ndarray:
+        """What the parts of this use take."""
+        number, part = divmod(known.uses, self._parts_each)
+        order = reuse.draw_parts(self._shapes, self._how.minibatch, (self._seed, known.version, number))
+        return order if self._parts_each == 1 else order[part]
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Two vectors in a row, where the first one lies."""
+    if hasattr(first, "__array_namespace__"):
+        return first.__array_namespace__().concat([first, second])
+    return np.concatenate([np.asarray(first), np.asarray(second)])
