@@ -73,7 +73,7 @@ def slow_targets(name, rollout, target):
 @pytest.mark.parametrize("name", ["one-step-q", "one-step-sarsa", "n-step-q"])
 def test_targets_of_action_values_equal_the_slow_twin(name):
     rollout, outputs, target = random_rollout(), random_outputs(1), random_outputs(2)
-    loss = algorithms.find(name).make_loss(Config(gamma=GAMMA), Categorical(ACTIONS))
+    loss = algorithms.find(name).make_loss(Config(gamma=GAMMA, gae_lambda=1.0), Categorical(ACTIONS))
     total, terms = loss(outputs, rollout, target)
     taken = np.take_along_axis(ops.convert_to_numpy(outputs.parameters)[:-1], rollout.actions[..., None], -1)
     errors = slow_targets(name, rollout, ops.convert_to_numpy(target.parameters)) - taken[..., 0]
@@ -355,6 +355,8 @@ def test_endless_rewards_under_a_time_limit_are_worth_what_they_are(algorithm, t
         max_steps=60_000,
         learning_rate=1e-2,
         target_steps=500,
+        normalise_observations=False,
+        normalise_returns=False,  # else the value is not the environment's
         save_dir=str(tmp_path),
         stop_return=None,
     )

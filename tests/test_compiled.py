@@ -12,9 +12,10 @@ from a3c.config import Config
 from a3c.dense import make_policy
 from a3c.distributions import ModeNoise
 from a3c.distributions.categorical import Categorical
+from a3c.engines.job import hand_over_learned
 from a3c.envs import compiled
 from a3c.envs.compiled.compilation import Compilation
-from a3c.envs.compiled.sampler import CompiledSampler, Program, hand_over
+from a3c.envs.compiled.sampler import CompiledSampler, Program
 from a3c.envs.compiled.stepping import World, blank, draw_key, key_data, rollout
 from a3c.envs.fault import Description
 from a3c.errors import UsageError
@@ -183,7 +184,7 @@ def test_the_fused_gradient_is_the_gradient_of_the_transitions():
     separate = framework.compile_gradients(network, loss, 0.5)
     for turn in range(4):
         rollout = sampler.collect(Snapshot(weights, 0))
-        got, losses = hand_over(Snapshot(weights, 0), rollout.transitions)
+        got, losses, _ = hand_over_learned(Snapshot(weights, 0), rollout)
         jax.effects_barrier()
 
         transitions = Transitions(*map(np.asarray, seen[turn]))

@@ -220,13 +220,14 @@ BOTH = dict(normalise_observations=True, normalise_returns=True)
 @pytest.mark.parametrize(
     "more",
     [
-        dict(engine="serial"),
-        dict(workers=2),
+        dict(engine="serial", algorithm="a3c"),
+        dict(workers=2, algorithm="a3c"),
+        dict(engine="serial", algorithm="appo"),
         dict(workers=2, algorithm="a2c"),
         dict(workers=2, algorithm="impala"),
         dict(engine="serial", algorithm="n-step-q", target_steps=500, epsilon_steps=5000),
     ],
-    ids=lambda more: more.get("algorithm", more.get("engine", "processes")),
+    ids=lambda more: f"{more['algorithm']}, {more.get('engine', 'processes')}",
 )
 def test_what_no_network_could_learn_from_is_learned(more, tmp_path):
     agent = Agent("test/Scaled-v0", save_dir=str(tmp_path), learning_rate=3e-3, **SETTINGS, **BOTH, **more)
@@ -243,7 +244,9 @@ def test_what_no_network_could_learn_from_is_learned(more, tmp_path):
 
 
 def test_without_normalisation_it_is_not(tmp_path):
-    agent = Agent("test/Scaled-v0", save_dir=str(tmp_path), engine="serial", learning_rate=3e-3, **SETTINGS)
+    plain = dict(algorithm="a3c", normalise_observations=False, normalise_returns=False)
+    settings = dict(save_dir=str(tmp_path), engine="serial", learning_rate=3e-3, **SETTINGS)
+    agent = Agent("test/Scaled-v0", **settings, **plain)
     agent.fit(verbose=0)
     assert agent.evaluate(50, seed=1).mean < 90_000
 

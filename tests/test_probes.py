@@ -22,18 +22,22 @@ ANSWERS = {
 
 
 def learn(name, tmp_path, **settings):
-    agent = Agent(
-        f"a3c.envs.probes:probe/{name}-v0",
+    """Without normalisation: the values are then those of the environment, which the answers are of."""
+    usual = dict(
+        algorithm="a3c",
         seed=1,
         envs_per_worker=8,
         t_max=5,
         gamma=GAMMA,
+        gae_lambda=1.0,
         learning_rate=3e-3,
+        normalise_observations=False,
+        normalise_returns=False,
         hidden_units=(32,),
         evaluation_episodes=16,
         save_dir=str(tmp_path),
-        **settings,
     )
+    agent = Agent(f"a3c.envs.probes:probe/{name}-v0", **{**usual, **settings})
     agent.fit(verbose=0)
     return agent
 
@@ -49,6 +53,21 @@ def check(agent, answers):
 @pytest.mark.parametrize("name", ANSWERS)
 def test_serial_learns_the_known_answer(name, tmp_path):
     check(learn(name, tmp_path, engine="serial", max_steps=12_000), ANSWERS[name])
+
+
+REUSE = dict(t_max=16, minibatch=32, passes=4, max_steps=16_000)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_reuse_learns_the_known_answer(name, tmp_path):
+    check(learn(name, tmp_path, algorithm="appo", engine="serial", **REUSE), ANSWERS[name])
+
+
+@pytest.mark.parametrize("algorithm", ["appo", "ppo"])
+@pytest.mark.parametrize("name", ["ObservedChoice", "Endless"])
+def test_reuse_by_processes_learns_the_known_answer(name, algorithm, tmp_path):
+    settings = dict(engine="processes", workers=2, anneal=True, **{**REUSE, "max_steps": 40_000})
+    check(learn(name, tmp_path, algorithm=algorithm, **settings), ANSWERS[name])
 
 
 @pytest.mark.parametrize("locking", [True, pytest.param(False, marks=pytest.mark.thorough)])

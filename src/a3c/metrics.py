@@ -53,6 +53,9 @@ class Status:
     """Until a limit is reached at the present speed, if there is a limit."""
 
 
+_FEWEST = 20  # episodes, before it is said that all are the same
+
+
 @dataclass
 class Statistics:
     """Running figures over the reports of all workers."""
@@ -63,6 +66,9 @@ class Statistics:
     episodes: int = 0
     moving_average: float | None = None
     lag: float = 0.0
+    lowest: float | None = None
+    """The smallest return of an episode so far, and `highest` the largest."""
+    highest: float | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     rows: list[tuple] = field(default_factory=list)
     """One row per episode, in `EPISODE_COLUMNS`."""
@@ -88,6 +94,8 @@ class Statistics:
         old = self.moving_average
         self.moving_average = value if old is None else 0.99 * old + 0.01 * value
         self._recent.append(value)
+        self.lowest = value if self.lowest is None else min(self.lowest, value)
+        self.highest = value if self.highest is None else max(self.highest, value)
         self.episodes += 1
         self.rows.append(
             (
@@ -100,6 +108,17 @@ class Statistics:
                 self.moving_average,
                 self.mean_return_100,
             )
+        )
+
+    def nothing_to_learn_from(self) -> str | None:
+        """A sentence, where no episode so far was better or worse than any other."""
+        if self.episodes < _FEWEST or self.lowest != self.highest:
+            return None
+        return (
+            f"all {self.episodes:,} episodes of the first {self.steps:,} steps returned {self.lowest:g}: "
+            "while none is better or worse, there is nothing to learn from. More exploration may find one "
+            "(--entropy-coefficient 0.05), or more time (--max-steps); surer is a reward for every step "
+            "towards the goal (gymnasium.wrappers.TransformReward)"
         )
 
     def status(self, seconds: float, **more: Any) -> Status:
@@ -120,7 +139,7 @@ class Statistics:
 
     def state(self) -> dict[str, Any]:
         """Everything but the rows, as a plain tree."""
-        names = ("steps", "updates", "skipped", "episodes", "moving_average", "lag")
+        names = ("steps", "updates", "skipped", "episodes", "moving_average", "lag", "lowest", "highest")
         plain = {name: getattr(self, name) for name in names}
         return {**plain, "losses": dict(self.losses), "recent": list(self._recent)}
 

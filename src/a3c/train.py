@@ -105,6 +105,8 @@ def train(
         return run.execute()
 
 
+_HOPELESS_STEPS, _HOPELESS_SECONDS = 200_000, 45.0
+"""When it is told that all episodes were the same."""
 _STATUS_INTERVAL = 0.05  # seconds
 _WRITE_INTERVAL = 0.5
 _FIRST_PLOT = 30.0
@@ -146,6 +148,7 @@ class _Run:
         self._next_plot = resumed.seconds + _FIRST_PLOT
         self._next_checkpoint = resumed.seconds + job.config.checkpoint_seconds
         self._best_is_new = self._cannot_save_environment = self._told_not_finite = False
+        self._looked_for_signal = False
         self.interrupts = Interrupts(self._end_at_once)
 
     # -- the course of a run --------------------------------------------------------------------------------
@@ -354,6 +357,7 @@ class _Run:
         self._take_baseline(wait=False)
         self._look_after_judge()
         seconds = self._seconds()
+        self._look_for_signal(seconds)
         if seconds >= self._next_checkpoint and not self._recorder.busy:
             self._checkpoint()
             seconds = self._seconds()
@@ -368,6 +372,15 @@ class _Run:
             before = time.monotonic()
             self._plot()
             self._next_plot = seconds + 100 * (time.monotonic() - before)  # a hundredth of the time
+
+    def _look_for_signal(self, seconds: float) -> None:
+        """Say once, and early, where there has been nothing to learn from."""
+        statistics = self._statistics
+        if self._looked_for_signal or (statistics.steps < _HOPELESS_STEPS and seconds < _HOPELESS_SECONDS):
+            return
+        self._looked_for_signal = True
+        if (sentence := statistics.nothing_to_learn_from()) is not None:
+            self._recorder.event(sentence)
 
     def _submit(self, weights: np.ndarray) -> None:
         """Have the judge evaluate `weights`."""

@@ -3,6 +3,7 @@
 import random
 import sys
 
+import kill_many
 import kill_master
 import kill_worker
 import pytest
@@ -29,6 +30,19 @@ def test_a_killed_run_is_resumed(tmp_path, delay):
 def test_a_stopped_serial_run_goes_on_bit_for_bit(tmp_path):
     outcome = stop_serial.compare(tmp_path, "CartPole-v1", "jax", "SIGINT", 3, 300_000, runs=1)
     assert outcome["stopped_at"], "it ended before it was stopped"
+
+
+def test_the_same_for_a_run_that_uses_rollouts_again(tmp_path):
+    """Stopped in the middle of a rollout's passes, it makes the others first."""
+    settings = "CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns"
+    outcome = stop_serial.compare(tmp_path, settings, "jax", "SIGINT", 3, 60_000, runs=1)
+    assert outcome["stopped_at"], "it ended before it was stopped"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("algorithm", ["appo", "ppo"])
+def test_workers_killed_during_reuse_leave_counts_that_agree(tmp_path, algorithm):
+    assert kill_many.kill_many(tmp_path, 6, 1, algorithm)["killed"] == 6
 
 
 @pytest.mark.thorough

@@ -114,7 +114,9 @@ def _plan(config: Config, typed: dict[str, Any], counts: tuple[int, ...] | None,
     counts = counts or _doubling(cores)
     # One engine for every number of workers: with `auto` a single one would get the serial engine.
     most = max(2, *counts) if config.engine == "auto" else max(counts)
+    copies = config.envs_per_worker
     config, _ = settle(config.replace(workers=most))
+    config = config.replace(envs_per_worker=copies)  # where it is left open, each run has its own
     assert config.seed is not None
     shared = {**typed, "engine": config.engine}
     shared.pop("save_dir", None)
@@ -249,6 +251,12 @@ def _write(plan: Plan, summaries: list[dict[str, Any]], command: str) -> dict[st
     )
 
 
+def _copies(config: Config) -> str:
+    """How many environments there are, in words."""
+    shared = "environments shared out among the workers"
+    return shared if config.envs_per_worker is None else f"{config.envs_per_worker} environments per worker"
+
+
 def _document(plan: Plan, rows: list[scaling.Row], command: str) -> str:
     """The table, below what it was measured with."""
     config = plan.config
@@ -258,8 +266,8 @@ def _document(plan: Plan, rows: list[scaling.Row], command: str) -> str:
         f"    {command}\n\n"
         f"- {plan.cores} usable cores, {platform.system()} on {platform.machine()}\n"
         f"- {versions}\n"
-        f"- {config.algorithm} on {config.backend}, {config.engine} engine, {config.envs_per_worker} "
-        f"environments per worker, t_max {config.t_max}\n\n"
+        f"- {config.algorithm} on {config.backend}, {config.engine} engine, {_copies(config)}, "
+        f"t_max {config.t_max}\n\n"
         f"{scaling.markdown(rows, config.stop_return, plan.cores)}\n\n"
         f"Medians over {rows[0].runs} seeds; speed-ups are relative to the first row.\n"
     )

@@ -247,11 +247,11 @@ def observations(play: Play) -> Check:
         play.described.plain and play.described.dtype != "uint8"
     )  # else they are scaled, or names of things
     if numbers and max(-low, high) > _LARGE:
-        fixes.append("Train with --normalise-observations, or scale them to about ±1.")
+        fixes.append("Leave --normalise-observations on, or scale them to about ±1.")
     spread = float(seen.std(0, dtype=np.float64).max())
     if numbers and spread < _FLAT:
         text += f", with a standard deviation of at most {spread:.2g}"
-        fixes.append("A network hardly tells them apart: train with --normalise-observations.")
+        fixes.append("A network hardly tells them apart: leave --normalise-observations on.")
     return warning("observations", text, "\n".join(fixes)) if fixes else ok("observations", text)
 
 
@@ -264,7 +264,7 @@ def rewards(play: Play) -> Check:
     low, high = float(earned.min()), float(earned.max())
     text = f"from {low:.3g} to {high:.3g} in random play"
     if max(-low, high) > _LARGE:
-        fix = "Train with --normalise-returns, or scale them to about ±1."
+        fix = "Leave --normalise-returns on, or scale them to about ±1."
         return warning("rewards", text, fix)
     if low == high == 0:
         fix = "Reward steps on the way, or let it explore longer (--entropy-coefficient, --max-steps)."

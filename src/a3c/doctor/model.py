@@ -49,12 +49,16 @@ class Subject:
     """
 
     def __init__(self, config: Config, environment: Environment, seed: int):
+        # As the network sees things itself, whatever is normalised before.
+        config = dataclasses.replace(config, normalise_observations=False, normalise_returns=False)
         self.config, self.environment, self.seed = config, environment, seed
         self.framework = backend.load()
         self.model = make_model(config, environment)
         self.network = Network(self.model, fixed_of(self.model), environment.observations)
         self.weights = parameters_of(self.model)
-        self.algorithm = algorithms.find(config.algorithm)
+        # Where a rollout is used several times, what it teaches at first is what it teaches a3c.
+        name = config.algorithm if not algorithms.find(config.algorithm).reuses else "a3c"
+        self.algorithm = algorithms.find(name)
         self.trivial = environment.actions.outputs == 1 and isinstance(environment.actions, Categorical)
         self.shapes = Shapes.of(
             environment.observations,

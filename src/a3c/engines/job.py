@@ -294,7 +294,7 @@ class Job:
         if self.algorithm.reuses:
             return self._reuse_learner(framework, network, shapes, weights)
         if self._learns_while_acting(framework):
-            return _hand_over_learned
+            return hand_over_learned
         loss = self.algorithm.make_loss(self.config, self.environment.actions)
         gradients = framework.compile_gradients(network, loss, self._clipnorm, self.config.eager)
         gradients(weights, shapes.blank(), weights if self.target_steps else None)
@@ -435,7 +435,7 @@ def _hand_over(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, dict[str, flo
     return rollout.transitions, {}, None
 
 
-def _hand_over_learned(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
+def hand_over_learned(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
     """Steps 3 and 4 of the worker cycle, which the sampler's program has done already."""
     learned = rollout.transitions
     assert isinstance(learned, Learned)

@@ -63,11 +63,14 @@ class LocalStore:
 
     # -- the workers' side ----------------------------------------------------------------------------------
 
-    def pull(self, worker: int) -> Snapshot | None:
-        """The current parameters, or None when training is over. Waits while the master holds training."""
+    def pull(self, worker: int, again: bool = False) -> Snapshot | None:
+        """The current parameters, or None when training is over. Waits while the master holds training.
+
+        What is left of a rollout is still learned from then, so that a run that goes on later is the same.
+        """
         while not self._running.wait(0.2):
             self._beats[worker] += 1
-        if self.finished:
+        if self.finished and not again:
             return None
         self._beats[worker] += 1
         weights, optimizer = self._parameters
@@ -193,7 +196,7 @@ class WorkerStore:
         """The current parameters, or None when training is over or this worker was given up."""
         if not again:
             self._between()
-        return None if self.revoked else self._store.pull(self._worker)
+        return None if self.revoked else self._store.pull(self._worker, again)
 
     def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
         """Apply `gradients` to the global parameters."""
