@@ -275,7 +275,12 @@ BAD = {
     "values of continuous actions": (
         ["train", "Pendulum-v1", "--algorithm", "n-step-q"],
         "1 continuous actions and --algorithm n-step-q: expected Discrete actions",
-        "--algorithm a3c, a2c or impala",
+        "--algorithm appo, a3c, ppo, a2c or impala",
+    ),
+    "no limit of divergence in step": (
+        ["train", "--algorithm", "ppo", "--kl-limit", "0.02"],
+        "--kl-limit 0.02: expected none with --algorithm ppo",
+        "--algorithm appo has one",
     ),
     "no lock with a learner": (
         ["train", "--algorithm", "a2c", "--no-locking"],

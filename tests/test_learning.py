@@ -15,8 +15,10 @@ RUNS = {
     "four workers": ([*CARTPOLE, "--workers", "4"], 475),
     **{
         name: ([*CARTPOLE, "--algorithm", name], 475)
-        for name in ("a2c", "impala", "one-step-q", "one-step-sarsa", "n-step-q")
+        for name in ("appo", "ppo", "a2c", "impala", "one-step-q", "one-step-sarsa", "n-step-q")
     },
+    "appo, defaults": ([*CARTPOLE, "--preset", "none"], 475),
+    "appo, compiled": (["jax/CartPole-v1", "--preset", "none", "--stop-return", "490"], 475),
 }
 
 
@@ -39,10 +41,12 @@ def solve(cli, arguments, threshold, seed):
     [
         "CartPole-v1",
         "impala",
+        "appo, defaults",
         *(
             pytest.param(name, marks=pytest.mark.thorough)
-            for name in ("Acrobot-v1", "TensorFlow", "tutorial", "a2c", "one-step-sarsa", "n-step-q")
+            for name in ("Acrobot-v1", "TensorFlow", "tutorial", "a2c", "ppo", "one-step-sarsa", "n-step-q")
         ),
+        pytest.param("appo, compiled", marks=pytest.mark.thorough),
     ],
 )
 def test_solves(name, cli):

@@ -32,6 +32,9 @@ def settle(config: Config) -> tuple[Config, Environment]:
     if algorithms.find(config.algorithm).gathers and not config.locking:
         fix = f"With --algorithm {config.algorithm} workers update nothing themselves."
         raise SettingError("locking", False, "true where a learner makes all updates", fix)
+    if config.kl_limit is not None and not algorithms.find(config.algorithm).local_steps:
+        fix = "In step, all workers make the same passes; --algorithm appo has one."
+        raise SettingError("kl_limit", config.kl_limit, f"none with --algorithm {config.algorithm}", fix)
     if config.episodic_life and (environment.compiled or not envs.shows_lives(environment)):
         fix = f"{environment.id} counts no lives in its info."
         raise SettingError("episodic_life", True, "false where there are no lives to lose", fix)
