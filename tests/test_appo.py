@@ -13,7 +13,7 @@ from a3c import Agent, algorithms, backend, models, reuse
 from a3c.config import Config
 from a3c.distributions.categorical import Categorical
 from a3c.distributions.gaussian import Gaussian
-from a3c.engines.learning import ReuseLearner
+from a3c.engines.learning import ReuseLearner, make_reuse_learner
 from a3c.flat import Network, parameters_of
 from a3c.normalisation import Normaliser
 from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot, Transitions
@@ -202,23 +202,20 @@ def behaved(network, weights, rollout):
     return rollout._replace(behaviour=act(seen)[0].reshape(TIME, BATCH, ACTIONS))
 
 
-def make_learner(network, how, optimizer, by_part=False, clipnorm=0.5, state=None):
-    """As `Job` makes one."""
-    framework = backend.load()
-    estimate = framework.compile_function(
-        lambda weights, rollout: reuse.estimate(network, how.estimate, weights, rollout)
+def make_learner(network, how, optimizer, clipnorm=0.5, eager=False):
+    """As `Job` makes one; without an optimizer it hands over gradients."""
+    framework, all_of_it = backend.load(), lambda steps: None
+    return make_reuse_learner(
+        network=network,
+        framework=framework,
+        shapes=shapes_of(),
+        how=how,
+        optimizer=optimizer,
+        global_clipnorm=clipnorm,
+        share=all_of_it,
+        eager=eager,
+        seed=3,
     )
-    if by_part:
-        gradient = framework.compile_part_gradient(network, how.loss, clipnorm)
-        return ReuseLearner(
-            network, shapes_of(), how, estimate, lambda w, b, o, s: gradient(w, b, o), True, 3
-        )
-    run = framework.compile_pass(network, how.loss, optimizer, clipnorm)
-
-    def use(weights, batch, order, snapshot):
-        return run(weights, snapshot.optimizer, batch, order)
-
-    return ReuseLearner(network, shapes_of(), how, estimate, use, False, 3)
 
 
 def train(learn, update, weights, state, rollout):
@@ -268,14 +265,13 @@ def test_passes_of_one_worker_are_ppo():
     rollout = behaved(network, weights, of_discrete())
     how = make_how(passes=3, minibatch=6)
     update, state = framework.compile_update(network, adam())
-    by_pass = train(
-        make_learner(network, how, adam()),
-        lambda w, s, delta: reuse.add_delta(network, w, s, delta),
-        weights, state, rollout,
-    )  # fmt: skip
+    add = functools.partial(reuse.add_delta, network)
+    by_pass = train(make_learner(network, how, adam()), add, weights, state, rollout)
     # The order of parts is seeded by the version at the start and the number of the pass.
-    by_part = train(make_learner(network, how, None, by_part=True), update, weights, state, rollout)
+    by_part = train(make_learner(network, how, None), update, weights, state, rollout)
     assert (len(by_pass[2]), len(by_part[2])) == (3, 12)
+    eager = train(make_learner(network, how, adam(), eager=True), add, weights, state, rollout)
+    np.testing.assert_allclose(eager[0], by_pass[0], atol=2e-6)
     np.testing.assert_allclose(by_pass[0], by_part[0], atol=2e-6)
     assert {float(v[0]) for n, v in by_pass[1].items() if not n.startswith("float")} == {12.0}
     assert by_pass[2][1]["loss"] == pytest.approx(
@@ -292,7 +288,7 @@ def test_uses_end_where_the_policy_has_gone_too_far():
     def uses(kl_limit):
         how = make_how(passes=20, minibatch=6, kl_limit=kl_limit)
         learn = make_learner(network, how, keras.optimizers.Adam(0.05))
-        add = lambda w, s, delta: reuse.add_delta(network, w, s, delta)  # noqa: E731
+        add = functools.partial(reuse.add_delta, network)
         return [each["kl"] for each in train(learn, add, weights, state, rollout)[2]]
 
     without = uses(None)

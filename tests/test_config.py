@@ -213,20 +213,16 @@ RECORDED = {
     ("CartPole-v1", "one-step-q"): VALUES_ON_CARTPOLE,
     ("CartPole-v1", "one-step-sarsa"): VALUES_ON_CARTPOLE,
     ("CartPole-v1", "n-step-q"): VALUES_ON_CARTPOLE | dict(learning_rate=0.005),
-    ("Pendulum-v1", "a3c"): dict(
-        envs_per_worker=4, t_max=8, learning_rate=0.002, anneal=True, gamma=0.9, gae_lambda=0.9,
-        entropy_coefficient=0.01, value_coefficient=1.0, normalise_observations=True,
-        normalise_returns=True, max_steps=3_000_000, state_dependent_deviation=True,
+    ("HalfCheetah-v5", "a3c"): dict(
+        envs_per_worker=4, t_max=8, learning_rate=5e-4, anneal=True, gae_lambda=0.95, initial_deviation=0.15,
+        entropy_coefficient=0.0, normalise_observations=True, normalise_returns=True,
+        state_dependent_deviation=True,
     ),
     ("ALE/Pong-v5", "a3c"): dict(
         envs_per_worker=8, learning_rate=6e-4, anneal=True, gae_lambda=0.97, entropy_coefficient=0.001,
         value_coefficient=0.25, backend="tensorflow", network="paper", clip_rewards=1.0,
         normalise_observations=True, max_steps=3_600_000, stop_return=18.5, evaluation_mode="sampled",
         evaluation_episodes=30,
-    ),
-    ("MountainCar-v0", "a3c"): dict(
-        envs_per_worker=8, t_max=8, learning_rate=1e-3, anneal=True, gae_lambda=1.0,
-        entropy_coefficient=0.01, normalise_observations=True, normalise_returns=True,
     ),
 }  # fmt: skip
 RECORDED |= {(e, a): r for (e, of), r in RECORDED.items() if of == "a3c" for a in ("a2c", "impala")}

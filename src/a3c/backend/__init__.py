@@ -13,7 +13,7 @@
         -> f(weights, batch, index [n]) -> (gradients, losses): of a part of a rollout that is used again
     compile_pass(network, loss, optimizer, global_clipnorm, eager)
         -> f(weights, state, batch, order [parts, n], share) -> (Delta, losses): a step of the optimizer for
-           each part
+           each part; and the first state
     compile_function(function, eager) -> any pure function of arrays, compiled
     configure(cache_directory, accelerated) -> settings that must precede the first computation
     saving()        -> a context for reading and writing .keras files

@@ -1,4 +1,4 @@
-"""The JAX backend: each of the three functions is one XLA program."""
+"""The JAX backend: each of its functions is one XLA program."""
 
 import contextlib
 import os
@@ -181,10 +181,13 @@ def compile_pass(
     optimizer: keras.optimizers.Optimizer,
     global_clipnorm: float | None,
     eager: bool = False,
-) -> Callable[..., tuple[Delta, dict[str, float]]]:
-    """Compile a pass over a batch, each part of it a step of the optimizer, as one program."""
+) -> tuple[Callable[..., tuple[Delta, dict[str, float]]], State]:
+    """Compile a pass over a batch, each part a step of the optimizer, as one program.
+
+    Also returns the optimizer's first state.
+    """
     gradient_of = _part_gradient_function(network, loss, global_clipnorm)
-    update, _ = _optimizer_function(network, optimizer)
+    update, first_state = _optimizer_function(network, optimizer)
     names: list[str] = []
 
     def step(carry, index, batch, share):
@@ -197,7 +200,8 @@ def compile_pass(
         return (jnp.concatenate([parameters, weights[size:]]), state), jnp.stack(list(losses.values()))
 
     def run(weights, state, batch, order, share):
-        after, losses = jax.lax.scan(lambda c, i: step(c, i, batch, share), (weights, state), order)
+        scan = _loop if eager else jax.lax.scan
+        after, losses = scan(lambda carry, index: step(carry, index, batch, share), (weights, state), order)
         return Delta(after[0] - weights, grown(state, after[1])), losses.mean(0)
 
     compiled = compile_function(run, eager)
@@ -206,7 +210,16 @@ def compile_pass(
         delta, losses = compiled(weights, state, batch, order, share)
         return delta, dict(zip(names, np.asarray(losses).tolist(), strict=True))
 
-    return compute
+    return compute, first_state
+
+
+def _loop(step: Callable, carry: Any, rows: Any) -> tuple[Any, jax.Array]:
+    """`jax.lax.scan` in plain Python, for a debugger to walk through."""
+    results = []
+    for row in rows:
+        carry, result = step(carry, row)
+        results.append(result)
+    return carry, jnp.stack(results)
 
 
 @contextlib.contextmanager

@@ -175,10 +175,13 @@ def compile_pass(
     optimizer: keras.optimizers.Optimizer,
     global_clipnorm: float | None,
     eager: bool = False,
-) -> Callable[..., tuple[Delta, dict[str, float]]]:
-    """Compile a step of the optimizer on a part of a batch; a pass calls it for one part after the other."""
+) -> tuple[Callable[..., tuple[Delta, dict[str, float]]], State]:
+    """Compile a step of the optimizer on a part of a batch, which a pass calls part after part.
+
+    Also returns the optimizer's first state.
+    """
     gradient_of = _part_gradient_function(network, loss, global_clipnorm)
-    update, _ = _optimizer_function(network, optimizer)
+    update, first_state = _optimizer_function(network, optimizer)
 
     def step(weights, state, batch, index, share):
         gradient, losses = gradient_of(weights, batch, index)
@@ -200,7 +203,7 @@ def compile_pass(
         delta = Delta((now - weights).numpy(), grown(state, after))
         return delta, dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
 
-    return compute
+    return compute, first_state
 
 
 saving = contextlib.nullcontext

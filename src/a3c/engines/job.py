@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from a3c import algorithms, backend, envs, model_file, models, normalisation, reuse, seeding
-from a3c.algorithms import Algorithm, Reuse
+from a3c.algorithms import Algorithm
 from a3c.config import Config
 from a3c.dense import make_policy
-from a3c.engines.learning import ReuseLearner, UsePart
+from a3c.engines.learning import make_reuse_learner
 from a3c.envs.fault import Description, Fault, OnFault
 from a3c.envs.sampler import Explore, Sampler, VectorSampler
 from a3c.errors import RunError
@@ -289,14 +289,20 @@ class Job:
 
     def _make_learn(self, framework: ModuleType, network: Network, shapes: Shapes, weights: Any) -> Learn:
         """Steps 3 and 4 of the worker cycle, compiled."""
+        config = self.config
         if self._hands_rollouts:
             return _hand_over
         if self.algorithm.reuses:
-            return self._reuse_learner(framework, network, shapes, weights)
+            how = self.algorithm.make_reuse(config, self.environment.actions)
+            optimizer = self.optimizer.build() if self.algorithm.local_steps else None
+            limits = self._clipnorm, self._share, config.eager
+            learner = make_reuse_learner(framework, network, shapes, how, optimizer, *limits, self.seed)
+            learner.warm_up(weights)
+            return learner
         if self._learns_while_acting(framework):
             return hand_over_learned
-        loss = self.algorithm.make_loss(self.config, self.environment.actions)
-        gradients = framework.compile_gradients(network, loss, self._clipnorm, self.config.eager)
+        loss = self.algorithm.make_loss(config, self.environment.actions)
+        gradients = framework.compile_gradients(network, loss, self._clipnorm, config.eager)
         gradients(weights, shapes.blank(), weights if self.target_steps else None)
 
         def learn(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
@@ -308,40 +314,6 @@ class Job:
         """Whether acting, environment, losses and gradients are one program."""
         fuses = self.environment.compiled and framework.FUSES and not self.config.eager
         return fuses and not (self._hands_rollouts or self.algorithm.reuses)
-
-    def _reuse_learner(
-        self, framework: ModuleType, network: Network, shapes: Shapes, weights: Any
-    ) -> ReuseLearner:
-        """What learns from each rollout several times, compiled."""
-        config, how = self.config, self.algorithm.make_reuse(self.config, self.environment.actions)
-        by_part = not self.algorithm.local_steps
-        # The optimizer first: before anything is traced, as in `processes`.
-        use, state = (self._use_part if by_part else self._use_pass)(framework, network, how)
-        estimate = framework.compile_function(
-            functools.partial(reuse.estimate, network, how.estimate), config.eager
-        )
-        learner = ReuseLearner(network, shapes, how, estimate, use, by_part, self.seed)
-        learner(Snapshot(weights, 0, optimizer=state), Rollout(shapes.blank(), [], 0))
-        return learner
-
-    def _use_pass(self, framework: ModuleType, network: Network, how: Reuse) -> tuple[UsePart, Any]:
-        """A pass over a rollout, each part a step of the worker's own; and the optimizer's first state."""
-        config, optimizer = self.config, self.optimizer.build()
-        run = framework.compile_pass(network, how.loss, optimizer, config.global_clipnorm, config.eager)
-
-        def use(weights: Any, batch: Any, order: np.ndarray, snapshot: Snapshot) -> tuple[Any, Any]:
-            return run(weights, snapshot.optimizer, batch, order, self._share(snapshot.steps))
-
-        return use, self.make_update(framework, network)[1]
-
-    def _use_part(self, framework: ModuleType, network: Network, how: Reuse) -> tuple[UsePart, None]:
-        """The gradient of a part of a rollout."""
-        gradient = framework.compile_part_gradient(network, how.loss, self._clipnorm, self.config.eager)
-
-        def use(weights: Any, batch: Any, index: np.ndarray, snapshot: Snapshot) -> tuple[Any, Any]:
-            return gradient(weights, batch, index)
-
-        return use, None
 
     def _explore(self, worker: int, shapes: Shapes) -> Explore:
         """How a worker's actions are drawn."""

@@ -4,7 +4,9 @@ What a worker knows between two uses travels with the rollout, so that the worke
 learner, and a run goes on from a checkpoint as if it had never stopped.
 """
 
+import functools
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class ReuseLearner:
         use: What is made of a pass over the batch, or of a part of it.
         by_part: Whether each use is of a part; else it is of all parts in turn.
         seed: Of the parts' order, with the age of the parameters that acted.
+        first_state: Of the optimizer, to compile with; None: its steps are not made here.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class ReuseLearner:
         use: UsePart,
         by_part: bool,
         seed: int,
+        first_state: Any = None,
     ):
+        self._first_state = first_state
         self._statistics, self._shapes, self._how = network.normaliser.size, shapes, how
         self._estimate, self._use, self._seed = estimate, use, seed
         parts, _ = reuse.count_parts(shapes, how.minibatch)
@@ -61,6 +66,10 @@ class ReuseLearner:
         )
         rest = None if over else Rollout(known._replace(uses=known.uses + 1), [], 0)
         return contribution, losses, rest
+
+    def warm_up(self, weights: Any) -> None:
+        """Compile everything, off the training clock."""
+        self(Snapshot(weights, 0, optimizer=self._first_state), Rollout(self._shapes.blank(), [], 0))
 
     def _known(self, snapshot: Snapshot, rollout: Rollout) -> tuple[Reused, Any]:
         """The rollout as a batch, and the moments that its first use adds to the running statistics."""
@@ -97,3 +106,64 @@ def _joined(first: Any, second: Any) -> Any:
     if hasattr(first, "__array_namespace__"):
         return first.__array_namespace__().concat([first, second])
     return np.concatenate([np.asarray(first), np.asarray(second)])
+
+
+def make_reuse_learner(
+    framework: ModuleType,
+    network: Network,
+    shapes: Shapes,
+    how: Reuse,
+    optimizer: Any,
+    global_clipnorm: float | None,
+    share: Callable[[int], Any],
+    eager: bool,
+    seed: int,
+) -> ReuseLearner:
+    """A learner by the selected backend.
+
+    Args:
+        framework: The backend's module.
+        network: What learns.
+        shapes: Of a rollout.
+        how: How an algorithm uses rollouts again.
+        optimizer: Makes a step for each part; None: gradients are handed over, part by part.
+        global_clipnorm: Largest gradient norm of a tower; None: no clipping.
+        share: How far the optimizer goes of its way after so many steps, None: all of it.
+        eager: Run uncompiled.
+        seed: Of the parts' order.
+    """
+    # The optimizer first: tracing leaves marks on variables that were never initialised.
+    make = _use_part if optimizer is None else functools.partial(_use_pass, optimizer=optimizer, share=share)
+    use, state = make(framework, network, how.loss, global_clipnorm, eager)
+    estimate = framework.compile_function(functools.partial(reuse.estimate, network, how.estimate), eager)
+    return ReuseLearner(network, shapes, how, estimate, use, optimizer is None, seed, state)
+
+
+def _use_pass(
+    framework: ModuleType,
+    network: Network,
+    loss: Callable,
+    global_clipnorm: float | None,
+    eager: bool,
+    optimizer: Any,
+    share: Callable[[int], Any],
+) -> tuple[UsePart, Any]:
+    """A pass over a rollout, each part a step of the worker's own; and the optimizer's first state."""
+    run, state = framework.compile_pass(network, loss, optimizer, global_clipnorm, eager)
+
+    def use(weights: Any, batch: Any, order: np.ndarray, snapshot: Snapshot) -> tuple[Any, Any]:
+        return run(weights, snapshot.optimizer, batch, order, share(snapshot.steps))
+
+    return use, state
+
+
+def _use_part(
+    framework: ModuleType, network: Network, loss: Callable, global_clipnorm: float | None, eager: bool
+) -> tuple[UsePart, None]:
+    """The gradient of a part of a rollout."""
+    gradient = framework.compile_part_gradient(network, loss, global_clipnorm, eager)
+
+    def use(weights: Any, batch: Any, index: np.ndarray, snapshot: Snapshot) -> tuple[Any, Any]:
+        return gradient(weights, batch, index)
+
+    return use, None
