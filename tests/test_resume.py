@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from a3c import Agent, checkpoint, runs
+from a3c.config import Config
 from a3c.errors import UsageError
 
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "5", "--stop-return", "1e9")
@@ -252,10 +253,6 @@ def test_another_network_is_refused_with_the_difference(tmp_path):
 
 def test_settings_that_break_off_anywhere_are_refused(tmp_path):
     """A file that ends between two lines is good TOML, and would go on with defaults."""
-    from a3c import runs
-    from a3c.config import Config
-    from a3c.errors import UsageError
-
     config = Config(seed=3, backend="jax", workers=2, save_dir=str(tmp_path), stop_return=400.0)
     directory = runs.create(config, ["a3c", "train"])
     content, whole = (directory / "config.toml").read_bytes(), 0
@@ -267,3 +264,14 @@ def test_settings_that_break_off_anywhere_are_refused(tmp_path):
         except UsageError:
             assert length < len(content)
     assert whole
+
+
+def test_runs_from_before_a_setting_keep_what_they_were_made_with(tmp_path):
+    """Until there was a choice, the deviation of continuous actions depended on the state."""
+    config = Config(env_id="Pendulum-v1", seed=3, backend="jax", workers=2, save_dir=str(tmp_path))
+    directory = runs.create(config, ["a3c"])
+    assert not runs.read_config(directory).state_dependent_deviation
+    path = directory / "config.toml"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith("state_dependent_deviation")))
+    assert runs.read_config(directory).state_dependent_deviation
