@@ -206,10 +206,11 @@ class Config:
         at_least=1,
     )
     global_clipnorm: float | None = setting(
-        0.5,
+        0.1,
         "Largest gradient norm, of the policy's tower and of the value's each where they are separate; None: "
         "no clipping.",
         above=0,
+        others={PPO: 0.5, VALUES: 0.5},
     )
     max_episodes: int | None = setting(
         None, "Stop after so many episodes.", at_least=1, aliases=("--max-eps",)
