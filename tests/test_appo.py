@@ -16,6 +16,7 @@ from a3c.distributions.gaussian import Gaussian
 from a3c.engines.learning import ReuseLearner, make_reuse_learner
 from a3c.flat import Network, parameters_of
 from a3c.normalisation import Normaliser
+from a3c.store import is_finite
 from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot, Transitions
 from parts import vectors
 
@@ -299,6 +300,19 @@ def test_uses_end_where_the_policy_has_gone_too_far():
     assert max(limited[:-1]) <= limit < limited[-1]
 
 
+def test_a_pass_that_is_not_finite_is_the_last_of_its_rollout():
+    """The next one over the same numbers would be no better, and many in a row end a run."""
+    network, framework = make_network(), backend.load()
+    weights = parameters_of(network.model)
+    rewards = np.full((TIME, BATCH), 3e38, np.float32)
+    rollout = behaved(network, weights, of_discrete())._replace(rewards=rewards)
+    _, state = framework.compile_update(network, adam())
+    learn = make_learner(network, make_how(passes=5, minibatch=6), adam())
+    _, losses, rest = learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))
+    assert not is_finite(losses)
+    assert rest is None
+
+
 def test_a_rollout_counts_once_and_is_normalised_as_it_acted():
     normaliser = Normaliser(observations=SIZE)
     network = dataclasses.replace(make_network(), normaliser=normaliser)
@@ -330,12 +344,12 @@ def test_what_several_workers_changed_is_added_up():
     network = make_network()
     weights = np.zeros(len(parameters_of(network.model)), np.float32)
     state = {"float32": np.zeros(3, np.float32), "int32": np.array([5], np.int32)}
-    for size in (1.0, 2.0):
-        changed = {"float32": np.full(3, size, np.float32), "int32": np.array([8], np.int32)}
+    for size, count in ((1.0, 13), (2.0, 11)):
+        changed = {"float32": np.full(3, size, np.float32), "int32": np.array([count], np.int32)}
         weights, state = reuse.add_delta(network, weights, state, Delta(np.full_like(weights, size), changed))
     np.testing.assert_allclose(np.asarray(weights), 3.0)
     np.testing.assert_allclose(np.asarray(state["float32"]), 2.0)
-    assert int(np.asarray(state["int32"])[0]) == 21
+    assert int(np.asarray(state["int32"])[0]) == 13, "of the averages' own steps, or more"
 
 
 # -- whole runs ---------------------------------------------------------------------------------------------

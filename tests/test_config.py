@@ -44,7 +44,7 @@ from a3c.errors import SettingError, UsageError
         (dict(envs_per_worker=0), "envs_per_worker=0: expected an integer of at least 1"),
         (dict(normalise_observations=1), "normalise_observations=1: expected true or false"),
         (dict(passes=0), "passes=0: expected an integer of at least 1"),
-        (dict(minibatch=0), "minibatch=0: expected an integer of at least 1"),
+        (dict(minibatch=0), "minibatch=0: expected an integer of at least 2"),
         (dict(clip_ratio=0), "clip_ratio=0.0: expected a number above 0"),
         (dict(clip_values=0), "clip_values=0.0: expected a number above 0"),
         (dict(kl_limit=0), "kl_limit=0.0: expected a number above 0"),

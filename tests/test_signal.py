@@ -27,10 +27,13 @@ def test_few_episodes_or_one_that_differs_are_not(returns):
 
 
 def test_what_was_seen_before_a_checkpoint_counts():
-    state = statistics_of([1.0] + [0.0] * 30).state()
-    assert Statistics.restored(state, []).nothing_to_learn_from() is None
-    del state["lowest"], state["highest"]  # as checkpoints of before have it
-    assert Statistics.restored(state, []).episodes == 31
+    for returns, told in (([1.0] + [0.0] * 30, False), ([0.0] * 30, True)):
+        statistics = statistics_of(returns)
+        state, rows = statistics.state(), statistics.rows
+        assert bool(Statistics.restored(state, rows).nothing_to_learn_from()) == told
+        del state["lowest"], state["highest"]  # as checkpoints of before have it
+        assert bool(Statistics.restored(state, rows).nothing_to_learn_from()) == told
+        assert Statistics.restored(state, []).nothing_to_learn_from() is None, "the file of episodes is lost"
 
 
 @pytest.mark.parametrize(("name", "told"), [("Value", 1), ("ObservedValue", 0)])

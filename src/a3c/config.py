@@ -169,7 +169,7 @@ class Config:
     minibatch: int = setting(
         128,
         "appo, ppo: transitions of each step of the optimizer; with a memory, whole sequences.",
-        at_least=1,
+        at_least=2,
     )
     clip_ratio: float = setting(
         0.2,

@@ -53,7 +53,8 @@ class Status:
     """Until a limit is reached at the present speed, if there is a limit."""
 
 
-_FEWEST = 20  # episodes, before it is said that all are the same
+FEWEST = 20
+"""Episodes, before it is said that all are the same."""
 
 
 @dataclass
@@ -112,7 +113,7 @@ class Statistics:
 
     def nothing_to_learn_from(self) -> str | None:
         """A sentence, where no episode so far was better or worse than any other."""
-        if self.episodes < _FEWEST or self.lowest != self.highest:
+        if self.episodes < FEWEST or self.lowest is None or self.lowest != self.highest:
             return None
         return (
             f"all {self.episodes:,} episodes of the first {self.steps:,} steps returned {self.lowest:g}: "
@@ -148,6 +149,9 @@ class Statistics:
         """The figures whose `state` that was, with the rows that were written until then."""
         plain = dict(state)
         recent = deque(plain.pop("recent"), maxlen=100)
+        returns = [row[EPISODE_COLUMNS.index("return")] for row in rows]
+        if "lowest" not in plain and returns:  # checkpoints of before it was counted
+            plain |= dict(lowest=min(returns), highest=max(returns))
         return cls(**plain, rows=rows, _recent=recent)
 
 

@@ -38,7 +38,7 @@ def describe(
         algorithm=config.algorithm,
         steps=steps,
         model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
-        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None},
+        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None or k in MANNER},
         versions=runs.versions(),
         evaluation=None if evaluation is None else evaluation.as_dict(),
         random_baseline=baseline,

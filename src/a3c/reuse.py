@@ -75,20 +75,16 @@ def evaluate_part(network: Network, weights: Any, part: Batch) -> tuple[Any, Any
     return ops.reshape(parameters, (time, copies, -1)), ops.reshape(values, (time, copies))
 
 
-def grown(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state for a `Delta`: averages as they are `after` the steps, the growth of counters."""
-    return {dtype: vector if is_average(dtype) else vector - before[dtype] for dtype, vector in after.items()}
-
-
 def add_delta(network: Network, weights: Any, state: dict[str, Any], delta: Delta) -> tuple[Any, dict]:
     """Global parameters and optimizer state with what a worker's own steps changed.
 
-    The averages of the optimizer become the worker's, as single writes of theirs would leave them.
+    The averages of the optimizer become the worker's, as single writes of theirs would leave them. Its
+    counters do not become smaller: they tell of how many steps the averages are, as Adam's correction asks.
     """
     size = weights.shape[0] - network.normaliser.size
     parameters = weights[:size] + delta.parameters[:size]
     after = {
-        dtype: delta.optimizer[dtype] if is_average(dtype) else vector + delta.optimizer[dtype]
+        dtype: delta.optimizer[dtype] if is_average(dtype) else ops.maximum(vector, delta.optimizer[dtype])
         for dtype, vector in state.items()
     }
     return after_update(network, parameters, weights, delta.parameters, None), after

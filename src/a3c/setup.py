@@ -35,6 +35,10 @@ def settle(config: Config) -> tuple[Config, Environment]:
     if config.kl_limit is not None and not algorithms.find(config.algorithm).local_steps:
         fix = "In step, all workers make the same passes; --algorithm appo has one."
         raise SettingError("kl_limit", config.kl_limit, f"none with --algorithm {config.algorithm}", fix)
+    copies = config.envs_per_worker or 1
+    if algorithms.find(config.algorithm).reuses and config.t_max * copies < 2:
+        fix = "The advantage of a single step is no better or worse than any other."
+        raise SettingError("t_max", config.t_max, "at least 2 with one environment per worker", fix)
     if config.episodic_life and (environment.compiled or not envs.shows_lives(environment)):
         fix = f"{environment.id} counts no lives in its info."
         raise SettingError("episodic_life", True, "false where there are no lives to lose", fix)

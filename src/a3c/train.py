@@ -26,7 +26,7 @@ from a3c.envs.fault import Fault
 from a3c.errors import RunError, UsageError
 from a3c.evaluate import Abandoned
 from a3c.interrupts import Interrupts
-from a3c.metrics import Statistics, Status
+from a3c.metrics import FEWEST, Statistics, Status
 from a3c.recorder import Recorder
 from a3c.resumption import Resumed
 from a3c.setup import make_model, make_optimizer, settle
@@ -376,7 +376,8 @@ class _Run:
     def _look_for_signal(self, seconds: float) -> None:
         """Say once, and early, where there has been nothing to learn from."""
         statistics = self._statistics
-        if self._looked_for_signal or (statistics.steps < _HOPELESS_STEPS and seconds < _HOPELESS_SECONDS):
+        early = statistics.steps < _HOPELESS_STEPS and seconds < _HOPELESS_SECONDS
+        if self._looked_for_signal or early or statistics.episodes < FEWEST:
             return
         self._looked_for_signal = True
         if (sentence := statistics.nothing_to_learn_from()) is not None:

@@ -158,7 +158,7 @@ class Delta(NamedTuple):
     """[P] float32: the parameters after them less those before; in place of statistics, the moments of the
     rollout."""
     optimizer: Mapping[str, Any]
-    """The optimizer's state by dtype: averages as they are after the steps, counters as what they grew by."""
+    """The optimizer's state by dtype, as it is after the steps."""
 
 
 def is_average(dtype: str) -> bool:

@@ -24,7 +24,7 @@ from a3c.flat import (
     pushed,
     unroll,
 )
-from a3c.reuse import evaluate_part, grown, take_part
+from a3c.reuse import evaluate_part, take_part
 from a3c.types import Act, Batch, Delta, Policy, Transitions
 
 FUSES = True
@@ -202,7 +202,7 @@ def compile_pass(
     def run(weights, state, batch, order, share):
         scan = _loop if eager else jax.lax.scan
         after, losses = scan(lambda carry, index: step(carry, index, batch, share), (weights, state), order)
-        return Delta(after[0] - weights, grown(state, after[1])), losses.mean(0)
+        return Delta(after[0] - weights, after[1]), losses.mean(0)
 
     compiled = compile_function(run, eager)
 

@@ -24,7 +24,7 @@ from a3c.flat import (
     pushed,
     unroll,
 )
-from a3c.reuse import evaluate_part, grown, take_part
+from a3c.reuse import evaluate_part, take_part
 from a3c.types import Act, Batch, Delta, Policy, Transitions
 
 FUSES = False
@@ -200,7 +200,7 @@ def compile_pass(
         for index in order:
             now, after, losses = compiled(now, after, batch, index, share)
             found.append(losses.numpy())
-        delta = Delta((now - weights).numpy(), grown(state, after))
+        delta = Delta((now - weights).numpy(), after)
         return delta, dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
 
     return compute, first_state

@@ -163,7 +163,7 @@ class Job:
         """Compile an update, off the training clock, by one that changes nothing."""
         nothing = weights * 0
         if self.algorithm.local_steps:
-            nothing = Delta(nothing, reuse.grown(state, state))
+            nothing = Delta(nothing, state)
         update(weights, state, nothing, 0)
 
     def make_local_store(self, framework: ModuleType, network: Network, contents: Contents) -> LocalStore:
@@ -294,9 +294,17 @@ class Job:
             return _hand_over
         if self.algorithm.reuses:
             how = self.algorithm.make_reuse(config, self.environment.actions)
-            optimizer = self.optimizer.build() if self.algorithm.local_steps else None
-            limits = self._clipnorm, self._share, config.eager
-            learner = make_reuse_learner(framework, network, shapes, how, optimizer, *limits, self.seed)
+            learner = make_reuse_learner(
+                framework,
+                network,
+                shapes,
+                how,
+                optimizer=self.optimizer.build() if self.algorithm.local_steps else None,
+                global_clipnorm=self._clipnorm,
+                share=self._share,
+                eager=config.eager,
+                seed=self.seed,
+            )
             learner.warm_up(weights)
             return learner
         if self._learns_while_acting(framework):

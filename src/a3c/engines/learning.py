@@ -14,6 +14,7 @@ import numpy as np
 from a3c import reuse
 from a3c.algorithms import Reuse
 from a3c.flat import Network
+from a3c.store import is_finite
 from a3c.types import Delta, Reused, Rollout, Shapes, Snapshot, Transitions
 
 UsePart = Callable[[Any, Any, np.ndarray, Snapshot], tuple[Any, Mapping[str, float]]]
@@ -49,7 +50,7 @@ class ReuseLearner:
         self._statistics, self._shapes, self._how = network.normaliser.size, shapes, how
         self._estimate, self._use, self._seed = estimate, use, seed
         parts, _ = reuse.count_parts(shapes, how.minibatch)
-        self._parts_each = parts if by_part else 1  # uses in a pass
+        self._by_part, self._parts_each = by_part, parts if by_part else 1  # uses in a pass
         self._last = how.passes * self._parts_each - 1
 
     def __call__(
@@ -61,11 +62,18 @@ class ReuseLearner:
         contribution, losses = self._use(weights, known.batch, self._order(known), snapshot)
         if self._statistics:
             contribution = self._with_moments(contribution, moments)
-        over = known.uses == self._last or (
-            self._how.kl_limit is not None and losses["kl"] > self._how.kl_limit
-        )
-        rest = None if over else Rollout(known._replace(uses=known.uses + 1), [], 0)
+        rest = None if self._is_over(known, losses) else Rollout(known._replace(uses=known.uses + 1), [], 0)
         return contribution, losses, rest
+
+    def _is_over(self, known: Reused, losses: Mapping[str, float]) -> bool:
+        """Whether nothing more is to be learned from a rollout."""
+        if known.uses == self._last:
+            return True
+        if self._by_part:  # in step, where all workers make as many uses
+            return False
+        limit = self._how.kl_limit
+        # A pass that is not finite is skipped, and so would be the next one over the same numbers.
+        return not is_finite(losses) or (limit is not None and losses["kl"] > limit)
 
     def warm_up(self, weights: Any) -> None:
         """Compile everything, off the training clock."""
@@ -98,7 +106,7 @@ class ReuseLearner:
         """What the parts of this use take."""
         number, part = divmod(known.uses, self._parts_each)
         order = reuse.draw_parts(self._shapes, self._how.minibatch, (self._seed, known.version, number))
-        return order if self._parts_each == 1 else order[part]
+        return order[part] if self._by_part else order
 
 
 def _joined(first: Any, second: Any) -> Any:

@@ -19,7 +19,9 @@ class Store(Protocol):
     def pull(self, again: bool = False) -> Snapshot | None:
         """The current global parameters, or None when training is over.
 
-        `again`: to learn from the same rollout once more, not to act.
+        `again`: to learn from the same rollout once more, not to act. At a limit of steps or episodes that
+        goes on to the rollout's end, but for a learner in the middle, which stops with the update that
+        reached it.
         """
         ...
 

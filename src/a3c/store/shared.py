@@ -165,7 +165,10 @@ class SharedStore:
             time.sleep(0.005)
 
     def pull(self, again: bool = False) -> Snapshot | None:
-        """The current parameters, or None when training is over. Waits while the master holds training."""
+        """The current parameters, or None when training is over. Waits while the master holds training.
+
+        A rollout that reached a limit is learned from to its end, but not where the master stops it.
+        """
         header, signs = self._header, self._own_signs
         while header[_HELD] and not header[_STOPPED]:
             signs[_BEAT] += 1
@@ -174,7 +177,8 @@ class SharedStore:
         with self._guard():
             active = header[_GENERATION] % 2
             steps, updates, episodes = self._totals(active)
-            if header[_STOPPED] or steps >= self._max_steps or episodes >= self._max_episodes:
+            over = steps >= self._max_steps or episodes >= self._max_episodes
+            if header[_STOPPED] or (over and not again):
                 return None
             weights, state = self._read()
             weights, lent = weights.copy(), None
