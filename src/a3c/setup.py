@@ -29,14 +29,15 @@ def settle(config: Config) -> tuple[Config, Environment]:
     with backend.compute_threads(config.workers):  # a compiled environment may start JAX
         environment = envs.find(config.env_id, config.action_bounds)
     algorithms.check_actions(config, environment.actions)
-    if algorithms.find(config.algorithm).gathers and not config.locking:
+    algorithm = algorithms.find(config.algorithm)
+    if algorithm.gathers and not config.locking:
         fix = f"With --algorithm {config.algorithm} workers update nothing themselves."
         raise SettingError("locking", False, "true where a learner makes all updates", fix)
-    if config.kl_limit is not None and not algorithms.find(config.algorithm).local_steps:
+    if config.kl_limit is not None and not algorithm.local_steps:
         fix = "In step, all workers make the same passes; --algorithm appo has one."
         raise SettingError("kl_limit", config.kl_limit, f"none with --algorithm {config.algorithm}", fix)
     copies = config.envs_per_worker or 1
-    if algorithms.find(config.algorithm).reuses and config.t_max * copies < 2:
+    if algorithm.reuses and config.t_max * copies < 2:
         fix = "The advantage of a single step is no better or worse than any other."
         raise SettingError("t_max", config.t_max, "at least 2 with one environment per worker", fix)
     if config.episodic_life and (environment.compiled or not envs.shows_lives(environment)):
@@ -46,7 +47,7 @@ def settle(config: Config) -> tuple[Config, Environment]:
         fix = f"{environment.id} has {environment.actions.describe()}."
         expected = "none where actions are not continuous"
         raise SettingError("initial_deviation", config.initial_deviation, expected, fix)
-    if config.epsilon_steps is None and algorithms.find(config.algorithm).values:
+    if config.epsilon_steps is None and algorithm.values:
         # Decided now, for a run that is resumed with more steps would explore anew.
         steps = (config.max_steps or _USUAL_STEPS) // 20
         config = dataclasses.replace(config, epsilon_steps=steps)

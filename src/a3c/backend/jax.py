@@ -139,7 +139,7 @@ def compile_update(
         parameters, state = step(weights, state, gradient)
         return after_update(network, parameters, weights, gradient, share), state
 
-    return update if eager else jax.jit(update), first_state
+    return compile_function(update, eager), first_state
 
 
 def compile_function(function: Callable, eager: bool = False) -> Callable:

@@ -180,10 +180,9 @@ class SharedStore:
             over = steps >= self._max_steps or episodes >= self._max_episodes
             if header[_STOPPED] or (over and not again):
                 return None
-            weights, state = self._read()
-            weights, lent = weights.copy(), None
+            weights, lent = self._banks[active]["weights"].copy(), None
             if self._lends_optimizer:
-                lent = {name: vector.copy() for name, vector in state.items()}
+                lent = {name: vector.copy() for name, vector in self._read()[1].items()}
             target = None if self._target_steps is None else self._banks[active][_TARGET].copy()
         signs[_VERSION] = int(updates)
         return Snapshot(weights, int(updates), int(steps), target, lent)
