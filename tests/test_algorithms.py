@@ -406,7 +406,7 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
     size = len(weights) - job.normaliser.size
     weights[:size] += np.random.default_rng(0).normal(scale=0.3, size=size)
     kit = job.make_kit(backend.load(), network, weights)
-    sampler = kit.make_sampler(0, 0, pytest.fail)
+    sampler = kit.make_sampler(0, 0, pytest.fail, lambda: None)
     kit.wait()
     before, ends = None, 0
     for _ in range(20):

@@ -512,6 +512,18 @@ def test_nothing_is_trained_before_somebody_watches(name):
     assert engine.store.updates > 0
 
 
+@the_same_everywhere
+def test_every_step_is_a_sign_of_life(engine_settings):
+    """Else an environment of a few steps a second would be taken for hanging: rollouts can be long."""
+    if "env_id" in engine_settings:
+        pytest.skip("a rollout is one call of a compiled program")
+    engine, _ = start({**engine_settings, "t_max": 50, "max_steps": 400})
+    run(engine)
+    pulls = sum(engine.store.pulls())
+    assert pulls >= 2
+    assert sum(engine.store.beats()) >= 400 // 4 + pulls
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_workers_leave_when_the_master_is_killed(tmp_path):
     command = [

@@ -132,6 +132,9 @@ class Store:
     def beats(self):
         return [self.beat(worker, int(self._clock.now)) for worker in range(2)]
 
+    def pulls(self):
+        return [0, 0]
+
     def versions(self):
         return [0, 0]
 

@@ -35,8 +35,9 @@ class Kit:
     """What the workers of one process share, compiled once."""
 
     learn: Learn
-    make_sampler: Callable[[int, int, OnFault], Sampler]
-    """The sampler of a worker, given its number, how often it was restarted, and who is told of faults."""
+    make_sampler: Callable[[int, int, OnFault, Callable[[], None]], Sampler]
+    """The sampler of a worker, given its number, how often it was restarted, who is told of faults, and who
+    of every step; of steps within a compiled program nobody is."""
     wait: Callable[[], Any] = lambda: None
     """Returns when everything is compiled."""
 
@@ -282,8 +283,10 @@ class Job:
         policy, blank = make_policy(framework, network, config.eager), shapes.blank()
         policy(weights)(blank.observations[0], blank.state)
 
-        def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
-            return self._vector_sampler(policy, shapes, worker, restart, on_fault)
+        def make_sampler(
+            worker: int, restart: int, on_fault: OnFault, on_step: Callable[[], None]
+        ) -> Sampler:
+            return self._vector_sampler(policy, shapes, worker, restart, on_fault, on_step)
 
         return Kit(learn, make_sampler)
 
@@ -337,7 +340,13 @@ class Job:
         return EpsilonNoise(shape, config.epsilon_steps, seeding.generator(self.seed, "exploration", worker))
 
     def _vector_sampler(
-        self, policy: Policy, shapes: Shapes, worker: int, restart: int, on_fault: OnFault
+        self,
+        policy: Policy,
+        shapes: Shapes,
+        worker: int,
+        restart: int,
+        on_fault: OnFault,
+        on_step: Callable[[], None],
     ) -> VectorSampler:
         config, environment = self.config, self.environment
         return VectorSampler(
@@ -354,6 +363,7 @@ class Job:
             describe=self._describe(worker),
             on_fault=self._bounded(on_fault),
             episodic_life=config.episodic_life,
+            on_step=on_step,
         )
 
     def _seeds(self, worker: int, restart: int) -> Callable[[int], int]:
@@ -402,7 +412,9 @@ class Job:
             values=values,
         )
 
-        def make_sampler(worker: int, restart: int, on_fault: OnFault) -> Sampler:
+        def make_sampler(
+            worker: int, restart: int, on_fault: OnFault, on_step: Callable[[], None]
+        ) -> Sampler:
             seeds, describe = self._seeds(worker, restart), self._describe(worker)
             explore = self._epsilon_noise(worker, shapes) if values else None
             return CompiledSampler(program, explore, seeds, describe, self._bounded(on_fault))

@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -243,8 +244,8 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
             update, state = job.make_update(framework, network)
             job.warm_up(update, store.weights(), state)
         kit = job.make_kit(framework, network, store.weights())
-        sampler = kit.make_sampler(worker, restart, lambda fault: link.send("fault", fault))
         store.attach(worker, update)
+        sampler = kit.make_sampler(worker, restart, partial(link.send, "fault"), store.show_life)
         kit.wait()
         store.announce_compiled()
         gc.freeze()  # else collections walk all of Keras again and again

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -74,7 +75,9 @@ class SerialEngine:
         if before is not None:
             with contextlib.suppress(Exception):  # it has failed already
                 before.close()
-        self.sampler = self._kit.make_sampler(0, restart, lambda fault: self._faults.environment(0, fault))
+        self.sampler = self._kit.make_sampler(
+            0, restart, partial(self._faults.environment, 0), partial(self.store.show_life, 0)
+        )
         if self._state is not None:
             self.sampler.restore(self._state)
             self._state = None

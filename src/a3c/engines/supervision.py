@@ -18,6 +18,7 @@ from a3c.types import Report
 TICK = 0.02  # seconds between looks at what workers have done
 PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is ended
 _FROZEN = 30.0  # seconds on the same parameters, while others update them, that are told
+_MANY = 50  # pulls within these seconds: it does not only act slowly
 
 
 class Watcher(Protocol):
@@ -145,12 +146,12 @@ class LagWatch:
 
     def __init__(self, workers: int):
         self._versions = [-1] * workers
-        self._beats = [0] * workers
+        self._pulls = [0] * workers
         self._since = [time.monotonic()] * workers
         self._newest, self._moved = -1, 0.0
 
-    def look(self, versions: Sequence[int], beats: Sequence[int]) -> dict[int, float]:
-        """Workers that pull and push, but have got nothing new for long, with the seconds since then."""
+    def look(self, versions: Sequence[int], pulls: Sequence[int]) -> dict[int, float]:
+        """Workers that pull again and again but get nothing new, with the seconds since they last did."""
         now, newest = time.monotonic(), max(versions)
         if newest != self._newest:
             self._newest, self._moved = newest, now
@@ -159,10 +160,10 @@ class LagWatch:
         for worker, version in enumerate(versions):
             idle = now - self._since[worker]
             if version != self._versions[worker] or version == newest:
-                self._versions[worker], self._beats[worker], self._since[worker] = version, beats[worker], now
-            elif going_on and idle >= _FROZEN and beats[worker] >= self._beats[worker] + 100:
+                self._versions[worker], self._pulls[worker], self._since[worker] = version, pulls[worker], now
+            elif going_on and idle >= _FROZEN and pulls[worker] >= self._pulls[worker] + _MANY:
                 frozen[worker] = idle
-                self._since[worker], self._beats[worker] = now, beats[worker]
+                self._since[worker], self._pulls[worker] = now, pulls[worker]
         return frozen
 
 
@@ -276,8 +277,7 @@ class Supervision:
 
     def _look_after(self) -> None:
         """Tell of workers that are silent, and replace those that are silent for too long."""
-        beats = self._store.beats()
-        tell, end = self._vigil.look(beats, self._present & self._ready)
+        tell, end = self._vigil.look(self._store.beats(), self._present & self._ready)
         for worker, seconds in tell.items():
             where = self._crew.whereabouts(worker)
             self._watcher.on_event(f"worker {worker} has finished nothing for {spell(seconds)}; {where}")
@@ -290,7 +290,7 @@ class Supervision:
             for other in end:
                 self._vigil.forget(other)  # they may have waited for the one that was ended
             break
-        for worker, seconds in self._lag.look(self._store.versions(), beats).items():
+        for worker, seconds in self._lag.look(self._store.versions(), self._store.pulls()).items():
             what = f"worker {worker} has acted on the same parameters for {spell(seconds)}"
             self._watcher.on_event(f"{what} while others changed them")
 

@@ -101,7 +101,10 @@ class ThreadEngine:
         """The life of a worker thread."""
         try:
             sampler = self._kit.make_sampler(
-                worker, restart, lambda fault: self._heard.put(Event("fault", worker, fault))
+                worker,
+                restart,
+                lambda fault: self._heard.put(Event("fault", worker, fault)),
+                store.show_life,
             )
             self._samplers.append((threading.current_thread(), sampler))
             self._heard.put(Event("ready", worker))

@@ -66,6 +66,7 @@ class VectorSampler:
         on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
             way are dropped; what it raises ends the call.
         episodic_life: Let learning take the loss of a life for an end; `info` has to count `lives`.
+        on_step: Called after every step, so that a slow environment is not taken for one that hangs.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class VectorSampler:
         describe: Description,
         on_fault: OnFault,
         episodic_life: bool = False,
+        on_step: Callable[[], None] = lambda: None,
     ):
         self._make_env, self._policy, self._t_max, self._generator = make_env, policy, shapes.time, generator
         self._pack = None if observations.plain else observations.pack
@@ -88,7 +90,7 @@ class VectorSampler:
         discrete = shapes.action_dtype != "float32"
         self._small = np.min_scalar_type(actions.outputs) if discrete else np.dtype(np.float32)
         self._seeds, self._describe, self._on_fault = seeds, describe, on_fault
-        self._episodic_life = episodic_life
+        self._episodic_life, self._on_step = episodic_life, on_step
         self._lost = np.zeros((shapes.time, shapes.batch), bool)  # where a life was
         self._rebuilds = 0
         self._env: VectorEnv | None = None
@@ -169,12 +171,8 @@ class VectorSampler:
         """Fill the transitions but for `valid`; returns the step of a fault and its finding."""
         assert self._env is not None
         observations, actions, rewards, terminated, truncated, *_ = self._transitions
-        act, step, pack, shape = (
-            self._policy(snapshot.weights),
-            self._env.step,
-            self._pack,
-            observations.shape[1:],
-        )
+        act, step, on_step = self._policy(snapshot.weights), self._env.step, self._on_step
+        pack, shape = self._pack, observations.shape[1:]
         choose, to_env = self._distribution.choose, self._distribution.to_env
         noise, memory, resets = self._explore(self._generator, snapshot.steps), self._begin(), self._ended
         behaviour = self._transitions.behaviour
@@ -197,6 +195,7 @@ class VectorSampler:
                 return t, fault.of_misfit(error)
             except Exception as error:
                 return t, fault.of_exception(error, self._env, shape[1:] if pack is None else None)
+            on_step()
             if memory is not None:  # an episode begins after a step that only reset
                 memory[resets], resets = 0.0, terminated[t] | truncated[t]
         if not self._is_finite():

@@ -25,6 +25,10 @@ class Store(Protocol):
         """
         ...
 
+    def show_life(self) -> None:
+        """Tell whoever watches that this worker goes on, in the middle of a rollout."""
+        ...
+
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
@@ -82,7 +86,11 @@ class Master(Protocol):
         ...
 
     def beats(self) -> list[int]:
-        """For each worker a number that grows as it pulls and pushes."""
+        """For each worker a number that grows as it acts, pulls and pushes."""
+        ...
+
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
         ...
 
     def versions(self) -> list[int]:

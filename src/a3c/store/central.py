@@ -201,8 +201,12 @@ class CentralStore:
         return self.reports(), Contents(self.weights(), state, *counts)
 
     def beats(self) -> list[int]:
-        """For each worker a number that grows as it pulls and pushes."""
+        """For each worker a number that grows as it acts, pulls and pushes."""
         return self._exchange.beats()
+
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
+        return self._exchange.pulls()
 
     def versions(self) -> list[int]:
         """For each worker how many updates were in the parameters that it pulled last."""
@@ -271,6 +275,10 @@ class Port:
         snapshot = exchange.published()
         exchange.note(worker, snapshot.version)
         return snapshot
+
+    def show_life(self) -> None:
+        """See `Store.show_life`."""
+        self._exchange.note(self._worker, None)
 
     def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
         """Hand in gradients or transitions, when there is room for them."""

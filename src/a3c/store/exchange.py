@@ -56,6 +56,7 @@ class Exchange(Protocol):
     def hold(self, held: bool) -> None: ...
     def close(self) -> None: ...
     def beats(self) -> list[int]: ...
+    def pulls(self) -> list[int]: ...
     def versions(self) -> list[int]: ...
 
     # the workers' side
@@ -76,7 +77,7 @@ class LocalExchange:
     def __init__(self, workers: int):
         self._changed = threading.Condition()
         self._parcels: list[deque[Parcel]] = [deque() for _ in range(workers)]
-        self._beats, self._versions = [0] * workers, [0] * workers
+        self._beats, self._pulls, self._versions = ([0] * workers for _ in range(3))
         self._snapshot = Snapshot(None, 0)
         self.held = self.closed = False
 
@@ -120,6 +121,10 @@ class LocalExchange:
         """For each worker a number that grows as it shows signs of life."""
         return list(self._beats)
 
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
+        return list(self._pulls)
+
     def versions(self) -> list[int]:
         """For each worker how many updates were in the parameters that it pulled last."""
         return list(self._versions)
@@ -148,9 +153,10 @@ class LocalExchange:
                 self._changed.wait(seconds)
 
     def note(self, worker: int, version: int | None) -> None:
-        """A sign of life, and perhaps which parameters the worker has now."""
+        """A sign of life, and perhaps which parameters the worker has pulled."""
         self._beats[worker] += 1
         if version is not None:
+            self._pulls[worker] += 1
             self._versions[worker] = version
 
     def announce_compiled(self) -> None:
@@ -188,7 +194,7 @@ def _attach_bell(read: Any, write: Any) -> Bell:
 
 
 _CLOSED, _HELD, _GENERATION, _COMPILED = range(4)  # of the header; the generation's last bit is the bank
-_BEAT, _VERSION = range(2)  # of a worker's signs of life
+_BEAT, _PULLS, _VERSION = range(3)  # of a worker's signs of life
 _FULL, _TIME, _AT, _STEPS, _EPISODES, _LOSSES = range(6)  # of a slot's numbers
 
 
@@ -302,6 +308,10 @@ class SharedExchange:
         """For each worker a number that grows as it shows signs of life."""
         return self._signs[:, _BEAT].tolist()
 
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
+        return self._signs[:, _PULLS].tolist()
+
     def versions(self) -> list[int]:
         """For each worker how many updates were in the parameters that it pulled last."""
         return self._signs[:, _VERSION].tolist()
@@ -351,9 +361,10 @@ class SharedExchange:
         self._bells[worker].wait(seconds)
 
     def note(self, worker: int, version: int | None) -> None:
-        """A sign of life, and perhaps which parameters the worker has now."""
+        """A sign of life, and perhaps which parameters the worker has pulled."""
         self._signs[worker, _BEAT] += 1
         if version is not None:
+            self._signs[worker, _PULLS] += 1
             self._signs[worker, _VERSION] = version
 
     def announce_compiled(self) -> None:

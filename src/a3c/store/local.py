@@ -59,7 +59,7 @@ class LocalStore:
         self.steps, self.updates = contents.steps, contents.updates
         self.episodes, self.skipped = contents.episodes, contents.skipped
         self._tallies: dict[int, Tally] = {}
-        self._beats, self._versions, self._streaks = ([0] * workers for _ in range(3))
+        self._beats, self._pulls, self._versions, self._streaks = ([0] * workers for _ in range(4))
 
     # -- the workers' side ----------------------------------------------------------------------------------
 
@@ -69,20 +69,25 @@ class LocalStore:
         What is left of a rollout is still learned from then, so that a run that goes on later is the same.
         """
         while not self._running.wait(0.2):
-            self._beats[worker] += 1
+            self.show_life(worker)
         if self.finished and not again:
             return None
-        self._beats[worker] += 1
+        self.show_life(worker)
+        self._pulls[worker] += 1
         weights, optimizer = self._parameters
         snapshot = Snapshot(weights, self.updates, self.steps, self._target, optimizer)
         self._versions[worker] = snapshot.version
         return snapshot
 
+    def show_life(self, worker: int) -> None:
+        """Tell whoever watches that this worker goes on."""
+        self._beats[worker] += 1
+
     def push(
         self, worker: int, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
         """Update the parameters, if the losses are finite, and count."""
-        self._beats[worker] += 1
+        self.show_life(worker)
         finite = is_finite(losses)
         with self._updating:
             if finite:
@@ -142,8 +147,12 @@ class LocalStore:
         return [tally.report(worker) for worker, tally in tallies.items()]
 
     def beats(self) -> list[int]:
-        """For each worker a number that grows as it pulls and pushes."""
+        """For each worker a number that grows as it acts, pulls and pushes."""
         return list(self._beats)
+
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
+        return list(self._pulls)
 
     def versions(self) -> list[int]:
         """For each worker how many updates were in the parameters that it pulled last."""
@@ -197,6 +206,10 @@ class WorkerStore:
         if not again:
             self._between()
         return None if self.revoked else self._store.pull(self._worker, again)
+
+    def show_life(self) -> None:
+        """See `Store.show_life`."""
+        self._store.show_life(self._worker)
 
     def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
         """Apply `gradients` to the global parameters."""

@@ -23,7 +23,7 @@ from a3c.types import Episode, Report, Rollout, Snapshot, is_average
 T = TypeVar("T")
 # Of the header; the generation's last bit is the bank.
 _STOPPED, _GENERATION, _HELD, _COMPILED, _PERIOD = range(5)
-_BEAT, _VERSION = range(2)  # of a worker's signs of life
+_BEAT, _PULLS, _VERSION = range(3)  # of a worker's signs of life
 _STEPS, _UPDATES, _EPISODES, _SKIPPED, _STREAK, _LAG, _FIGURES = range(7)  # columns of the counts
 _TARGET = "target"  # the name of its vector in a bank, beside the dtypes of the optimizer's
 _RING = 4096  # episodes of a worker that may wait for the master, at least
@@ -130,7 +130,7 @@ class SharedStore:
 
         words, self._at = LINE // 8, []
         view("<i8", words)  # the header
-        self._signs = view("<i8", workers, words)  # of life: _BEAT, _VERSION
+        self._signs = view("<i8", workers, words)  # of life: _BEAT, _PULLS, _VERSION
         self._taken = view("<i8", workers, words)  # episodes that the master has read, in the first column
         self._header = plain[self._at[0]].cast("q")
         columns = _FIGURES + len(self._figures)
@@ -171,9 +171,10 @@ class SharedStore:
         """
         header, signs = self._header, self._own_signs
         while header[_HELD] and not header[_STOPPED]:
-            signs[_BEAT] += 1
+            self.show_life()
             time.sleep(0.001)
-        signs[_BEAT] += 1
+        self.show_life()
+        signs[_PULLS] += 1
         with self._guard():
             active = header[_GENERATION] % 2
             steps, updates, episodes = self._totals(active)
@@ -187,11 +188,15 @@ class SharedStore:
         signs[_VERSION] = int(updates)
         return Snapshot(weights, int(updates), int(steps), target, lent)
 
+    def show_life(self) -> None:
+        """Tell whoever watches that this worker goes on."""
+        self._own_signs[_BEAT] += 1
+
     def push(
         self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
         """Apply `gradients` to the shared parameters, if the losses are finite, and count."""
-        self._own_signs[_BEAT] += 1
+        self.show_life()
         finite = is_finite(losses)
         self._publish(rollout)
         row = self._row
@@ -387,8 +392,12 @@ class SharedStore:
         )
 
     def beats(self) -> list[int]:
-        """For each worker a number that grows as it pulls and pushes."""
+        """For each worker a number that grows as it acts, pulls and pushes."""
         return self._signs[:, _BEAT].tolist()
+
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
+        return self._signs[:, _PULLS].tolist()
 
     def versions(self) -> list[int]:
         """For each worker how many updates were in the parameters that it pulled last."""
