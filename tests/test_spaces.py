@@ -1,5 +1,8 @@
 """Spaces: packing observations, distributions of actions, and that each kind can be learned with."""
 
+import dataclasses
+import math
+
 import gymnasium as gym
 import keras
 import numpy as np
@@ -323,6 +326,17 @@ def test_the_first_policy_has_the_deviation_that_was_asked_for(deviation, depend
     again = type(model).from_config(model.get_config())
     models.build(again, environment.observations)
     np.testing.assert_allclose(again.policy_head.bias, model.policy_head.bias)
+
+
+@pytest.mark.parametrize(("size", "first"), [(1, 0.83), (4, 0.3), (9, 0.2)])
+def test_the_more_numbers_an_action_has_the_less_each_is_disturbed_at_first(size, first):
+    actions = distributions.for_space(spaces.Box(-1.0, 1.0, (size,)), "env")
+    environment = dataclasses.replace(envs.find("Pendulum-v1", "clip"), actions=actions)
+    for dependent, wanted in ((False, first), (True, math.sqrt(math.log(2)))):
+        model = setup.make_model(Config(seed=1, state_dependent_deviation=dependent), environment)
+        parameters = ops.convert_to_numpy(model(np.zeros((1, 3), np.float32))[0])
+        drawn = actions.choose(parameters, np.ones((1, size), np.float32)) - parameters[:, :size]
+        np.testing.assert_allclose(drawn, wanted, rtol=0.02)
 
 
 def test_only_continuous_actions_have_a_deviation():

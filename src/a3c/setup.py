@@ -120,9 +120,15 @@ def _own_model(config: Config, environment: Environment, seed: int) -> Any:
     shared = config.shared_tower or bool(convolutions)
     if isinstance(environment.actions, Gaussian):
         settings["state_dependent_deviation"] = config.state_dependent_deviation
-        if config.initial_deviation is not None:
-            settings["policy_bias"] = environment.actions.centred(config.initial_deviation)
+        settings["policy_bias"] = _first_policy(config, environment.actions)
     return models.ActorCritic(**settings, shared_tower=shared)
+
+
+def _first_policy(config: Config, actions: Gaussian) -> tuple[float, ...] | None:
+    """The first biases of the policy; None: 0, as in the paper, whose deviations depend on the state."""
+    if config.initial_deviation is not None:
+        return actions.centred(config.initial_deviation)
+    return None if config.state_dependent_deviation else actions.centred(actions.first_deviation)
 
 
 def _convolutions(config: Config, environment: Environment) -> tuple[str | None, int]:

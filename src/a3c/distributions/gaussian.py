@@ -18,6 +18,8 @@ _SMALLEST = 1e-6
 """Added to the variance, so that densities stay finite."""
 _DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _SMALLEST)
 """σ where its parameter is 0."""
+_FIRST_DEVIATION, _FIRST_DEVIATIONS = 0.83, 0.6
+"""σ of a first policy of one number, and √(Σσ²) of one of several; docs/algorithms.md has what was tried."""
 _EDGE = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
 _FAR = 1e12
@@ -59,6 +61,16 @@ class Gaussian:
     def noise(self) -> tuple[str, int]:
         """Normal noise per dimension."""
         return "normal", len(self.low)
+
+    @property
+    def first_deviation(self) -> float:
+        """σ of a first policy: the more numbers an action has, the less each is disturbed.
+
+        One number alone needs a large disturbance to find anything (MountainCarContinuous). Many disturbed
+        at once hide what each of them does (Ant), so that there the length of the whole is what stays.
+        """
+        size = len(self.low)
+        return _FIRST_DEVIATION if size == 1 else _FIRST_DEVIATIONS / math.sqrt(size)
 
     def centred(self, deviation: float) -> tuple[float, ...]:
         """The parameters [A] of a mean of 0 and this standard deviation."""
