@@ -91,8 +91,9 @@ def test_a_run_that_has_ended_says_so_and_can_be_taken_further(cli, tmp_path):
     assert numbers == list(range(1, summary["episodes"] + 1))
 
 
-def test_a_serial_run_taken_further_equals_the_longer_run(cli, tmp_path):
-    serial = ("--engine", "serial", "--seed", "7")
+@pytest.mark.parametrize("more", [(), ("--preset", "none", "--exploration", "rnd")], ids=["preset", "rnd"])
+def test_a_serial_run_taken_further_equals_the_longer_run(cli, tmp_path, more):
+    serial = ("--engine", "serial", "--seed", "7", *more)
     run = tmp_path / train(cli, *serial)["run_dir"]
     outcome = cli("resume", str(run), "--max-steps", "9000", "--json")
     assert "exactly where it stood" in outcome.err

@@ -165,6 +165,14 @@ class Config:
         False,
         "Let what is lost with a life be lost, in learning only: nothing after counts for what was before.",
     )
+    exploration: Literal["noise", "rnd"] = setting(
+        "noise",
+        "What makes agents try things: the noise of their actions alone, or also a reward, in learning only, "
+        "for what has seldom been seen (random network distillation).",
+    )
+    novelty_weight: float = setting(
+        0.5, "rnd: what such a reward is worth, beside rewards of the environment of about 1.", above=0
+    )
     passes: int = setting(10, "appo, ppo: how often each rollout is used.", at_least=1)
     minibatch: int = setting(
         128,
@@ -236,7 +244,7 @@ class Config:
     )
     hang_seconds: float = setting(
         300.0,
-        "Seconds without a rollout after which a worker counts as hanging; told from a tenth on.",
+        "Seconds without a step or an update after which a worker counts as hanging; told from a tenth on.",
         above=0,
     )
     eager: bool = setting(False, "Run uncompiled, to step through the code in a debugger.")

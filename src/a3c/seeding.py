@@ -8,7 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-Role = Literal["model", "environments", "actions", "baseline", "evaluation", "final", "play", "exploration"]
+Role = Literal[
+    "model",
+    "environments",
+    "actions",
+    "baseline",
+    "evaluation",
+    "final",
+    "play",
+    "exploration",
+    "novelty",
+]
 _KEYS: dict[str, int] = {
     "model": 0,
     "environments": 1,
@@ -18,6 +28,7 @@ _KEYS: dict[str, int] = {
     "final": 5,
     "play": 6,
     "exploration": 7,
+    "novelty": 8,
 }
 
 

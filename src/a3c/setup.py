@@ -43,6 +43,9 @@ def settle(config: Config) -> tuple[Config, Environment]:
     if config.episodic_life and (environment.compiled or not envs.shows_lives(environment)):
         fix = f"{environment.id} counts no lives in its info."
         raise SettingError("episodic_life", True, "false where there are no lives to lose", fix)
+    if config.exploration == "rnd" and environment.compiled:
+        fix = f"{environment.id} runs inside the compiled program. Use its Gymnasium id, if it has one."
+        raise SettingError("exploration", "rnd", "noise where the environment is compiled", fix)
     if config.initial_deviation is not None and not isinstance(environment.actions, Gaussian):
         fix = f"{environment.id} has {environment.actions.describe()}."
         expected = "none where actions are not continuous"

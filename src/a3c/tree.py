@@ -13,6 +13,13 @@ import numpy as np
 _ARRAY = "$array"
 
 
+def plain(tree: Any) -> Any:
+    """The state of a bit generator, with NumPy's own numbers made Python's."""
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    return tree.item() if isinstance(tree, np.generic) else tree
+
+
 def pack(tree: Any) -> tuple[Any, list[np.ndarray]]:
     """`tree` with each array replaced by its number, fit for JSON, and the arrays.
 

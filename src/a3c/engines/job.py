@@ -16,6 +16,7 @@ from a3c.config import Config
 from a3c.dense import make_policy
 from a3c.engines.learning import make_reuse_learner
 from a3c.envs.fault import Description, Fault, OnFault
+from a3c.envs.novelty import CuriousSampler, Novelty
 from a3c.envs.sampler import Explore, Sampler, VectorSampler
 from a3c.errors import RunError
 from a3c.flat import Network, fixed_of, is_elementwise
@@ -347,9 +348,9 @@ class Job:
         restart: int,
         on_fault: OnFault,
         on_step: Callable[[], None],
-    ) -> VectorSampler:
+    ) -> Sampler:
         config, environment = self.config, self.environment
-        return VectorSampler(
+        sampler = VectorSampler(
             make_env=lambda: envs.make_vector(
                 environment.spec, self._copies, environment.vectorized, checked=False
             ),
@@ -365,6 +366,11 @@ class Job:
             episodic_life=config.episodic_life,
             on_step=on_step,
         )
+        if config.exploration == "noise":
+            return sampler
+        generator = seeding.generator(self.seed, "novelty", worker, (self.resumed, restart))
+        novelty = Novelty(environment.observations, self._copies, config.gamma, generator)
+        return CuriousSampler(sampler, novelty, config.novelty_weight, config.gamma)
 
     def _seeds(self, worker: int, restart: int) -> Callable[[int], int]:
         """The seed of a worker's environments, each time that they are made anew."""

@@ -16,6 +16,7 @@ from a3c.distributions import Distribution
 from a3c.envs import fault, state
 from a3c.envs.fault import Description, Finding, OnFault, Place, Trail
 from a3c.spaces import Misfit, Observations
+from a3c.tree import plain
 from a3c.types import Episode, Policy, Rollout, Shapes, Snapshot, Transitions
 
 Explore = Callable[[np.random.Generator, int], np.ndarray]
@@ -144,7 +145,7 @@ class VectorSampler:
             "next_actions": None if self._next_actions is None else self._next_actions.copy(),
             "episodes": self._episodes.state(),
             "steps": self._steps,
-            "generator": _plain(self._generator.bit_generator.state),
+            "generator": plain(self._generator.bit_generator.state),
             "environments": captured,
         }
 
@@ -343,10 +344,3 @@ class EpisodeLog:
         """Go on from what `state` returned."""
         self._returns, self.steps = tree["returns"].copy(), tree["steps"].copy()
         self._began = tree["began"].copy()
-
-
-def _plain(tree: Any) -> Any:
-    """The state of a bit generator with NumPy's own numbers made Python's."""
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    return tree.item() if isinstance(tree, np.generic) else tree
