@@ -37,6 +37,8 @@ def train(env_id: str, algorithm: str, seed: int, max_steps: int, rest: list[str
                 (float(row["steps"]), float(row["seconds"]), float(row["moving_average"]))
                 for row in csv.DictReader(file)
             ]
+        metrics = Path(summary["run_dir"], "metrics.jsonl").read_text().splitlines()
+        lags = [row["lag"] for row in map(json.loads, metrics) if row["steps"]]
     steps, seconds, returns = (np.array(column) for column in zip(*rows, strict=True))
     grids = np.linspace(0, max_steps, POINTS), np.linspace(0, summary["train_seconds"], POINTS)
     print(f"{algorithm} seed {seed}: {summary['evaluation']['mean']:.1f}", flush=True)
@@ -45,6 +47,7 @@ def train(env_id: str, algorithm: str, seed: int, max_steps: int, rest: list[str
         "evaluation": summary["evaluation"],
         "random": summary["random_baseline"],
         "train_seconds": summary["train_seconds"],
+        "lag": float(np.mean(lags)) if lags else 0.0,
         "over_steps": np.interp(grids[0], steps, returns).round(2).tolist(),
         "over_seconds": np.interp(grids[1], seconds, returns).round(2).tolist(),
     }

@@ -3,8 +3,9 @@
     cd benchmarks && a3c train environments:Catch-v0
     python benchmarks/environments.py          # what the best known player and a random one earn
 
-Two games of MinAtar as vectors, a game of pixels, one that needs a memory, and one with two choices at
-once. Importing this registers them. MinAtar's need `pip install --no-deps minatar`.
+Two games of MinAtar as vectors, a game of pixels, one that needs a memory, one with two choices at once, and
+one whose only reward chance does not find. Importing this registers them. MinAtar's need
+`pip install --no-deps minatar`.
 """
 
 import math
@@ -178,11 +179,45 @@ class Wheels(gym.Env):
         return np.array([self.target.real, self.target.imag], np.float32)
 
 
+class KeyDoor(gym.Env):
+    """Sparse: fetch the key in one corner of a grid, then open the door in the opposite one, for 1.
+
+    16 × 16 cells and 200 steps; what is seen is the cell, and whether the key is held. A random player opens
+    the door in about one of 100,000 episodes.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    SIDE = 16
+    MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+    def __init__(self) -> None:
+        self.observation_space = gym.spaces.MultiDiscrete([self.SIDE, self.SIDE, 2])
+        self.action_space = gym.spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Stand in the door's corner, without the key."""
+        super().reset(seed=seed)
+        self.cell, self.key = np.array([self.SIDE - 1, self.SIDE - 1]), False
+        return self._observation(), {}
+
+    def step(self, action: int):
+        """Go up (0), down (1), left (2) or right (3)."""
+        self.cell = np.clip(self.cell + self.MOVES[action], 0, self.SIDE - 1)
+        self.key = self.key or not self.cell.any()
+        opened = self.key and bool((self.cell == self.SIDE - 1).all())
+        return self._observation(), float(opened), opened, False, {}
+
+    def _observation(self) -> np.ndarray:
+        return np.array([*self.cell, self.key])
+
+
 for _name, _game in (("MinAtarBreakout-v0", "breakout"), ("MinAtarSpaceInvaders-v0", "space_invaders")):
     gym.register(_name, entry_point=f"{__name__}:MinAtar", kwargs={"game": _game})
 gym.register("Catch-v0", entry_point=f"{__name__}:Catch")
 gym.register("TMaze-v0", entry_point=f"{__name__}:TMaze", max_episode_steps=50)
 gym.register("Wheels-v0", entry_point=f"{__name__}:Wheels", max_episode_steps=100)
+gym.register("KeyDoor-v0", entry_point=f"{__name__}:KeyDoor", max_episode_steps=200)
 
 
 # -- the best known players, which see what the agents do not ------------------------------------------------
