@@ -213,11 +213,6 @@ RECORDED = {
     ("CartPole-v1", "one-step-q"): VALUES_ON_CARTPOLE,
     ("CartPole-v1", "one-step-sarsa"): VALUES_ON_CARTPOLE,
     ("CartPole-v1", "n-step-q"): VALUES_ON_CARTPOLE | dict(learning_rate=0.005),
-    ("HalfCheetah-v5", "a3c"): dict(
-        envs_per_worker=4, t_max=8, learning_rate=5e-4, anneal=True, gae_lambda=0.95, initial_deviation=0.15,
-        entropy_coefficient=0.0, normalise_observations=True, normalise_returns=True,
-        state_dependent_deviation=True,
-    ),
     ("ALE/Pong-v5", "a3c"): dict(
         envs_per_worker=8, learning_rate=6e-4, anneal=True, gae_lambda=0.97, entropy_coefficient=0.001,
         value_coefficient=0.25, backend="tensorflow", network="paper", clip_rewards=1.0,
