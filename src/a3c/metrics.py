@@ -118,8 +118,8 @@ class Statistics:
         return (
             f"all {self.episodes:,} episodes of the first {self.steps:,} steps returned {self.lowest:g}: "
             "while none is better or worse, there is nothing to learn from. More exploration may find one "
-            "(--exploration rnd, --entropy-coefficient 0.05), or more time (--max-steps); surer is a reward for every step "
-            "towards the goal (gymnasium.wrappers.TransformReward)"
+            "(--exploration rnd, --entropy-coefficient 0.05), or more time (--max-steps); surer is a reward "
+            "for every step towards the goal (gymnasium.wrappers.TransformReward)"
         )
 
     def status(self, seconds: float, **more: Any) -> Status:
