@@ -50,9 +50,11 @@ def row(name: str, title: str) -> str:
 
 def figures() -> list[str]:
     """The table of our own figures."""
-    machine = json.loads((HERE / "results" / "cartpole.json").read_text())["machine"]
+    records = [json.loads((HERE / "results" / f"{name}.json").read_text()) for name in ROWS]
+    places = [one["machine"] for one in records]
+    machines = sorted({f"{place['cores']} shared cores ({place['cpu']})" for place in places})
     return [
-        f"Medians over fresh seeds on {machine['cores']} shared cores ({machine['cpu']}), recorded in "
+        f"Medians over fresh seeds on {' or '.join(machines)}, recorded in "
         "[benchmarks/results](benchmarks/results) by `python benchmarks/solve.py`:",
         "",
         "| | command | solved | steps | training | process start to solved | all | steps/s | re-judged |",
