@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from algorithms import DOCS, train
+from defaults import write
 from solve import RESULTS, machine
 
 RECORDS = RESULTS / "paper"
@@ -42,14 +43,12 @@ class Line:
         algorithm: What trains.
         by: The flag that is varied.
         values: What it is given.
-        fixed: Further flags.
     """
 
     label: str
     algorithm: str
     by: str
     values: tuple[int, ...]
-    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,15 +97,14 @@ def fill(name: str, seeds: range) -> None:
                 path = path_of(name, line, value, seed)
                 if path.exists():
                     continue
-                flags = [line.by, str(value), *line.fixed]
+                flags = [line.by, str(value)]
                 found = train(figure.env_id, line.algorithm, seed, figure.max_steps, flags)
                 about = {
                     "date": datetime.date.today().isoformat(),
                     "machine": machine(),
                     "versions": versions(),
                 }
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps({"arguments": " ".join(flags), **found, **about}) + "\n")
+                write(path, {"arguments": " ".join(flags), **found, **about})
 
 
 def runs_of(name: str, line: Line, value: int) -> list[dict[str, Any]]:

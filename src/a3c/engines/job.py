@@ -283,13 +283,7 @@ class Job:
             return self._compiled_kit(framework, network, shapes, learn, weights)
         policy, blank = make_policy(framework, network, config.eager), shapes.blank()
         policy(weights)(blank.observations[0], blank.state)
-
-        def make_sampler(
-            worker: int, restart: int, on_fault: OnFault, on_step: Callable[[], None]
-        ) -> Sampler:
-            return self._vector_sampler(policy, shapes, worker, restart, on_fault, on_step)
-
-        return Kit(learn, make_sampler)
+        return Kit(learn, functools.partial(self._vector_sampler, policy, shapes))
 
     def _make_learn(self, framework: ModuleType, network: Network, shapes: Shapes, weights: Any) -> Learn:
         """Steps 3 and 4 of the worker cycle, compiled."""

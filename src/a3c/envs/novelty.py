@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from a3c.envs.sampler import Sampler
+from a3c.envs.sampler import Sampler, sum_discounted
 from a3c.spaces import Observations, leaves
 from a3c.tree import plain
 from a3c.types import Rollout, Snapshot, Transitions
@@ -47,16 +47,12 @@ class CuriousSampler:
         bonus = self._weight * self._novelty.of(transitions.observations[1:], transitions.valid)
         transitions.rewards[:] += bonus
         if transitions.returns is not None:
-            self._add_sums(transitions.returns, bonus, transitions.valid)
+            # Discounted sums are linear: those of the bonus are added to those of the rewards.
+            before = np.zeros(bonus.shape[1], np.float32) if self._sums is None else self._sums
+            sums = np.empty_like(bonus)
+            self._sums = sum_discounted(bonus, transitions.valid, self._discount, before, sums)
+            transitions.returns[:] += sums
         return rollout
-
-    def _add_sums(self, returns: np.ndarray, bonus: np.ndarray, valid: np.ndarray) -> None:
-        """Discounted sums are linear: those of the bonus are added to those of the rewards."""
-        sums = np.zeros(bonus.shape[1], np.float32) if self._sums is None else self._sums
-        for t, (earned, counts) in enumerate(zip(bonus, valid, strict=True)):
-            sums = (self._discount * sums + earned) * counts
-            returns[t] += sums
-        self._sums = sums
 
     def wait(self) -> None:
         """See `Sampler.wait`."""
@@ -118,9 +114,7 @@ class Novelty:
     def _scaled(self, errors: np.ndarray) -> np.ndarray:
         """Errors [T, B] by the standard deviation of their discounted sums, which no end interrupts."""
         sums = np.empty_like(errors)
-        for t, row in enumerate(errors):
-            self._sums = sums[t] = self._discount * self._sums + row
-        self._sums = self._sums.copy()
+        self._sums = sum_discounted(errors, np.ones_like(errors), self._discount, self._sums, sums)
         self._errors.add(sums.reshape(-1, 1))
         return errors / np.sqrt(self._errors.variance[0] + _SMALL).astype(np.float32)
 

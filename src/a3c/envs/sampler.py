@@ -51,6 +51,25 @@ class Sampler(Protocol):
         ...
 
 
+def sum_discounted(
+    rewards: np.ndarray, valid: np.ndarray, discount: float, before: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """Discounted sums of rewards so far, R ← γR + r, which begin anew where a step is not valid.
+
+    Args:
+        rewards: [T, B].
+        valid: [T, B], 1 or 0.
+        discount: γ.
+        before: The sums [B] that the last rollout came to.
+        out: Is given the sums after each step, [T, B].
+
+    Returns the last ones, [B].
+    """
+    for t, (earned, counts) in enumerate(zip(rewards, valid, strict=True)):
+        out[t] = before = (discount * before + earned) * counts
+    return before
+
+
 class VectorSampler:
     """Steps B copies of an environment with next-step autoreset, T steps at a time.
 
@@ -109,19 +128,16 @@ class VectorSampler:
         self._ended = ends[-1].copy()
         rewards *= valid
         if self._shapes.discount is not None:
-            self._discount(rewards, valid, self._shapes.discount)
+            returns = self._transitions.returns
+            self._discounted = sum_discounted(
+                rewards, valid, self._shapes.discount, self._discounted, returns
+            )
         self._steps += self._t_max
         self._trail.add(actions.astype(self._small), self._env)
         episodes = self._episodes.extend(rewards, ends, valid)
         if self._episodic_life:
             terminated |= self._lost  # for the losses alone: the next step is as valid as any
         return Rollout(self._transitions, episodes, int(valid.sum()))
-
-    def _discount(self, rewards: np.ndarray, valid: np.ndarray, discount: float) -> None:
-        """Discounted sums of the rewards of each episode so far: R ← γR + r."""
-        for t, (earned, counts) in enumerate(zip(rewards, valid, strict=True)):
-            self._discounted = (discount * self._discounted + earned) * counts
-            self._transitions.returns[t] = self._discounted
 
     def wait(self) -> None:
         """Everything is compiled before it is made."""
