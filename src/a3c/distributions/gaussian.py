@@ -18,8 +18,9 @@ _SMALLEST = 1e-6
 """Added to the variance, so that densities stay finite."""
 _DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _SMALLEST)
 """σ where its parameter is 0."""
-_FIRST_DEVIATION, _FIRST_DEVIATIONS = 0.83, 0.6
-"""σ of a first policy of one number, and √(Σσ²) of one of several; docs/algorithms.md has what was tried."""
+_OF_ONE, _OF_SEVERAL, _OF_ALL, _LEAST = 0.83, 0.45, 2.0, 0.1
+"""σ of a first policy: of a single number, of each of several, the sum of all where they are more than four, and
+what none falls below; docs/algorithms.md has what was tried."""
 _EDGE = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
 _FAR = 1e12
@@ -66,11 +67,11 @@ class Gaussian:
     def first_deviation(self) -> float:
         """σ of a first policy: the more numbers an action has, the less each is disturbed.
 
-        One number alone needs a large disturbance to find anything (MountainCarContinuous). Many disturbed
-        at once hide what each of them does (Ant), so that there the length of the whole is what stays.
+        One number alone needs a large disturbance to find anything (MountainCarContinuous), and four with a
+        small one learn to stand still (BipedalWalker). Many disturbed at once hide what each does (Ant).
         """
         size = len(self.low)
-        return _FIRST_DEVIATION if size == 1 else _FIRST_DEVIATIONS / math.sqrt(size)
+        return _OF_ONE if size == 1 else max(min(_OF_SEVERAL, _OF_ALL / size), _LEAST)
 
     def centred(self, deviation: float) -> tuple[float, ...]:
         """The parameters [A] of a mean of 0 and this standard deviation."""

@@ -216,7 +216,7 @@ def _first_deviations(parameters: np.ndarray) -> Check:
     deviations = np.sqrt(np.logaddexp(raw, 0.0))
     text = f"first means within ±{np.abs(means).max():.2g}, standard deviations from {deviations.min():.2g} "
     text += f"to {deviations.max():.2g}; −1 to 1 is the whole range of bounded actions"
-    if np.abs(means).max() > 1.0 or not 0.2 < deviations.min() <= deviations.max() < 5.0:
+    if np.abs(means).max() > 1.0 or not 0.05 < deviations.min() <= deviations.max() < 5.0:
         fix = "Begin with small parameters: a kernel initializer of small gain in the last layer."
         return warning("exploration", text, fix)
     return ok("exploration", text)
