@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--max-steps", type=int, default=400_000)
     given, rest = parser.parse_known_args()
     first, last = map(int, given.seeds.split("-"))
-    from a3c.runs import versions
+    from a3c.utils.versions import versions
 
     record = {
         "env_id": given.env_id,

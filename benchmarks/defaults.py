@@ -172,7 +172,7 @@ def run_ours(task: Task, contender: Contender, seed: int, limits: Limits) -> tup
     """One run: its episodes (steps, seconds, returns), and what the record has beside the scores."""
     from matplotlib import get_cachedir
 
-    from a3c.runs import versions
+    from a3c.utils.versions import versions
 
     with tempfile.TemporaryDirectory() as scratch:
         # Nothing compiled is kept from earlier runs, so that their order does not matter.

@@ -88,7 +88,7 @@ def path_of(name: str, line: Line, value: int, seed: int) -> Path:
 
 def fill(name: str, seeds: range) -> None:
     """Run what is not recorded yet, the first seed of everything first."""
-    from a3c.runs import versions
+    from a3c.utils.versions import versions
 
     figure = FIGURES[name]
     for seed in seeds:

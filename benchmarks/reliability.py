@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     os.chdir(os.path.dirname(os.path.abspath(__file__)))  # where sync_cartpole is found
-    from a3c.runs import versions
+    from a3c.utils.versions import versions
 
     record: dict = {name: case(name, given.without.resolve(), given.rounds) for name in CASES}
     record |= {

@@ -77,7 +77,7 @@ def main() -> None:
     first, last = map(int, given.seeds.split("-"))
     with tempfile.TemporaryDirectory() as save_dir:
         runs = [one_run(seed, given.arguments, save_dir, given.cold) for seed in range(first, last + 1)]
-    from a3c.runs import versions
+    from a3c.utils.versions import versions
 
     medians = {
         key: statistics.median(values)

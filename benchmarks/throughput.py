@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     os.chdir(os.path.dirname(os.path.abspath(__file__)))  # where sync_cartpole is found
-    from a3c.runs import versions
+    from a3c.utils.versions import versions
 
     record = {
         name: gymnasium_case(name, given.envs_per_worker, given.workers, given.rounds) for name in CASES

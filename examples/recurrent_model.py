@@ -7,7 +7,7 @@ a3c train a3c.envs.probes:probe/Recall-v0 --model recurrent_model:Remembering --
 import keras
 from keras import ops
 
-from a3c.models.layers import Memory
+from a3c.networks.layers import Memory
 
 
 @keras.saving.register_keras_serializable(package="examples")

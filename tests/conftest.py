@@ -11,7 +11,7 @@ import pytest
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from a3c.imports import import_keras
+from a3c.utils.lazy_imports import import_keras
 
 import_keras()
 

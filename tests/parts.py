@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 
-from a3c.envs.sampler import VectorSampler
-from a3c.flat import Network, fixed_of
-from a3c.sampling import PolicyNoise
-from a3c.spaces import Observations, Part
+from a3c.envs.vector_sampler import VectorSampler
+from a3c.networks.functional import Network
+from a3c.networks.parameters import fixed_of
+from a3c.spaces.noise import PolicyNoise
+from a3c.spaces.observations import Observations, Part
 from a3c.types import Outputs, Shapes, Snapshot
 
 ANY = Snapshot(None, 0)

@@ -64,7 +64,7 @@ def test_workers_compute_what_the_users_model_computes():
     from a3c import backend, envs
     from a3c.config import Config
     from a3c.engines.job import Job
-    from a3c.flat import parameters_of
+    from a3c.networks.parameters import parameters_of
 
     model = adapted()
     observations = np.random.default_rng(1).normal(5.0, 3.0, size=(6, 4)).astype(np.float32)

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, algorithms, backend, envs, models, sampling, setup
+from a3c import Agent, algorithms, backend, envs, networks
+from a3c.algorithms.returns import lambda_returns, vtrace
 from a3c.config import Config
-from a3c.distributions.categorical import Categorical
 from a3c.engines.job import Job
-from a3c.flat import Network, fixed_of, parameters_of, unroll
-from a3c.models.layers import Memory
-from a3c.normalisation import Normaliser
-from a3c.returns import lambda_returns, vtrace
-from a3c.store import Contents
-from a3c.store.central import CentralStore, Port, Rules
-from a3c.store.exchange import LocalExchange, SharedExchange
+from a3c.engines.stores import Contents
+from a3c.engines.stores.central import CentralStore, Port, Rules
+from a3c.engines.stores.exchange import LocalExchange, SharedExchange
+from a3c.networks.functional import Network, unroll
+from a3c.networks.layers import Memory
+from a3c.networks.normalisation import Normaliser
+from a3c.networks.parameters import fixed_of, parameters_of
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.noise import FINAL_CHANCES, FINAL_EPSILONS, EpsilonNoise, epsilon_noise
+from a3c.training import resolve
 from a3c.types import Outputs, Rollout, Shapes, Snapshot, Transitions
 from parts import gradient_of, network_of, vectors
 
@@ -214,16 +217,16 @@ def test_peng_mixes_one_step_and_n_step():
 
 def test_epsilon_greedy_play_is_what_it_says():
     values = np.array([[0.0, 3.0, 1.0]], np.float32)
-    noise = sampling.epsilon_noise(np.random.default_rng(0), (50_000, 1, 3), np.array([0.3], np.float32))
+    noise = epsilon_noise(np.random.default_rng(0), (50_000, 1, 3), np.array([0.3], np.float32))
     chosen = Categorical(3).choose(values, noise)[:, 0]
     np.testing.assert_allclose(np.bincount(chosen) / 50_000, [0.1, 0.8, 0.1], atol=0.01)
 
 
 def test_final_epsilons_are_the_papers_and_annealed():
-    noise = sampling.EpsilonNoise((5, 3000, 2), 1000, np.random.default_rng(0))
+    noise = EpsilonNoise((5, 3000, 2), 1000, np.random.default_rng(0))
     np.testing.assert_allclose(noise.epsilons(0), 1.0)
     finals = noise.epsilons(10**9)
-    for value, share in zip(sampling.FINAL_EPSILONS, sampling.FINAL_CHANCES, strict=True):
+    for value, share in zip(FINAL_EPSILONS, FINAL_CHANCES, strict=True):
         assert np.isclose(finals, value).mean() == pytest.approx(share, abs=0.03)
     np.testing.assert_allclose(noise.epsilons(500), (1 + finals) / 2, rtol=1e-5)
 
@@ -274,11 +277,11 @@ def test_the_memory_computes_what_keras_own_cell_does():
 @pytest.mark.parametrize(("time", "shared"), [(6, False), (30, False), (6, True)])
 def test_an_episode_that_begins_in_a_rollout_begins_with_an_empty_memory(time, shared):
     """What the network says after a reset is what it says of that episode alone, in every position."""
-    model = models.ActorCritic(2, (4,), lstm_units=3, shared_tower=shared, seed=0)
+    model = networks.ActorCritic(2, (4,), lstm_units=3, shared_tower=shared, seed=0)
     size = model.state_size
     assert size == (6 if shared else 12)  # output and cell, of one memory or of one for each tower
     network = network_of(model, 1)
-    models.build(model, network.observations)
+    networks.build(model, network.observations)
     weights, rng = parameters_of(model), np.random.default_rng(0)
     seen = rng.normal(size=(time + 1, 2, 1)).astype(np.float32)
     blank = Shapes.of(network.observations, Categorical(2), time, 2, state=size).blank()
@@ -397,9 +400,11 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
     ends of episodes: masks, memory and the seams between rollouts are right."""
     monkeypatch.setattr(Job, "_hands_rollouts", True)  # also those that compiled programs learn from within
     size = dict(workers=2, envs_per_worker=4, t_max=7)
-    config, environment = setup.settle(Config(env_id=env_id, algorithm=algorithm, seed=1, **size, **settings))
-    model = setup.make_model(config, environment)
-    job = Job.of(config, environment, model, setup.make_optimizer(config))
+    config, environment = resolve.settle(
+        Config(env_id=env_id, algorithm=algorithm, seed=1, **size, **settings)
+    )
+    model = resolve.make_model(config, environment)
+    job = Job.of(config, environment, model, resolve.make_optimizer(config))
     network = Network(model, fixed_of(model), environment.observations, job.normaliser)
     weights = parameters_of(model)
     # Louder than the first parameters, under which most policies look alike.
@@ -520,8 +525,8 @@ def test_in_step_the_mean_is_clipped_not_what_it_is_made_of():
 @pytest.mark.parametrize("shared", [False, True])
 def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, clipnorm):
     """Their mean is clipped as it would be, each tower by itself where there are two."""
-    model = models.ActorCritic(ACTIONS, (8,), shared_tower=shared, seed=0)
-    models.build(model, vectors(1))
+    model = networks.ActorCritic(ACTIONS, (8,), shared_tower=shared, seed=0)
+    networks.build(model, vectors(1))
     network, weights = network_of(model, 1), parameters_of(model)
     loss = algorithms.find("a2c").make_loss(Config(), Categorical(ACTIONS))
     each = [random_rollout(seed) for seed in range(2)]
@@ -597,9 +602,9 @@ def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
 
 def test_a_slow_actor_holds_nobody_up():
     """By default there is room for another rollout of each: the quick one's are learned from meanwhile."""
-    config, environment = setup.settle(Config(algorithm="impala", workers=2, preset="none", seed=1))
-    model = setup.make_model(config, environment)
-    rules = Job.of(config, environment, model, setup.make_optimizer(config))._rules()
+    config, environment = resolve.settle(Config(algorithm="impala", workers=2, preset="none", seed=1))
+    model = resolve.make_model(config, environment)
+    rules = Job.of(config, environment, model, resolve.make_optimizer(config))._rules()
     store = central(rules, shared=False)
     port = store.port().attach(0)
     for _ in range(6):

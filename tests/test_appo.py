@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, algorithms, backend, models, reuse
+from a3c import Agent, algorithms, backend, networks
+from a3c.algorithms import reuse
 from a3c.config import Config
-from a3c.distributions.categorical import Categorical
-from a3c.distributions.gaussian import Gaussian
 from a3c.engines.learning import ReuseLearner, make_reuse_learner
-from a3c.flat import Network, parameters_of
-from a3c.normalisation import Normaliser
-from a3c.store import is_finite
+from a3c.engines.stores import is_finite
+from a3c.networks.functional import Network
+from a3c.networks.normalisation import Normaliser
+from a3c.networks.parameters import parameters_of
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.distributions.gaussian import Gaussian
 from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot, Transitions
 from parts import vectors
 
@@ -191,8 +193,8 @@ def test_with_a_memory_parts_keep_whole_sequences(minibatch, parts):
 
 
 def make_network(**settings):
-    model = models.ActorCritic(ACTIONS, (8,), seed=1, **settings)
-    models.build(model, vectors(SIZE))
+    model = networks.ActorCritic(ACTIONS, (8,), seed=1, **settings)
+    networks.build(model, vectors(SIZE))
     return Network(model, [], vectors(SIZE))
 
 

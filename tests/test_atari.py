@@ -7,11 +7,11 @@ import pytest
 
 from a3c import envs
 from a3c.config import load_preset, make_config
-from a3c.distributions.categorical import Categorical
 from a3c.envs import atari
-from a3c.envs.fault import Description
+from a3c.envs.faults import Description
 from a3c.errors import UsageError
-from a3c.spaces import Part
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.observations import Part
 from parts import ANY, vector_sampler
 
 pytest.importorskip("ale_py")

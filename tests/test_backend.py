@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from a3c import algorithms, backend, models
+from a3c import algorithms, backend, networks
 from a3c.config import Config
-from a3c.distributions.categorical import Categorical
-from a3c.flat import Layout, assign_parameters, parameters_of, towers_of
+from a3c.networks.parameters import Layout, assign_parameters, parameters_of, towers_of
+from a3c.spaces.distributions.categorical import Categorical
 from a3c.types import Outputs, Transitions
 from parts import gradient_of, network_of, vectors
 
@@ -17,8 +17,8 @@ TIME, BATCH, ACTIONS = 5, 3, 4
 
 
 def make_network(seed=0, **settings):
-    model = models.ActorCritic(ACTIONS, (8, 8), seed=seed, **settings)
-    models.build(model, vectors(2))
+    model = networks.ActorCritic(ACTIONS, (8, 8), seed=seed, **settings)
+    networks.build(model, vectors(2))
     return network_of(model, 2)
 
 
@@ -147,26 +147,26 @@ def test_a_huge_error_of_the_value_leaves_the_policy_its_step():
     assert np.linalg.norm(huge[value]) == pytest.approx(0.5, rel=1e-4)
 
 
-class Varied(models.ActorCritic):
+class Varied(networks.ActorCritic):
     """A user's variation, of which nothing can be known."""
 
 
 @pytest.mark.parametrize(
     ("cls", "settings", "count"),
     [
-        (models.ActorCritic, {}, 2),
-        (models.ActorCritic, dict(lstm_units=3), 2),
-        (models.ActorCritic, dict(hidden_units=()), 2),
-        (models.ActorCritic, dict(state_dependent_deviation=False), 2),
-        (models.ActorCritic, dict(shared_tower=True), 1),
-        (models.ActionValues, {}, 1),
+        (networks.ActorCritic, {}, 2),
+        (networks.ActorCritic, dict(lstm_units=3), 2),
+        (networks.ActorCritic, dict(hidden_units=()), 2),
+        (networks.ActorCritic, dict(state_dependent_deviation=False), 2),
+        (networks.ActorCritic, dict(shared_tower=True), 1),
+        (networks.ActionValues, {}, 1),
         (Varied, {}, 1),
     ],
     ids=str,
 )
 def test_towers_hold_every_weight_once(cls, settings, count):
     model = cls(ACTIONS, seed=0, **settings)
-    models.build(model, vectors(2))
+    networks.build(model, vectors(2))
     towers = towers_of(model)
     assert len(towers) == count
     held = np.zeros((count, len(parameters_of(model))), bool)
@@ -217,7 +217,7 @@ def test_updates_equal_those_of_keras(name, eager):
 
 def test_rmsprop_is_the_papers():
     """g ← αg + (1 − α)Δθ²; θ ← θ − ηΔθ/√(g + ε) (Mnih et al. 2016, section 4.5, equation 8)."""
-    from a3c.setup import make_optimizer
+    from a3c.algorithms.optimizers import make_optimizer
 
     network, framework = make_network(), backend.load()
     optimizer = make_optimizer(Config(optimizer="rmsprop", learning_rate=0.01))

@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import pytest
 
-import a3c.models  # noqa: F401 - its class is registered with Keras on import
+import a3c.networks  # noqa: F401 - its class is registered with Keras on import
 
 TRAIN_KEYS = [
     "run_dir",

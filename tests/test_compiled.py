@@ -7,21 +7,23 @@ import keras
 import numpy as np
 import pytest
 
-from a3c import algorithms, backend, distributions, envs, models
+from a3c import algorithms, backend, envs, networks
 from a3c.config import Config
-from a3c.dense import make_policy
-from a3c.distributions import ModeNoise
-from a3c.distributions.categorical import Categorical
 from a3c.engines.job import hand_over_learned
-from a3c.envs import compiled
-from a3c.envs.compiled.compilation import Compilation
-from a3c.envs.compiled.sampler import CompiledSampler, Program
-from a3c.envs.compiled.stepping import World, blank, draw_key, key_data, rollout
-from a3c.envs.fault import Description
+from a3c.envs import functional
+from a3c.envs.faults import Description
+from a3c.envs.functional.compilation import Compilation
+from a3c.envs.functional.sampler import CompiledSampler, Program
+from a3c.envs.functional.stepping import World, blank, draw_key, key_data, rollout
 from a3c.errors import UsageError
-from a3c.evaluate import Evaluator, VectorPlayer
-from a3c.flat import Network, parameters_of
-from a3c.spaces import describe_observations
+from a3c.evaluation.evaluator import Evaluator, VectorPlayer
+from a3c.networks.functional import Network
+from a3c.networks.numpy_policy import make_policy
+from a3c.networks.parameters import parameters_of
+from a3c.spaces import distributions
+from a3c.spaces.distributions import ModeNoise
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.observations import describe_observations
 from a3c.types import Snapshot, Transitions
 from functional_environments import Counter, Target
 from parts import network_of
@@ -41,7 +43,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="fused 
 )
 def test_twins_agree_with_their_originals(twin, original):
     """Ten thousand steps from the same states; most episodes are random, some are cut by the time limit."""
-    spec = compiled.find_spec(twin)
+    spec = functional.find_spec(twin)
     assert (spec.max_episode_steps, spec.reward_threshold) == (
         gym.spec(original).max_episode_steps,
         gym.spec(original).reward_threshold,
@@ -69,7 +71,7 @@ def test_twins_agree_with_their_originals(twin, original):
 
 
 def test_first_states_are_drawn_as_the_originals():
-    env = gym.make_vec(compiled.find_spec("jax/CartPole-v1"), num_envs=4000)
+    env = gym.make_vec(functional.find_spec("jax/CartPole-v1"), num_envs=4000)
     first, _ = env.reset(seed=1)
     assert np.abs(first).max() <= 0.05
     np.testing.assert_allclose(first.mean(0), 0, atol=3e-3)
@@ -133,8 +135,8 @@ def test_an_end_at_the_limit_is_both_as_in_gymnasium():
 
 def make_program(env, batch=3, t_max=7, limit=None, differentiate=None, seed=1):
     place = world(env, limit)
-    model = models.ActorCritic(place.actions.outputs, (8,), seed=seed)
-    models.build(model, place.observations)
+    model = networks.ActorCritic(place.actions.outputs, (8,), seed=seed)
+    networks.build(model, place.observations)
     network, weights = Network(model, [], place.observations), parameters_of(model)
     framework = backend.load()
     loss = algorithms.find("a3c").make_loss(Config(gamma=0.9, gae_lambda=0.7), place.actions)
@@ -220,7 +222,7 @@ def test_compilation_passes_errors_on(quick):
 
 
 def test_a_version_without_the_quick_choice_compiles_well(monkeypatch):
-    from a3c.envs.compiled import compilation
+    from a3c.envs.functional import compilation
 
     monkeypatch.setattr(compilation, "_QUICK", {"xla_cpu_of_another_version": False})
     assert float(Compilation(lambda x: 2 * x, np.float32(1), quick=True)(np.float32(3))) == 6
@@ -231,11 +233,11 @@ def test_a_version_without_the_quick_choice_compiles_well(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["greedy", "sampled", "random"])
 def test_both_players_measure_the_same(mode):
-    from a3c.envs.compiled.player import CompiledPlayer
+    from a3c.envs.functional.player import CompiledPlayer
 
     environment = envs.find("jax/CartPole-v1")
-    model = models.ActorCritic(2, (8,), seed=5)
-    models.build(model, environment.observations)
+    model = networks.ActorCritic(2, (8,), seed=5)
+    networks.build(model, environment.observations)
     network, weights = network_of(model, 4), parameters_of(model)
     framework, noise = backend.load(), ModeNoise(environment.actions)
     fused = Evaluator(CompiledPlayer(environment, framework.policy_function(network), 100, 0, noise), 1000)
@@ -293,12 +295,12 @@ def test_the_step_is_stateless():
 def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
     """Unrolled from it, the network says what it said while acting: the actions taken are its greedy ones."""
     from a3c.engines.job import Job
-    from a3c.flat import unroll
+    from a3c.networks.functional import unroll
 
     environment = envs.find("functional_environments:Target")
     config = Config(algorithm=algorithm, seed=1, t_max=5, envs_per_worker=3, lstm_units=4, workers=1)
-    model = models.ActorCritic(2, (4,), lstm_units=4, seed=2)
-    models.build(model, environment.observations)
+    model = networks.ActorCritic(2, (4,), lstm_units=4, seed=2)
+    networks.build(model, environment.observations)
     weights = parameters_of(model) * 5
     network = Network(model, [], environment.observations)
     shapes = Job.of(config, environment, model, keras.optimizers.Adam()).shapes(network)

@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from a3c import backend, models
-from a3c.dense import dense_policy, make_policy
-from a3c.flat import parameters_of
+from a3c import backend, networks
+from a3c.networks.numpy_policy import dense_policy, make_policy
+from a3c.networks.parameters import parameters_of
 from parts import network_of, vectors
 
 
 def built(actions=3, **settings):
-    model = models.ActorCritic(actions, seed=1, **settings)
-    models.build(model, vectors(5))
+    model = networks.ActorCritic(actions, seed=1, **settings)
+    networks.build(model, vectors(5))
     return model
 
 
@@ -39,7 +39,7 @@ def test_it_equals_the_model_for_any_weights(activation, hidden_units, shared, h
         np.testing.assert_allclose(logits, compiled(weights)(observations)[0], rtol=1e-5, atol=1e-5)
 
 
-class Twice(models.ActorCritic):
+class Twice(networks.ActorCritic):
     """A user's variation, of which nothing can be known."""
 
     def call(self, observations, training=False):
@@ -64,7 +64,7 @@ def test_it_covers_nothing_that_it_does_not_know(model):
 
 def test_what_it_does_not_cover_is_compiled():
     model = Twice(3, seed=1)
-    models.build(model, vectors(5))
+    networks.build(model, vectors(5))
     observations = np.ones((2, 5), np.float32)
     act = make_policy(backend.load(), network_of(model, 5))(parameters_of(model))
     expected = keras.ops.convert_to_numpy(model(observations)[0])

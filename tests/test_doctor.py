@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from a3c import engines, envs
+from a3c.cli.checks import environment as of_environment
+from a3c.cli.checks import examine, model, system
 from a3c.config import Config
-from a3c.doctor import environment as of_environment
-from a3c.doctor import examine, model, system
 
 
 class Simple(gym.Env):

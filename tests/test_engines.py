@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 import a3c.backend
-from a3c import algorithms, engines, envs, models
+from a3c import algorithms, engines, envs, networks
 from a3c.config import Config
 from a3c.engines.job import Job
+from a3c.engines.stores import Contents
 from a3c.engines.supervision import Diverged
 from a3c.errors import RunError, SettingError
-from a3c.flat import Network, parameters_of
-from a3c.metrics import Statistics
-from a3c.store import Contents
+from a3c.networks.functional import Network
+from a3c.networks.parameters import parameters_of
+from a3c.training.metrics import Statistics
 
 pytestmark = pytest.mark.both_backends
 
@@ -98,8 +99,8 @@ def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     environment = envs.find(env_id)
     config = Config(**{**defaults, **settings, "env_id": env_id, "backend": backend})
     config = resolve(config, environment.compiled)
-    model = model or models.ActorCritic(environment.actions.outputs, (16,), seed=1)
-    models.build(model, environment.observations)
+    model = model or networks.ActorCritic(environment.actions.outputs, (16,), seed=1)
+    networks.build(model, environment.observations)
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights, network = parameters_of(model), Network(model, [], environment.observations)

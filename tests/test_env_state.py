@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a3c import envs, tree
+from a3c import envs
 from a3c.envs import continuity, state
+from a3c.utils import serialization
 
 ORIGIN = ["north", "south"]
 LEVELS = [{"width": 3}, {"width": 5}, {"width": 7}]
@@ -88,7 +89,7 @@ class Holder(gym.Env):
 
 
 def through_json(plain):
-    return tree.from_json(json.loads(json.dumps(tree.to_json(plain))))
+    return serialization.from_json(json.loads(json.dumps(serialization.to_json(plain))))
 
 
 def moved(value, fresh=None):
@@ -186,16 +187,16 @@ def test_read_only_arrays_stay_so():
 def test_nothing_is_shared_with_the_environment():
     env = Holder(array=np.zeros(2), rows=[[1]], generator=np.random.default_rng(0))
     captured = state.capture(env)
-    before = json.dumps(tree.to_json(captured))
+    before = json.dumps(serialization.to_json(captured))
     env.array += 1
     env.rows[0].append(2)
     env.generator.random()
-    assert json.dumps(tree.to_json(captured)) == before
+    assert json.dumps(serialization.to_json(captured)) == before
     twin = Holder(array=np.zeros(2), rows=[], generator=None)
     state.restore(twin, captured)
     twin.array += 1
     twin.generator.random(1000)
-    assert json.dumps(tree.to_json(captured)) == before
+    assert json.dumps(serialization.to_json(captured)) == before
 
 
 def test_restoring_gives_the_state_again():
@@ -205,7 +206,7 @@ def test_restoring_gives_the_state_again():
     twin = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")
     twin.reset(seed=2)
     state.restore(twin, captured)
-    assert tree.to_json(state.capture(twin)) == tree.to_json(captured)
+    assert serialization.to_json(state.capture(twin)) == serialization.to_json(captured)
 
 
 # --- Generators ---

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from a3c import envs
-from a3c.distributions.categorical import Categorical
-from a3c.envs.fault import Description
+from a3c.envs.faults import Description
+from a3c.spaces.distributions.categorical import Categorical
 from parts import ANY, vector_sampler
 
 pytest.importorskip("envpool")

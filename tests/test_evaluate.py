@@ -4,8 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from a3c import envs, evaluate
-from a3c.evaluate import Evaluation, Evaluator, VectorPlayer, random_evaluation
+from a3c import envs
+from a3c.evaluation import evaluator
+from a3c.evaluation.evaluator import Evaluation, Evaluator, VectorPlayer, random_evaluation
 
 
 class Coin(gym.Env):
@@ -60,7 +61,7 @@ class Scripted:
 
 @pytest.mark.parametrize("longest", range(50, 55))
 def test_episodes_that_have_not_begun_are_not_cut_off(monkeypatch, longest):
-    monkeypatch.setattr(evaluate, "LONGEST", longest)
+    monkeypatch.setattr(evaluator, "LONGEST", longest)
     evaluation = Evaluator(Scripted(), 100).evaluate(None, "greedy", 0)  # type: ignore[arg-type]
     assert evaluation.lengths.min() > 0
     complete = (longest - 1) // 5 + (longest % 5 == 0)
@@ -86,7 +87,7 @@ gym.register("test/NeverEnding-v0", entry_point=Endless)
 
 
 def test_episodes_that_never_end_are_cut_off_and_told(monkeypatch):
-    monkeypatch.setattr("a3c.evaluate.LONGEST", 50)
+    monkeypatch.setattr("a3c.evaluation.evaluator.LONGEST", 50)
     environment = envs.find("test/NeverEnding-v0")
     right = np.array([0.0, 1e9], np.float32)
 

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from a3c import envs, tree
-from a3c.envs import fault
-from a3c.envs.fault import Description, read_card, write_card
+from a3c import envs
+from a3c.envs import faults
+from a3c.envs.faults import Description, read_card, write_card
+from a3c.envs.reproduce import reproduce
 from a3c.errors import UsageError
-from a3c.reproduce import reproduce
 from a3c.types import Snapshot
+from a3c.utils import serialization
 from parts import ANY, vector_sampler
 
 MODULE = '''
@@ -414,9 +415,9 @@ def test_great_numbers_are_finite():
 @pytest.mark.parametrize("name", ["Late", "VectorLate"])
 @pytest.mark.parametrize("copies", [1, 3])
 def test_long_histories_are_cut_by_captured_states(monkeypatch, tmp_path, name, copies):
-    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", True)
-    monkeypatch.setattr(fault, "ANCHOR_SHARE", 1e9)
+    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", True)
+    monkeypatch.setattr(faults, "ANCHOR_SHARE", 1e9)
     for told in run_into_faults(name, copies, limit=2):
         assert told.card["replay"]["start"]["state"] is not None
         assert len(told.card["replay"]["actions"]) <= 57
@@ -425,9 +426,9 @@ def test_long_histories_are_cut_by_captured_states(monkeypatch, tmp_path, name, 
 
 
 def test_copies_that_a_look_makes_slower_are_captured_only_after_a_checkpoint(monkeypatch, tmp_path):
-    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(fault, "ANCHOR_SHARE", 1e9)
-    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", False)
+    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(faults, "ANCHOR_SHARE", 1e9)
+    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", False)
     (told,) = run_into_faults("Late", 2, limit=1)
     assert len(told.card["replay"]["actions"]) >= 400
 
@@ -442,24 +443,24 @@ def test_copies_that_a_look_makes_slower_are_captured_only_after_a_checkpoint(mo
 
 
 def test_captures_that_cost_too_much_are_put_off(monkeypatch):
-    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", True)
-    monkeypatch.setattr(fault, "ANCHOR_SHARE", 0.0)
-    monkeypatch.setattr(fault, "HISTORY_STEPS", 300)
+    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", True)
+    monkeypatch.setattr(faults, "ANCHOR_SHARE", 0.0)
+    monkeypatch.setattr(faults, "HISTORY_STEPS", 300)
     (told,) = run_into_faults("Late", 2, limit=1)
     assert told.card["replay"]["start"] is None, "the first state is free, but its history is long by now"
     assert 100 <= len(told.card["replay"]["actions"]) <= 114
 
 
 def test_what_cannot_be_captured_has_a_long_history(monkeypatch, tmp_path):
-    monkeypatch.setattr(fault, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(fault, "LOOKS_ARE_FREE", True)
+    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
+    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", True)
     (told,) = run_into_faults("Opaque", 2, limit=1)
     assert told.card["replay"]["start"]["state"] is None
     assert len(told.card["replay"]["actions"]) >= 400
     check_reproduces(told, tmp_path)
 
-    monkeypatch.setattr(fault, "HISTORY_STEPS", 300)
+    monkeypatch.setattr(faults, "HISTORY_STEPS", 300)
     (told,) = run_into_faults("Opaque", 2, limit=1)
     assert "cannot be played again" in told.card["note"]
     assert 100 <= len(told.card["replay"]["actions"]) <= 114
@@ -471,7 +472,7 @@ def test_what_cannot_be_captured_has_a_long_history(monkeypatch, tmp_path):
 
 
 def through_json(plain):
-    return tree.from_json(json.loads(json.dumps(tree.to_json(plain))))
+    return serialization.from_json(json.loads(json.dumps(serialization.to_json(plain))))
 
 
 def assert_same(a, b):
@@ -577,7 +578,7 @@ def program(folder):
 
 
 def make_compiled_sampler(program, witness, name="Functional", copies=4):
-    from a3c.envs.compiled.sampler import CompiledSampler
+    from a3c.envs.functional.sampler import CompiledSampler
 
     description = Description(f"faulty_module:{name}", 4, copies, True)
     return CompiledSampler(program, None, lambda making: 7 + 1000 * making, description, witness)

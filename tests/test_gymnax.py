@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from a3c.envs import compiled, find
-from a3c.envs.compiled.stepping import draw_key, key_data
+from a3c.envs import find, functional
+from a3c.envs.functional.stepping import draw_key, key_data
 
 pytest.importorskip("gymnax")
 
@@ -24,7 +24,7 @@ STATES = {
 @pytest.mark.parametrize("name", STATES)
 def test_twins_agree_with_their_originals(name):
     """Ten thousand random steps, each from the same state, over many episodes and their time limits."""
-    spec = compiled.find_spec(f"gymnax/{name}")
+    spec = functional.find_spec(f"gymnax/{name}")
     assert spec.max_episode_steps == gym.spec(name).max_episode_steps
     assert spec.reward_threshold == gym.spec(name).reward_threshold
     ours, theirs = gym.make(spec), gym.make(name)
@@ -52,7 +52,7 @@ def test_breakout_agrees_with_minatar():
     """Without sticky actions, which gymnax does not have: pictures, rewards and ends are the same."""
     minatar = pytest.importorskip("minatar")
     original = minatar.Environment("breakout", sticky_action_prob=0.0)
-    env = compiled.load("gymnax/Breakout-MinAtar")
+    env = functional.load("gymnax/Breakout-MinAtar")
     move, key = jax.jit(env.transition), draw_key(key_data(0))[1]
     names = ("ball_y", "ball_x", "ball_dir", "pos", "brick_map", "strike", "last_x", "last_y")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from a3c.errors import RunError
-from a3c.evaluate import Evaluation, Failed
-from a3c.judge import Candidate, Judge
+from a3c.evaluation.evaluator import Evaluation, Failed
+from a3c.evaluation.selection import Candidate, Judge
 
 
 @dataclass
@@ -129,7 +129,7 @@ def test_what_was_under_judgement_is_judged_again_after_resuming():
 
 
 def test_an_evaluation_that_hangs_keeps_nobody_from_leaving(monkeypatch):
-    from a3c import judge as module
+    from a3c.evaluation import selection as module
 
     class Hanging(Scripted):
         def evaluate(self, weights, mode, seed):

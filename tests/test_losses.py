@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import losses, sampling
-from a3c.distributions.categorical import Categorical
+from a3c.algorithms import losses
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.noise import gumbel_noise
 
 pytestmark = pytest.mark.both_backends
 
@@ -70,7 +71,7 @@ def test_shapes_that_would_broadcast_are_refused(term):
 
 def test_samples_follow_the_softmax():
     logits = np.array([[0.0, 1.0, 2.0]], np.float32)
-    noise = sampling.gumbel_noise(np.random.default_rng(0), (200_000, 3))
+    noise = gumbel_noise(np.random.default_rng(0), (200_000, 3))
     frequencies = np.bincount(Categorical(3).choose(logits, noise), minlength=3) / 200_000
     np.testing.assert_allclose(frequencies, softmax(logits[0]), atol=0.005)
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import models
-from a3c.distributions.categorical import Categorical
+from a3c import networks
 from a3c.errors import UsageError
-from a3c.models import ActorCritic
-from a3c.models.initializers import Orthogonal
+from a3c.networks import ActorCritic
+from a3c.networks.initializers import Orthogonal
+from a3c.spaces.distributions.categorical import Categorical
 from parts import gradient_of, vectors
 
 pytestmark = pytest.mark.both_backends
@@ -53,7 +53,7 @@ def test_seeds_decide_the_first_weights_and_the_first_policy_is_nearly_uniform()
 
 def built(**settings):
     model = ActorCritic(4, (8, 8), seed=0, **settings)
-    models.build(model, vectors(3))
+    networks.build(model, vectors(3))
     return model
 
 
@@ -112,7 +112,7 @@ def test_what_earlier_versions_saved_has_deviations_that_depend_on_the_state():
     config = built().get_config()
     del config["state_dependent_deviation"]
     model = ActorCritic.from_config(config)
-    models.build(model, vectors(3))
+    networks.build(model, vectors(3))
     assert model.settings["state_dependent_deviation"]
     assert tuple(model.policy_head.kernel.shape) == (8, 4)
 
@@ -140,7 +140,7 @@ def functional(policy_units=2, value_units=1, outputs=2):
 
 
 def test_functional_models_fit():
-    models.check_model(functional(), vectors(4), Categorical(2))
+    networks.check_model(functional(), vectors(4), Categorical(2))
 
 
 class Flat(keras.Model):
@@ -155,7 +155,7 @@ class Flat(keras.Model):
 
 
 def test_values_may_be_flat():
-    models.check_model(Flat(), vectors(4), Categorical(2))
+    networks.check_model(Flat(), vectors(4), Categorical(2))
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,17 @@ def test_values_may_be_flat():
 )
 def test_models_that_do_not_fit_are_refused_by_shape(model, message):
     with pytest.raises(UsageError, match=message):
-        models.check_model(model(), vectors(4), Categorical(2))
+        networks.check_model(model(), vectors(4), Categorical(2))
 
 
 def test_classes_are_imported_by_name():
-    assert models.import_model("a3c.models:ActorCritic") is ActorCritic
-    for reference in ("a3c.models:Missing", "no_such_module:Model", "a3c.models", "a3c.config:Config", ":"):
+    assert networks.import_model("a3c.networks:ActorCritic") is ActorCritic
+    for reference in (
+        "a3c.networks:Missing",
+        "no_such_module:Model",
+        "a3c.networks",
+        "a3c.config:Config",
+        ":",
+    ):
         with pytest.raises(UsageError, match="module:Class"):
-            models.import_model(reference)
+            networks.import_model(reference)

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, backend, models, normalisation
-from a3c.dense import dense_policy
-from a3c.distributions.categorical import Categorical
-from a3c.flat import Network, parameters_of, prepare, set_statistics, statistics_of
-from a3c.inputs import observed_moments, unpack
-from a3c.normalisation import Normaliser, scale_rewards
-from a3c.spaces import describe_observations
+from a3c import Agent, backend, networks
+from a3c.networks import normalisation
+from a3c.networks.functional import Network, prepare
+from a3c.networks.inputs import observed_moments, unpack
+from a3c.networks.normalisation import Normaliser, scale_rewards
+from a3c.networks.numpy_policy import dense_policy
+from a3c.networks.parameters import parameters_of, set_statistics, statistics_of
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.observations import describe_observations
 from a3c.types import Shapes
 from parts import vectors
 
@@ -122,8 +124,8 @@ def test_each_number_of_a_vector_has_its_mean_and_an_image_one_for_all():
 
 @both_backends
 def test_policies_see_normalised_observations_in_numpy_as_well():
-    model = models.ActorCritic(3, (8,), seed=0)
-    models.build(model, vectors(4))
+    model = networks.ActorCritic(3, (8,), seed=0)
+    networks.build(model, vectors(4))
     set_statistics(model, numbers_of([1, 2, 3, 4], [4, 1, 0.01, 100], 50))
     network = Network(model, [], vectors(4), Normaliser(4))
     weights = parameters_of(model)
@@ -137,8 +139,8 @@ def test_policies_see_normalised_observations_in_numpy_as_well():
 
 @both_backends
 def test_gradients_carry_the_moments_of_what_counts_and_scale_rewards():
-    model = models.ActorCritic(2, (4,), seed=0)
-    models.build(model, vectors(2))
+    model = networks.ActorCritic(2, (4,), seed=0)
+    networks.build(model, vectors(2))
     normaliser = Normaliser(2, returns=True)
     set_statistics(model, numbers_of([0, 0], [1, 1], 9, 0, 4.0, 9))
     network, weights = Network(model, [], vectors(2), normaliser), parameters_of(model)

@@ -4,12 +4,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from a3c import Agent, setup
+from a3c import Agent
 from a3c.config import Config
 from a3c.envs import novelty
 from a3c.envs.novelty import CuriousSampler, Moments, Novelty
 from a3c.errors import SettingError
-from a3c.spaces import describe_observations
+from a3c.spaces.observations import describe_observations
+from a3c.training import resolve
 from a3c.types import Rollout, Transitions
 
 spaces = gym.spaces
@@ -160,7 +161,7 @@ def test_learning_gets_the_bonus_in_rewards_and_in_discounted_sums():
 
 def test_a_compiled_environment_has_no_place_for_it():
     with pytest.raises(SettingError, match="noise where the environment is compiled"):
-        setup.settle(Config(env_id="jax/CartPole-v1", exploration="rnd"))
+        resolve.settle(Config(env_id="jax/CartPole-v1", exploration="rnd"))
 
 
 def test_it_finds_a_reward_that_noise_does_not(tmp_path):

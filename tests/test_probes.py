@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from a3c import Agent
-from a3c.distributions.categorical import Categorical
+from a3c.spaces.distributions.categorical import Categorical
 
 pytestmark = pytest.mark.both_backends
 

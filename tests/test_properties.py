@@ -24,11 +24,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import a3c.agent
-import a3c.reproduce  # noqa: F401 - so that it can be replaced
-from a3c import checkpoint, cli, runs, tree
+import a3c.envs.reproduce  # noqa: F401 - so that it can be replaced
+from a3c import cli
 from a3c.config import FIELDS, Config, make_config
-from a3c.envs import fault
+from a3c.envs import faults
 from a3c.errors import A3CError, UsageError
+from a3c.training import checkpoint, run_directory
+from a3c.utils import serialization
 
 LIMITED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 FEW = settings(LIMITED, max_examples=60)
@@ -187,7 +189,7 @@ settings_tables = st.one_of(
 def test_config_toml_leads_to_a_config_or_a_sentence(content):
     Path("config.toml").write_bytes(content)
     try:
-        config = runs.read_config(Path("."))
+        config = run_directory.read_config(Path("."))
     except A3CError as error:
         check_message(error)
     else:
@@ -198,10 +200,10 @@ def test_config_toml_leads_to_a_config_or_a_sentence(content):
 @given(st.one_of(st.binary(max_size=50), anything.map(lambda v: _json(v)), st.just(b"[" * 100_000)))
 def test_result_json_leads_to_a_result_or_to_none(content):
     Path("result.json").write_bytes(content)
-    result = runs.read_result(Path("."))
+    result = run_directory.read_result(Path("."))
     assert isinstance(result, dict)
-    assert runs.is_over(Path(".")) in (True, False)
-    if runs.is_over(Path(".")):
+    assert run_directory.is_over(Path(".")) in (True, False)
+    if run_directory.is_over(Path(".")):
         assert f"{result['steps']:,}", "what `a3c resume` says of it"
 
 
@@ -216,22 +218,22 @@ def _json(value):
 @given(st.fixed_dictionaries({}, optional=dict(ended=scalars, steps=scalars, random_baseline=anything)))
 def test_a_result_with_wrong_entries_is_none(result):
     Path("result.json").write_bytes(_json(result))
-    read = runs.read_result(Path("."))
+    read = run_directory.read_result(Path("."))
     assert not read or isinstance(read["steps"], int)
 
 
 @LIMITED
 @given(st.one_of(texts, st.text(alphabet="./:\\~-. ax\n", max_size=12)))
 def test_folder_names_are_safe(env_id):
-    for name in (runs.folder_name(env_id), runs.folder_name("module:" + env_id)):
+    for name in (run_directory.folder_name(env_id), run_directory.folder_name("module:" + env_id)):
         assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name), name
         assert len((Path("parent") / name).parts) == 2
-    assert runs.list_runs("runs", env_id) == []
+    assert run_directory.list_runs("runs", env_id) == []
 
 
 def test_folder_names_are_what_they_were():
     known = {"CartPole-v1": "CartPole-v1", "module:Env-v0": "Env-v0", "jax/CartPole-v1": "jax-CartPole-v1"}
-    assert {env_id: runs.folder_name(env_id) for env_id in known} == known
+    assert {env_id: run_directory.folder_name(env_id) for env_id in known} == known
 
 
 # -- command lines ------------------------------------------------------------------------------------------
@@ -283,12 +285,12 @@ def harmless():
         for target, value in {
             "a3c.cli.train.carry_out": 0,
             "a3c.envs.find": environment,
-            "a3c.evaluate.random_evaluation": judged,
+            "a3c.evaluation.evaluator.random_evaluation": judged,
             "a3c.agent.Agent.load": agent,
-            "a3c.reproduce.reproduce": played,
+            "a3c.envs.reproduce.reproduce": played,
             "a3c.cli.scaling._plan": plan,
             "a3c.cli.scaling._run_all": ([], 0),
-            "a3c.plotting.learning_curve": None,
+            "a3c.training.plotting.learning_curve": None,
             "a3c.cli.doctor._all": [],
         }.items():
             stack.enter_context(mock.patch(target, stub(value)))
@@ -358,7 +360,7 @@ jsons = st.recursive(
     max_leaves=8,
 )
 ours = {"format": "a3c crash card", "version": 1}
-required = sorted(fault._REQUIRED)
+required = sorted(faults._REQUIRED)
 cards = st.one_of(
     jsons,
     st.fixed_dictionaries({k: st.just(v) for k, v in ours.items()}, optional={"card": jsons}),
@@ -377,24 +379,24 @@ cards = st.one_of(
 def test_crash_cards_lead_to_a_card_or_a_sentence(content):
     Path("card.json").write_bytes(content)
     try:
-        card = fault.read_card("card.json")
+        card = faults.read_card("card.json")
     except UsageError as error:
         check_message(error)
     else:
-        assert set(card) >= fault._REQUIRED
+        assert set(card) >= faults._REQUIRED
 
 
 def test_a_real_crash_card_with_a_flipped_byte_is_a_sentence_or_a_card(tmp_path):
     replay = {"compiled": False, "start": None, "actions": np.zeros((3, 2), np.int8), "steps": 3}
     card = dict.fromkeys(required, "x") | {"replay": replay}
     path = tmp_path / "card.json"
-    fault.write_card(fault.Fault("it failed", "", card), path)
+    faults.write_card(faults.Fault("it failed", "", card), path)
     content = path.read_bytes()
     random.seed(0)
     for at in random.sample(range(len(content)), 200):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << random.randrange(8)]) + content[at + 1 :])
         with contextlib.suppress(UsageError):
-            assert set(fault.read_card(path)) >= fault._REQUIRED
+            assert set(faults.read_card(path)) >= faults._REQUIRED
 
 
 @LIMITED
@@ -406,7 +408,7 @@ def test_a_real_crash_card_with_a_flipped_byte_is_a_sentence_or_a_card(tmp_path)
     )
 )
 def test_agents_files_lead_to_a_card_or_a_sentence(content):
-    from a3c import model_file
+    from a3c.networks import saved_model
 
     path = Path("agent.keras")
     if isinstance(content, bytes):
@@ -420,7 +422,7 @@ def test_agents_files_lead_to_a_card_or_a_sentence(content):
             whole[content[1] % len(whole)] ^= content[2]
             path.write_bytes(whole)
     try:
-        card = model_file.read_card(path)
+        card = saved_model.read_card(path)
     except UsageError as error:
         check_message(error)
     else:
@@ -469,9 +471,9 @@ def same(a, b):
 @LIMITED
 @given(plain)
 def test_plain_trees_come_back_as_they_were(value):
-    skeleton, found = tree.pack(value)
-    assert same(tree.unpack(json.loads(json.dumps(skeleton)), found), value)
-    assert same(tree.from_json(json.loads(json.dumps(tree.to_json(value)))), value)
+    skeleton, found = serialization.pack(value)
+    assert same(serialization.unpack(json.loads(json.dumps(skeleton)), found), value)
+    assert same(serialization.from_json(json.loads(json.dumps(serialization.to_json(value)))), value)
 
 
 @FEW
@@ -487,18 +489,18 @@ def test_checkpoints_come_back_as_they_were(value):
 )
 def test_bytes_are_an_array_or_a_value_error(content):
     with contextlib.suppress(ValueError):
-        assert isinstance(tree.from_bytes(content), np.ndarray)
+        assert isinstance(serialization.from_bytes(content), np.ndarray)
 
 
 def test_archives_and_pickles_are_no_arrays():
     buffer = io.BytesIO()
     np.savez(buffer, x=np.zeros(3))
     with pytest.raises(ValueError, match=r"."):
-        tree.from_bytes(buffer.getvalue())
+        serialization.from_bytes(buffer.getvalue())
     buffer = io.BytesIO()
     np.save(buffer, np.array([object()]), allow_pickle=True)
     with pytest.raises(ValueError, match="pickle"):
-        tree.from_bytes(buffer.getvalue())
+        serialization.from_bytes(buffer.getvalue())
 
 
 STATE = {

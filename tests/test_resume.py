@@ -14,9 +14,10 @@ import keras
 import numpy as np
 import pytest
 
-from a3c import Agent, checkpoint, runs
+from a3c import Agent
 from a3c.config import Config
 from a3c.errors import UsageError
+from a3c.training import checkpoint, run_directory
 
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "5", "--stop-return", "1e9")
 SETTINGS = dict(max_steps=3000, evaluation_episodes=5, stop_return=1e9, engine="serial", seed=5)
@@ -139,7 +140,7 @@ def test_settings_that_make_a_run_what_it_is_cannot_change(cli, tmp_path):
 
 def test_one_process_at_a_time(cli, tmp_path):
     run = tmp_path / train(cli, "--seed", "3")["run_dir"]
-    with runs.locked(run):
+    with run_directory.locked(run):
         outcome = cli("resume", str(run), "--max-steps", "9000")
     assert outcome.code == 2
     assert "no other process is training" in outcome.err
@@ -255,12 +256,12 @@ def test_another_network_is_refused_with_the_difference(tmp_path):
 def test_settings_that_break_off_anywhere_are_refused(tmp_path):
     """A file that ends between two lines is good TOML, and would go on with defaults."""
     config = Config(seed=3, backend="jax", workers=2, save_dir=str(tmp_path), stop_return=400.0)
-    directory = runs.create(config, ["a3c", "train"])
+    directory = run_directory.create(config, ["a3c", "train"])
     content, whole = (directory / "config.toml").read_bytes(), 0
     for length in (*range(0, len(content), 3), len(content)):
         (directory / "config.toml").write_bytes(content[:length])
         try:
-            assert runs.read_config(directory) == config
+            assert run_directory.read_config(directory) == config
             whole += 1
         except UsageError:
             assert length < len(content)
@@ -270,9 +271,9 @@ def test_settings_that_break_off_anywhere_are_refused(tmp_path):
 def test_runs_from_before_a_setting_keep_what_they_were_made_with(tmp_path):
     """Until there was a choice, the deviation of continuous actions depended on the state."""
     config = Config(env_id="Pendulum-v1", seed=3, backend="jax", workers=2, save_dir=str(tmp_path))
-    directory = runs.create(config, ["a3c"])
-    assert not runs.read_config(directory).state_dependent_deviation
+    directory = run_directory.create(config, ["a3c"])
+    assert not run_directory.read_config(directory).state_dependent_deviation
     path = directory / "config.toml"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(line for line in lines if not line.startswith("state_dependent_deviation")))
-    assert runs.read_config(directory).state_dependent_deviation
+    assert run_directory.read_config(directory).state_dependent_deviation

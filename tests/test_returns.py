@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c.returns import lambda_returns, vtrace
+from a3c.algorithms.returns import lambda_returns, vtrace
 
 pytestmark = pytest.mark.both_backends
 

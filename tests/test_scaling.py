@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from a3c import scaling
+from a3c.cli import speedup
 from a3c.cli.scaling import as_flags, parse_counts
 from a3c.errors import SettingError
 
@@ -30,7 +30,7 @@ RUNS = [
 
 
 def test_rows_are_medians_and_only_solved_runs_count_for_the_threshold():
-    one, two = scaling.table(RUNS, cores=1)
+    one, two = speedup.table(RUNS, cores=1)
     assert (one.workers, one.runs, one.solved, one.speedup, one.time_speedup) == (1, 3, 3, 1.0, 1.0)
     assert (one.steps_per_second, one.steps_to_threshold, one.seconds_to_threshold) == (100.0, 1000, 10.0)
     assert (two.workers, two.runs, two.solved) == (2, 3, 2)
@@ -40,10 +40,10 @@ def test_rows_are_medians_and_only_solved_runs_count_for_the_threshold():
 
 
 def test_what_nobody_reached_is_unknown_not_zero(tmp_path):
-    [row] = scaling.table([summary(4, 10.0, 1.0, solved=False)], cores=4)
+    [row] = speedup.table([summary(4, 10.0, 1.0, solved=False)], cores=4)
     assert (row.steps_to_threshold, row.seconds_to_threshold, row.time_speedup) == (None, None, None)
-    assert "0 of 1" in scaling.markdown([row], 475.0, 4)
-    scaling.write_csv([row], tmp_path / "t.csv")
+    assert "0 of 1" in speedup.markdown([row], 475.0, 4)
+    speedup.write_csv([row], tmp_path / "t.csv")
     with open(tmp_path / "t.csv", newline="") as file:
         [read] = csv.DictReader(file)
     assert read["steps_to_threshold"] == ""
@@ -51,13 +51,13 @@ def test_what_nobody_reached_is_unknown_not_zero(tmp_path):
 
 
 def test_without_a_threshold_nothing_is_said_of_solving():
-    table = scaling.markdown(scaling.table(RUNS, 2), None, 2)
+    table = speedup.markdown(speedup.table(RUNS, 2), None, 2)
     assert "475" not in table
     assert " of 3" not in table
 
 
 def test_the_markdown_is_a_table_of_equal_lines():
-    lines = scaling.markdown(scaling.table(RUNS, 1), 475.0, 1).splitlines()
+    lines = speedup.markdown(speedup.table(RUNS, 1), 475.0, 1).splitlines()
     assert len(lines) == 4
     assert len(set(map(len, lines))) == 1
     assert "more than the 1 cores here" in lines[3]

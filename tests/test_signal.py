@@ -2,8 +2,9 @@
 
 import pytest
 
-from a3c import Agent, train
-from a3c.metrics import Statistics
+from a3c import Agent
+from a3c.training import trainer
+from a3c.training.metrics import Statistics
 from a3c.types import Episode, Report
 
 
@@ -38,7 +39,7 @@ def test_what_was_seen_before_a_checkpoint_counts():
 
 @pytest.mark.parametrize(("name", "told"), [("Value", 1), ("ObservedValue", 0)])
 def test_a_run_says_it_once(name, told, monkeypatch, tmp_path):
-    monkeypatch.setattr(train, "_HOPELESS_STEPS", 500)
+    monkeypatch.setattr(trainer, "_HOPELESS_STEPS", 500)
     agent = Agent(f"a3c.envs.probes:probe/{name}-v0", engine="serial", seed=1, save_dir=str(tmp_path))
     agent.fit(verbose=0, max_steps=20_000, stop_return=1e6)
     lines = (

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, distributions, envs, inputs, models, sampling, setup
+from a3c import Agent, envs, networks
 from a3c.config import Config
 from a3c.envs import identity
 from a3c.errors import SettingError, UsageError
-from a3c.spaces import Misfit, describe_observations
+from a3c.networks import inputs
+from a3c.spaces import distributions
+from a3c.spaces.noise import DRAW, gumbel_noise
+from a3c.spaces.observations import Misfit, describe_observations
+from a3c.training import resolve
 from parts import gradient_of
 
 spaces = gym.spaces
@@ -200,7 +204,7 @@ def parameters_for(actions, seed=0, rows=1):
 
 def draw(actions, parameters, count, seed=0):
     kind, size = actions.noise
-    noise = sampling.DRAW[kind](np.random.default_rng(seed), (count, size))
+    noise = DRAW[kind](np.random.default_rng(seed), (count, size))
     return actions.choose(np.tile(parameters, (count, 1)), noise)
 
 
@@ -245,7 +249,7 @@ def test_a_logit_of_minus_infinity_rules_an_action_out(name):
     actions = distributions.for_space(ACTIONS[name], "env")
     mask = np.zeros((1, actions.outputs), np.float32)
     mask[0, 1] = -np.inf
-    chosen = actions.choose(mask, sampling.gumbel_noise(np.random.default_rng(0), (50, actions.outputs)))
+    chosen = actions.choose(mask, gumbel_noise(np.random.default_rng(0), (50, actions.outputs)))
     parameters = np.tile(parameters_for(actions), (50, 1))
 
     def total(parameters, mask):
@@ -316,7 +320,7 @@ def test_the_first_policy_has_the_deviation_that_was_asked_for(deviation, depend
     config = Config(
         env_id="Pendulum-v1", initial_deviation=deviation, seed=1, state_dependent_deviation=dependent
     )
-    model = setup.make_model(config, environment)
+    model = resolve.make_model(config, environment)
     observations = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     parameters = ops.convert_to_numpy(model(observations)[0])
     drawn = environment.actions.choose(parameters, np.ones((500, 1), np.float32))[:, 0] - parameters[:, 0]
@@ -324,7 +328,7 @@ def test_the_first_policy_has_the_deviation_that_was_asked_for(deviation, depend
     assert (np.ptp(parameters[:, 1]) > 0) == dependent
     assert np.abs(parameters[:, 0]).max() < 0.1
     again = type(model).from_config(model.get_config())
-    models.build(again, environment.observations)
+    networks.build(again, environment.observations)
     np.testing.assert_allclose(again.policy_head.bias, model.policy_head.bias)
 
 
@@ -333,7 +337,7 @@ def test_the_more_numbers_an_action_has_the_less_each_is_disturbed_at_first(size
     actions = distributions.for_space(spaces.Box(-1.0, 1.0, (size,)), "env")
     environment = dataclasses.replace(envs.find("Pendulum-v1", "clip"), actions=actions)
     for dependent, wanted in ((False, first), (True, math.sqrt(math.log(2)))):
-        model = setup.make_model(Config(seed=1, state_dependent_deviation=dependent), environment)
+        model = resolve.make_model(Config(seed=1, state_dependent_deviation=dependent), environment)
         parameters = ops.convert_to_numpy(model(np.zeros((1, 3), np.float32))[0])
         drawn = actions.choose(parameters, np.ones((1, size), np.float32)) - parameters[:, :size]
         np.testing.assert_allclose(drawn, wanted, rtol=0.02)
@@ -341,14 +345,14 @@ def test_the_more_numbers_an_action_has_the_less_each_is_disturbed_at_first(size
 
 def test_only_continuous_actions_have_a_deviation():
     environment = envs.find("CartPole-v1", "clip")
-    model = setup.make_model(Config(seed=1, state_dependent_deviation=False), environment)
+    model = resolve.make_model(Config(seed=1, state_dependent_deviation=False), environment)
     assert model.settings["state_dependent_deviation"]
     assert tuple(model.policy_head.kernel.shape)[-1] == 2
 
 
 def test_a_deviation_of_actions_that_have_none_is_refused():
     with pytest.raises(SettingError, match=r"not continuous\nCartPole-v1 has 2 actions"):
-        setup.settle(Config(initial_deviation=0.5))
+        resolve.settle(Config(initial_deviation=0.5))
 
 
 def test_no_noise_is_the_most_probable_action():

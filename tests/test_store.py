@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
+from a3c.engines.stores import Contents, memory
+from a3c.engines.stores.local import LocalStore
+from a3c.engines.stores.shared import SharedStore
 from a3c.errors import RunError
-from a3c.store import Contents, memory
-from a3c.store.local import LocalStore
-from a3c.store.shared import SharedStore
 from a3c.types import Episode, Rollout
 
 

@@ -7,7 +7,7 @@ import pytest
 from a3c.config import Config
 from a3c.engines import supervision
 from a3c.engines.supervision import Event, Faults, LagWatch, Supervision, Vigil
-from a3c.envs.fault import Fault
+from a3c.envs.faults import Fault
 from a3c.errors import RunError
 
 

@@ -14,7 +14,7 @@ from a3c.errors import A3CError, RunError, SettingError, UsageError
 
 if TYPE_CHECKING:
     from a3c.agent import Agent, History, random_baseline
-    from a3c.evaluate import Evaluation
+    from a3c.evaluation.evaluator import Evaluation
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,7 +33,7 @@ _HOMES = {
     "Agent": "a3c.agent",
     "History": "a3c.agent",
     "random_baseline": "a3c.agent",
-    "Evaluation": "a3c.evaluate",
+    "Evaluation": "a3c.evaluation.evaluator",
 }
 
 

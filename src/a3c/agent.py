@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a3c import backend, distributions, envs, runs, seeding
+from a3c import backend, envs
 from a3c.config import Config, make_config
-from a3c.distributions import Mode, ModeNoise
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
-from a3c.evaluate import Evaluation, make_evaluator, random_evaluation
-from a3c.spaces import Misfit
+from a3c.evaluation.evaluator import Evaluation, make_evaluator, random_evaluation
+from a3c.spaces import distributions
+from a3c.spaces.distributions import Mode, ModeNoise
+from a3c.spaces.observations import Misfit
+from a3c.training import run_directory
 from a3c.types import Act, Episode, Policy
+from a3c.utils import seeding
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +52,7 @@ class Agent:
         algorithm: `a3c`, `a2c`, `impala`, `appo`, `ppo`, `one-step-q`, `one-step-sarsa`, `n-step-q`, or
             `auto`: the one of the environment's preset, and `appo` where there is none.
         model: A `keras.Model`, subclassed or functional, that maps observations [N, …] to (policy parameters
-            [N, A], value [N, 1]); see `a3c.models`. Default: what the settings describe.
+            [N, A], value [N, 1]); see `a3c.networks`. Default: what the settings describe.
         optimizer: A Keras optimizer, with a schedule if you like, or the setting `"adam"` or `"rmsprop"`;
             default: what the settings describe.
         **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset,
@@ -79,7 +82,7 @@ class Agent:
             self.config = dataclasses.replace(self.config, seed=seeding.fresh_seed())
         backend.select(self.config.backend)
         self.environment: Environment = envs.find(self.config.env_id, self.config.action_bounds)
-        from a3c.setup import make_model
+        from a3c.training.resolve import make_model
 
         self.model: keras.Model = make_model(self.config, self.environment, model)
         self._optimizer = optimizer
@@ -103,15 +106,15 @@ class Agent:
         """
         import sys
 
-        from a3c import display
-        from a3c.metrics import EPISODE_COLUMNS
-        from a3c.train import train
+        from a3c.training import display
+        from a3c.training.metrics import EPISODE_COLUMNS
+        from a3c.training.trainer import train
 
         if resume is None:
             config, directory = self.config.replace(**settings), None
         else:
-            directory = runs.find_run(str(resume), self.config.save_dir)
-            config = runs.read_config(directory).replace(**settings)
+            directory = run_directory.find_run(str(resume), self.config.save_dir)
+            config = run_directory.read_config(directory).replace(**settings)
         shown = display.choose(sys.stdout, quiet=not verbose)
         try:
             result = train(
@@ -132,9 +135,9 @@ class Agent:
 
     def _adopt(self, config: Config) -> None:
         """From now on act in the manner that was learned, by those settings of a training that decide it."""
-        from a3c import model_file
+        from a3c.networks import saved_model
 
-        learned = {name: getattr(config, name) for name in model_file.MANNER}
+        learned = {name: getattr(config, name) for name in saved_model.MANNER}
         if learned["action_bounds"] != self.config.action_bounds:
             self.environment = envs.find(self.config.env_id, learned["action_bounds"])
         self.config = dataclasses.replace(self.config, **learned)
@@ -151,7 +154,7 @@ class Agent:
         Raises:
             SettingError: for no episodes, or another mode.
         """
-        from a3c.flat import parameters_of
+        from a3c.networks.parameters import parameters_of
 
         if episodes < 1:
             raise SettingError("episodes", episodes, "an integer of at least 1")
@@ -180,7 +183,7 @@ class Agent:
             seed: Default: a fresh one.
             on_step: Called with the number of the step, its reward and its action.
         """
-        from a3c import play
+        from a3c.evaluation import play
 
         _check_mode(mode)
         return play.play_episode(
@@ -226,15 +229,15 @@ class Agent:
 
     def save(self, path: str | Path) -> None:
         """Write the agent to a `.keras` file: an ordinary one, except that it names its environment."""
-        from a3c import model_file
+        from a3c.networks import saved_model
 
         path = Path(path)
         if path.suffix != ".keras":
             raise UsageError(f"path {path}", "one ending in .keras")
         if not path.absolute().parent.is_dir():
             raise UsageError(f"path {path}", "one in an existing directory")
-        card = model_file.describe(self.config, self.model, None, self._summary.get("steps", 0), None)
-        model_file.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
+        card = saved_model.describe(self.config, self.model, None, self._summary.get("steps", 0), None)
+        saved_model.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
 
     @classmethod
     def load(
@@ -258,16 +261,16 @@ class Agent:
             UsageError: if it cannot be loaded, or does not fit the environment.
         """
         backend.select(backend_name)
-        from a3c import model_file
+        from a3c.networks import saved_model
 
-        file = runs.find(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
-        card = model_file.read_card(file)
+        file = run_directory.find(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
+        card = saved_model.read_card(file)
         env_id = env_id or card.get("env_id")
         if env_id is None:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
-        model = model_file.load_model(file, model_class, unsafe)
+        model = saved_model.load_model(file, model_class, unsafe)
         try:
-            agent = cls(env_id, model=model, backend=backend_name, preset="none", **model_file.manner(card))
+            agent = cls(env_id, model=model, backend=backend_name, preset="none", **saved_model.manner(card))
         except UsageError as error:
             trained = card.get("env_id")
             if trained and trained != env_id:
@@ -284,8 +287,8 @@ class Agent:
 
     def _act(self) -> Act:
         """The policy with the present weights."""
-        from a3c.dense import make_policy
-        from a3c.flat import parameters_of
+        from a3c.networks.numpy_policy import make_policy
+        from a3c.networks.parameters import parameters_of
 
         framework = backend.load()
         if self._compiled is None or self._compiled[0] is not self.model:
@@ -294,8 +297,9 @@ class Agent:
 
     def _network(self) -> Any:
         """The model as a function."""
-        from a3c import normalisation
-        from a3c.flat import Network, fixed_of
+        from a3c.networks import normalisation
+        from a3c.networks.functional import Network
+        from a3c.networks.parameters import fixed_of
 
         seen, config = self.environment.observations, self.config
         normaliser = normalisation.make(seen, config.normalise_observations, config.normalise_returns)
@@ -303,7 +307,7 @@ class Agent:
 
     @property
     def _state_size(self) -> int:
-        from a3c.models import state_size
+        from a3c.networks import state_size
 
         return state_size(self.model)
 

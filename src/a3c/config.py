@@ -112,7 +112,8 @@ class Config:
     initial_deviation: float | None = setting(
         None,
         "Standard deviation of continuous actions at first, where 1 is half the width of bounded ones; "
-        "default: 0.83 for one number, 0.45 for two to four, 2 / n for n; 0.83 where it depends on the state.",
+        "default: 0.83 for one number, 0.45 for two to four, 2 / n for n; "
+        "0.83 where it depends on the state.",
         at_least=0.01,
         at_most=100,
     )

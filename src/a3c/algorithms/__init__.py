@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any, Literal
 
 from a3c.config import Config
-from a3c.distributions import Distribution
-from a3c.distributions.categorical import Categorical
-from a3c.distributions.gaussian import Gaussian
 from a3c.errors import UsageError
+from a3c.spaces.distributions import Distribution
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.distributions.gaussian import Gaussian
 from a3c.types import Batch, Outputs, Transitions
 
 Loss = Callable[[Outputs, Transitions, Outputs | None], tuple[Any, dict[str, Any]]]

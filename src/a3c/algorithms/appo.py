@@ -13,9 +13,7 @@ from typing import Any
 from keras import ops
 
 from a3c.algorithms import Reuse, entropy_coefficient
-from a3c.config import Config
-from a3c.distributions import Distribution
-from a3c.losses import (
+from a3c.algorithms.losses import (
     clipped_surrogate_loss,
     clipped_value_loss,
     entropy_loss,
@@ -24,7 +22,9 @@ from a3c.losses import (
     normalised,
     value_loss,
 )
-from a3c.returns import lambda_returns
+from a3c.algorithms.returns import lambda_returns
+from a3c.config import Config
+from a3c.spaces.distributions import Distribution
 from a3c.types import Batch, Outputs, Transitions
 
 TERMS = (

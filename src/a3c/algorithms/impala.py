@@ -6,10 +6,10 @@ from typing import Any
 from keras import ops
 
 from a3c.algorithms import Loss, entropy_coefficient
+from a3c.algorithms.losses import entropy_loss, masked_mean, policy_gradient_loss, value_loss
+from a3c.algorithms.returns import vtrace
 from a3c.config import Config
-from a3c.distributions import Distribution
-from a3c.losses import entropy_loss, masked_mean, policy_gradient_loss, value_loss
-from a3c.returns import vtrace
+from a3c.spaces.distributions import Distribution
 from a3c.types import Outputs, Transitions
 
 TERMS = ("loss", "policy_loss", "value_loss", "entropy", "importance")

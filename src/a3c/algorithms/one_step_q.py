@@ -7,7 +7,7 @@ import functools
 
 from a3c.algorithms import Loss, n_step_q
 from a3c.config import Config
-from a3c.distributions import Distribution
+from a3c.spaces.distributions import Distribution
 
 TERMS = n_step_q.TERMS
 

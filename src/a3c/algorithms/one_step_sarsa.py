@@ -8,7 +8,7 @@ from keras import ops
 from a3c.algorithms import Loss, n_step_q
 from a3c.algorithms.n_step_q import squared_error, value_of
 from a3c.config import Config
-from a3c.distributions import Distribution
+from a3c.spaces.distributions import Distribution
 from a3c.types import Outputs, Transitions
 
 TERMS = n_step_q.TERMS

@@ -16,7 +16,6 @@
            each part; and the first state
     compile_function(function, eager) -> any pure function of arrays, compiled
     configure(cache_directory, accelerated) -> settings that must precede the first computation
-    saving()        -> a context for reading and writing .keras files
 
 Weights and gradients are flat vectors [P] float32; an optimizer's state is one flat vector per dtype.
 This file imports neither a framework nor Keras, so that the choice can be made before either is.

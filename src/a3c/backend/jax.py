@@ -1,9 +1,7 @@
 """The JAX backend: each of its functions is one XLA program."""
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +10,16 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from a3c.algorithms.optimizers import build_optimizer
+from a3c.algorithms.reuse import evaluate_part, take_part
 from a3c.backend import cache
-from a3c.flat import (
-    Layout,
-    Network,
-    act_once,
-    after_update,
-    build_optimizer,
-    partway,
-    prepare,
-    pushed,
-    unroll,
-)
-from a3c.reuse import evaluate_part, take_part
+from a3c.networks.functional import Network, act_once, after_update, partway, prepare, pushed, unroll
+from a3c.networks.parameters import Layout
 from a3c.types import Act, Batch, Delta, Policy, Transitions
 
 FUSES = True
 """Acting, environment and learning can be one program: see `policy_function`, `gradient_function`."""
+
 
 State = dict[str, Any]
 """An optimizer's state: one flat vector per dtype."""
@@ -220,21 +211,3 @@ def _loop(step: Callable, carry: Any, rows: Any) -> tuple[Any, jax.Array]:
         carry, result = step(carry, row)
         results.append(result)
     return carry, jnp.stack(results)
-
-
-@contextlib.contextmanager
-def saving() -> Iterator[None]:
-    """Keep Keras from importing an installed TensorFlow, which takes seconds, only to look for its types."""
-    if "tensorflow" in sys.modules:
-        yield
-        return
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] - the documented way to block an import
-    try:
-        yield
-    finally:
-        del sys.modules["tensorflow"]
-        # Keras remembers that it found no TensorFlow; let it look again when someone else needs it.
-        from keras.src.utils import module_utils
-
-        if getattr(module_utils.tensorflow, "_available", None) is False:
-            module_utils.tensorflow._available = None

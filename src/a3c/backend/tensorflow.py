@@ -13,18 +13,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from a3c.flat import (
-    Layout,
-    Network,
-    act_once,
-    after_update,
-    build_optimizer,
-    partway,
-    prepare,
-    pushed,
-    unroll,
-)
-from a3c.reuse import evaluate_part, take_part
+from a3c.algorithms.optimizers import build_optimizer
+from a3c.algorithms.reuse import evaluate_part, take_part
+from a3c.networks.functional import Network, act_once, after_update, partway, prepare, pushed, unroll
+from a3c.networks.parameters import Layout
 from a3c.types import Act, Batch, Delta, Policy, Transitions
 
 FUSES = False
@@ -204,6 +196,3 @@ def compile_pass(
         return delta, dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
 
     return compute, first_state
-
-
-saving = contextlib.nullcontext

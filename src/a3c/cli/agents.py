@@ -27,12 +27,14 @@ FIELDS = [
 
 def load(arguments: Any) -> "tuple[Agent, str, int]":
     """The agent that the flags name, the file it came from, and the seed to use."""
-    from a3c import backend, runs, seeding
-    from a3c.imports import import_keras
+    from a3c import backend
+    from a3c.training import run_directory
+    from a3c.utils import seeding
+    from a3c.utils.lazy_imports import import_keras
 
     if arguments.seed is not None and arguments.seed < 0:
         raise SettingError("seed", arguments.seed, "an integer of at least 0")
-    file = runs.find(arguments.agent, arguments.save_dir)
+    file = run_directory.find(arguments.agent, arguments.save_dir)
     backend.select(arguments.backend)
     import_keras(plotting=False)
     from a3c.agent import Agent

@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from a3c import runs
 from a3c.cli import parsing
-from a3c.doctor import Check, describe, examine, warning
+from a3c.cli.checks import Check, describe, examine, warning
 from a3c.errors import SettingError, UsageError
+from a3c.training import run_directory
 
 Arguments = dataclasses.make_dataclass(
     "Arguments",
@@ -54,7 +54,7 @@ def run(argv: list[str]) -> int:
     console.print(Text(f"{len(found)} checks: {', '.join(counts) or 'all is well'}"))
     if arguments.json:
         checks = [dataclasses.asdict(check) for check in found]
-        document = dict(checks=checks, faults=faults, warnings=warnings, versions=runs.versions())
+        document = dict(checks=checks, faults=faults, warnings=warnings, versions=run_directory.versions())
         print(json.dumps(document))
     return 1 if faults else 0
 
@@ -75,7 +75,7 @@ def _printable(text: str) -> str:
 
 def _all(arguments: Any) -> Iterator[Check]:
     """Every check that was asked for, each when its line is wanted."""
-    from a3c.doctor import system
+    from a3c.cli.checks import system
 
     for name, look in system.checks(arguments.backend, arguments.save_dir):
         yield from examine(name, look)
@@ -85,7 +85,7 @@ def _all(arguments: Any) -> Iterator[Check]:
 
 def _of_environment(arguments: Any) -> Iterator[Check]:
     """The checks of the environment and of the model; none but the first where there is no environment."""
-    from a3c.doctor import environment as looks
+    from a3c.cli.checks import environment as looks
 
     prepared: list[tuple] = []
 
@@ -103,7 +103,7 @@ def _of_environment(arguments: Any) -> Iterator[Check]:
 def _of_model(config: Any, environment: Any, seed: int) -> Iterator[Check]:
     """The checks of the model; none but the first where it cannot be made."""
     try:
-        from a3c.doctor import model as looks
+        from a3c.cli.checks import model as looks
     except Exception as error:  # whatever Keras raises where no backend computes, which was told already
         text = f"was not checked: {describe(error)}"
         yield warning("model", text, "See the lines on backends: a network needs one.")

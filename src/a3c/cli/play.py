@@ -23,7 +23,7 @@ In a window where there is a display; to a file with --video anywhere."""
 
 def run(argv: list[str]) -> int:
     """Parse, play, report. Returns the exit code."""
-    from a3c import play
+    from a3c.evaluation import play
 
     arguments = parsing.parse(Arguments, "play", argv)
     video = None if arguments.video is None else Path(arguments.video)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from a3c import runs
 from a3c.cli import parsing
 from a3c.errors import UsageError
+from a3c.training import run_directory
 
 Arguments = dataclasses.make_dataclass(
     "Arguments",
@@ -44,10 +44,10 @@ def run(argv: list[str]) -> int:
 
 def draw(directories: list[Path], output: Path) -> None:
     """Draw the curves of these runs to `output`."""
-    from a3c.metrics import read_episodes
-    from a3c.plotting import Curve, learning_curve
+    from a3c.training.metrics import read_episodes
+    from a3c.training.plotting import Curve, learning_curve
 
-    configs = [runs.read_config(directory) for directory in directories]
+    configs = [run_directory.read_config(directory) for directory in directories]
     curves = []
     for directory, config in zip(directories, configs, strict=True):
         try:
@@ -57,7 +57,7 @@ def draw(directories: list[Path], output: Path) -> None:
         curves.append(Curve(f"{config.env_id} {directory.name}", episodes))
     names = sorted({config.env_id for config in configs})
     goals = {config.stop_return for config in configs}
-    baselines = {runs.read_result(directory).get("random_baseline") for directory in directories}
+    baselines = {run_directory.read_result(directory).get("random_baseline") for directory in directories}
     learning_curve(
         curves,
         output,

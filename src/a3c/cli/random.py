@@ -27,8 +27,9 @@ def run(argv: list[str]) -> int:
 
 def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
     """Play `episodes` and print what came of it."""
-    from a3c import envs, seeding
-    from a3c.evaluate import random_evaluation
+    from a3c import envs
+    from a3c.evaluation.evaluator import random_evaluation
+    from a3c.utils import seeding
 
     if episodes < 1:
         raise SettingError("episodes", episodes, "an integer of at least 1")

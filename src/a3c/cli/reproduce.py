@@ -21,13 +21,13 @@ Exit code 1 if it fails again, with its own traceback; 0 if it does not."""
 
 def run(argv: list[str]) -> int:
     """Parse, play, report. Returns the exit code."""
-    from a3c.envs import fault
-    from a3c.reproduce import reproduce
+    from a3c.envs import faults
+    from a3c.envs.reproduce import reproduce
 
     arguments = parsing.parse(Arguments, "reproduce", argv)
     if arguments.card is None:
         raise UsageError("no crash card", "a file", "a3c reproduce CARD")
-    card = fault.read_card(arguments.card)
+    card = faults.read_card(arguments.card)
     played = reproduce(card)
     finding = played.finding
     if finding is not None and finding.traceback:

@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from a3c import __version__, runs
+from a3c import __version__
 from a3c.cli import parsing, train
 from a3c.config import RESUMABLE
-from a3c.output import say
+from a3c.training import run_directory
+from a3c.utils.console import say
 
 Arguments = dataclasses.make_dataclass(
     "Arguments",
@@ -30,16 +31,16 @@ def run(argv: list[str]) -> int:
     """Parse, find the run, train on. Returns the exit code."""
     arguments = parsing.parse(Arguments, "resume", argv)
     given = parsing.typed_settings(arguments, argv)
-    directory = runs.find_run(arguments.run, given.pop("save_dir", "runs"))
+    directory = run_directory.find_run(arguments.run, given.pop("save_dir", "runs"))
     return resume(directory, given, arguments.json, arguments.quiet)
 
 
 def resume(directory: Path, given: dict[str, Any], as_json: bool, quiet: bool) -> int:
     """Go on with the run in `directory`, with the settings `given` changed. Returns the exit code."""
-    config = runs.read_config(directory).replace(**given)
+    config = run_directory.read_config(directory).replace(**given)
     stream = sys.stderr if as_json else sys.stdout
-    if runs.is_over(directory) and not given:
-        result = runs.read_result(directory)
+    if run_directory.is_over(directory) and not given:
+        result = run_directory.read_result(directory)
         if not quiet:
             how = "solved its environment" if result["ended"] == "solved" else "reached its limit"
             say(

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from a3c import __version__, runs, scaling
-from a3c.cli import parsing
+from a3c import __version__
+from a3c.cli import parsing, speedup
 from a3c.config import Config, make_config
 from a3c.errors import SettingError, UsageError
+from a3c.training import run_directory
 
 _OWN = ("env_id", "workers", "seed")  # settings of a run that are this command's to choose
 
@@ -108,7 +109,7 @@ def parse_counts(text: str) -> tuple[int, ...]:
 def _plan(config: Config, typed: dict[str, Any], counts: tuple[int, ...] | None, seeds: int) -> Plan:
     """Decide what was left open, refuse what cannot work, and make the directory."""
     from a3c import engines
-    from a3c.setup import settle
+    from a3c.training.resolve import settle
 
     cores = engines.usable_cores()
     counts = counts or _doubling(cores)
@@ -151,9 +152,9 @@ def as_flags(settings: dict[str, Any]) -> list[str]:
 
 def _make_directory(config: Config) -> Path:
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = Path(config.save_dir) / "scaling" / runs.folder_name(config.env_id)
+    parent = Path(config.save_dir) / "scaling" / run_directory.folder_name(config.env_id)
     try:
-        return runs.make_new(parent, stamp, {})
+        return run_directory.make_new(parent, stamp, {})
     except OSError as error:
         fix = f"{error.strerror}. Choose another with --save-dir."
         raise UsageError(f"save-dir {config.save_dir}", "a directory that can be written", fix) from error
@@ -222,16 +223,16 @@ def _progress(summary: dict[str, Any], threshold: float | None) -> str:
 
 def _write(plan: Plan, summaries: list[dict[str, Any]], command: str) -> dict[str, Any]:
     """Write table, picture and summaries; returns what `--json` prints."""
-    from a3c.plotting import scaling_curves
+    from a3c.training.plotting import scaling_curves
 
     config, directory = plan.config, plan.directory
-    rows = scaling.table(summaries, plan.cores)
+    rows = speedup.table(summaries, plan.cores)
     (directory / "runs.json").write_text(json.dumps(summaries, indent=2) + "\n")
-    scaling.write_csv(rows, directory / "scaling.csv")
+    speedup.write_csv(rows, directory / "scaling.csv")
     (directory / "scaling.md").write_text(_document(plan, rows, command))
     scaling_curves(
-        scaling.by_workers(summaries, "steps_per_second"),
-        scaling.by_workers(summaries, "steps", solved=True),
+        speedup.by_workers(summaries, "steps_per_second"),
+        speedup.by_workers(summaries, "steps", solved=True),
         directory / "scaling.png",
         title=f"{config.algorithm.upper()} on {config.env_id}, {config.engine} engine",
         threshold=config.stop_return,
@@ -257,10 +258,10 @@ def _copies(config: Config) -> str:
     return shared if config.envs_per_worker is None else f"{config.envs_per_worker} environments per worker"
 
 
-def _document(plan: Plan, rows: list[scaling.Row], command: str) -> str:
+def _document(plan: Plan, rows: list[speedup.Row], command: str) -> str:
     """The table, below what it was measured with."""
     config = plan.config
-    versions = ", ".join(f"{name} {version}" for name, version in runs.versions().items())
+    versions = ", ".join(f"{name} {version}" for name, version in run_directory.versions().items())
     return (
         f"# Scaling of {config.env_id}\n\n"
         f"    {command}\n\n"
@@ -268,6 +269,6 @@ def _document(plan: Plan, rows: list[scaling.Row], command: str) -> str:
         f"- {versions}\n"
         f"- {config.algorithm} on {config.backend}, {config.engine} engine, {_copies(config)}, "
         f"t_max {config.t_max}\n\n"
-        f"{scaling.markdown(rows, config.stop_return, plan.cores)}\n\n"
+        f"{speedup.markdown(rows, config.stop_return, plan.cores)}\n\n"
         f"Medians over {rows[0].runs} seeds; speed-ups are relative to the first row.\n"
     )

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from a3c import __version__, runs
+from a3c import __version__
 from a3c.cli import parsing
 from a3c.config import PPO, RESUMABLE, Config, make_config
 from a3c.errors import SettingError
-from a3c.output import say
+from a3c.training import run_directory
+from a3c.utils.console import say
 
 # One dataclass from the settings, so that each is described in one place only.
 Arguments = dataclasses.make_dataclass(
@@ -80,9 +81,9 @@ def _to_resume(wish: str | None, config: Config, given: dict[str, Any]) -> Path 
     if wish is None:
         return None
     if wish != "auto":
-        return runs.find_run(wish, config.save_dir)
+        return run_directory.find_run(wish, config.save_dir)
     fixed = {name: value for name, value in given.items() if name not in (*RESUMABLE, "save_dir", "preset")}
-    return runs.find_unfinished(config.env_id, config.save_dir, fixed)
+    return run_directory.find_unfinished(config.env_id, config.save_dir, fixed)
 
 
 def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:
     Raises:
         SettingError: for one that cannot change any more.
     """
-    config = runs.read_config(directory)
+    config = run_directory.read_config(directory)
     for name, value in given.items():
         if name not in (*RESUMABLE, "save_dir", "preset") and getattr(config, name) != value:
             raise SettingError(
@@ -102,9 +103,10 @@ def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:
 
 def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: Path | None = None) -> int:
     """Train and tell about it. Returns the exit code."""
-    from a3c import backend, display, engines
-    from a3c.imports import import_keras
-    from a3c.setup import settle
+    from a3c import backend, engines
+    from a3c.training import display
+    from a3c.training.resolve import settle
+    from a3c.utils.lazy_imports import import_keras
 
     started = process_start()
     config, environment = settle(config)
@@ -114,7 +116,7 @@ def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: P
     shown = display.choose(stream, quiet)
     shown.note(_header(config))
     import_keras(plotting=False)
-    from a3c.train import train
+    from a3c.training.trainer import train
 
     result = train(config, environment=environment, display=shown, process_started=started, resume=resume)
     summary = result.summary

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from a3c import algorithms
 from a3c.config import Config
+from a3c.engines.stores import Contents, Master
 from a3c.errors import SettingError
-from a3c.store import Contents, Master
 
 if TYPE_CHECKING:
     from a3c.engines.job import Job
     from a3c.engines.supervision import Watcher
-    from a3c.flat import Network
+    from a3c.networks.functional import Network
 
 
 class Engine(Protocol):

@@ -10,25 +10,30 @@ from typing import Any
 import keras
 import numpy as np
 
-from a3c import algorithms, backend, envs, model_file, models, normalisation, reuse, seeding
-from a3c.algorithms import Algorithm
+from a3c import algorithms, envs, networks
+from a3c.algorithms import Algorithm, reuse
+from a3c.algorithms.optimizers import is_elementwise
 from a3c.config import Config
-from a3c.dense import make_policy
 from a3c.engines.learning import make_reuse_learner
-from a3c.envs.fault import Description, Fault, OnFault
+from a3c.engines.stores import Contents
+from a3c.engines.stores.central import CentralStore, Rules
+from a3c.engines.stores.exchange import LocalExchange, SharedExchange
+from a3c.engines.stores.local import LocalStore
+from a3c.engines.stores.shared import SharedStore
+from a3c.engines.worker import Learn
+from a3c.envs.faults import Description, Fault, OnFault
 from a3c.envs.novelty import CuriousSampler, Novelty
-from a3c.envs.sampler import Explore, Sampler, VectorSampler
+from a3c.envs.vector_sampler import Explore, Sampler, VectorSampler
 from a3c.errors import RunError
-from a3c.flat import Network, fixed_of, is_elementwise
-from a3c.normalisation import Normaliser
-from a3c.sampling import EpsilonNoise, PolicyNoise
-from a3c.store import Contents
-from a3c.store.central import CentralStore, Rules
-from a3c.store.exchange import LocalExchange, SharedExchange
-from a3c.store.local import LocalStore
-from a3c.store.shared import SharedStore
+from a3c.networks import normalisation, saved_model
+from a3c.networks.functional import Network
+from a3c.networks.normalisation import Normaliser
+from a3c.networks.numpy_policy import make_policy
+from a3c.networks.parameters import fixed_of
+from a3c.spaces.noise import EpsilonNoise, PolicyNoise
 from a3c.types import Delta, Learned, Policy, Rollout, Shapes, Snapshot
-from a3c.worker import Learn
+from a3c.utils import seeding
+from a3c.utils.lazy_imports import keras_saving
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,12 @@ class Blueprint:
     @classmethod
     def of(cls, thing: Any) -> "Blueprint":
         """The blueprint of an optimizer or of our own model."""
-        with backend.load().saving():
+        with keras_saving():
             return cls(type(thing), thing.get_config())
 
     def build(self) -> Any:
         """A new object, with first weights or state of its own."""
-        with backend.load().saving():
+        with keras_saving():
             return self.cls.from_config(copy.deepcopy(self.config))  # Keras takes some configurations apart
 
 
@@ -69,7 +74,7 @@ class Job:
     config: Config
     seed: int
     environment: envs.Environment
-    model: Blueprint | model_file.Archive
+    model: Blueprint | saved_model.Archive
     optimizer: Blueprint
     resumed: int = 0
     """How often the run was resumed with environments made anew; their seeds differ each time."""
@@ -88,8 +93,8 @@ class Job:
             UsageError: for a model of the user's own that Keras cannot save and load.
         """
         assert config.seed is not None
-        ours = type(model) in models.OURS
-        sent = Blueprint.of(model) if ours else model_file.Archive.of(model)
+        ours = type(model) in networks.OURS
+        sent = Blueprint.of(model) if ours else saved_model.Archive.of(model)
         return cls(config, config.seed, environment, sent, Blueprint.of(optimizer))
 
     @property
@@ -128,13 +133,13 @@ class Job:
 
     def make_network(self) -> Network:
         """A worker's network. Its trainable weights are never used: each worker pulls the global ones."""
-        if isinstance(self.model, model_file.Archive):
+        if isinstance(self.model, saved_model.Archive):
             model = self.model.build()
             return Network(model, fixed_of(model), self.environment.observations, self.normaliser)
         # Not initialising saves the start a while, where the optimizer does not ask for the variables.
         with keras.StatelessScope(initialize_variables=not is_elementwise(self.optimizer.build())):
             model = self.model.build()
-            models.build(model, self.environment.observations)
+            networks.build(model, self.environment.observations)
         return Network(model, [], self.environment.observations, self.normaliser)
 
     def make_update(self, framework: ModuleType, network: Network) -> tuple[Callable, dict[str, np.ndarray]]:
@@ -396,8 +401,8 @@ class Job:
         self, framework: ModuleType, network: Network, shapes: Shapes, learn: Learn, weights: Any
     ) -> Kit:
         """For workers whose environment runs inside their program."""
-        from a3c.envs.compiled import world_of
-        from a3c.envs.compiled.sampler import CompiledSampler, Program
+        from a3c.envs.functional import world_of
+        from a3c.envs.functional.sampler import CompiledSampler, Program
 
         values, differentiate = self.algorithm.values, None
         if self._learns_while_acting(framework):

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from a3c import reuse
-from a3c.algorithms import Reuse
-from a3c.flat import Network
-from a3c.store import is_finite
+from a3c.algorithms import Reuse, reuse
+from a3c.engines.stores import is_finite
+from a3c.networks.functional import Network
 from a3c.types import Delta, Reused, Rollout, Shapes, Snapshot, Transitions
 
 UsePart = Callable[[Any, Any, np.ndarray, Snapshot], tuple[Any, Mapping[str, float]]]

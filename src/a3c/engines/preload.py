@@ -4,7 +4,7 @@ Imports alone: no array is made and no framework's runtime is started, since a p
 running one would hang.
 """
 
-from a3c.imports import import_keras
+from a3c.utils.lazy_imports import import_keras
 
 import_keras(plotting=False)
 

@@ -231,7 +231,7 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
     threading.Thread(target=_leave_with_the_master, daemon=True).start()
     threading.Thread(target=link.answer, args=(threading.get_ident(),), daemon=True).start()
     try:
-        from a3c.worker import work
+        from a3c.engines.worker import work
 
         kept = cache.directory() if job.config.cache else None
         framework = backend.load(cache_directory=kept, accelerated=False)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from a3c.config import Config
-from a3c.envs.fault import Fault
+from a3c.engines.stores import Master
+from a3c.envs.faults import Fault
 from a3c.errors import RunError
-from a3c.store import Master
 from a3c.types import Report
 
 TICK = 0.02  # seconds between looks at what workers have done

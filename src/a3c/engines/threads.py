@@ -14,14 +14,14 @@ from typing import Any
 
 from a3c import backend
 from a3c.engines.job import Job
+from a3c.engines.stores import Contents
+from a3c.engines.stores.central import Port
+from a3c.engines.stores.local import WorkerStore
 from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher
-from a3c.envs.sampler import Sampler
+from a3c.engines.worker import work
+from a3c.envs.vector_sampler import Sampler
 from a3c.errors import describe_stack
-from a3c.flat import Network
-from a3c.store import Contents
-from a3c.store.central import Port
-from a3c.store.local import WorkerStore
-from a3c.worker import work
+from a3c.networks.functional import Network
 
 
 class ThreadEngine:

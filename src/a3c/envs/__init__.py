@@ -17,11 +17,11 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from a3c import distributions
-from a3c.distributions import Bounds, Distribution
-from a3c.envs import atari, compiled
+from a3c.envs import atari, functional
 from a3c.errors import UsageError, describe, first_line
-from a3c.spaces import Misfit, Observations, describe_observations
+from a3c.spaces import distributions
+from a3c.spaces.distributions import Bounds, Distribution
+from a3c.spaces.observations import Misfit, Observations, describe_observations
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Environment:
     vectorized: bool
     """Whether it has its own vector implementation, which steps many copies at once."""
     compiled: bool = False
-    """Whether it can run inside a compiled program; see `compiled`."""
+    """Whether it can run inside a compiled program; see `functional/`."""
 
     @property
     def id(self) -> str:
@@ -98,14 +98,14 @@ def _check_first(env: gym.Env, observations: Observations, env_id: str) -> None:
 
 
 def _is_compiled(spec: EnvSpec) -> bool:
-    return spec.vector_entry_point == compiled.VECTOR_ENTRY_POINT
+    return spec.vector_entry_point == functional.VECTOR_ENTRY_POINT
 
 
 def _find_spec(env_id: str) -> EnvSpec:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does, so that module:EnvId finds a file of yours
-    if (functional := compiled.find_spec(env_id)) is not None:
-        return functional
+    if (spec := functional.find_spec(env_id)) is not None:
+        return spec
     if (game := atari.find_spec(env_id)) is not None:
         return game
     if env_id.startswith("envpool/"):

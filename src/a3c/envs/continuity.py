@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from a3c import envs, tree
-from a3c.distributions import random_actions
+from a3c import envs
 from a3c.envs import state
 from a3c.errors import first_line
-from a3c.spaces import describe_observations
+from a3c.spaces.distributions import random_actions
+from a3c.spaces.observations import describe_observations
+from a3c.utils import serialization
 
 _FIELDS = ("observations", "rewards", "ends", "truncations")
 _LONGEST_WAIT = 2000
@@ -132,12 +133,12 @@ def _step(env: VectorEnv, action: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _freeze(env: VectorEnv, step: int) -> _Moment:
     plain = {"env": state.capture(env), "globals": state.capture_globals()}
-    return _Moment(step, json.dumps(tree.to_json(plain)))
+    return _Moment(step, json.dumps(serialization.to_json(plain)))
 
 
 def _resume(fresh: VectorEnv, moment: _Moment) -> str:
     """Put the state of that moment into `fresh`; returns why that failed, or nothing."""
-    plain = tree.from_json(json.loads(moment.text))
+    plain = serialization.from_json(json.loads(moment.text))
     try:
         state.restore(fresh, plain["env"])
     except (state.Unsaveable, ValueError) as error:

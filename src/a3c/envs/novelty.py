@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from a3c.envs.sampler import Sampler, sum_discounted
-from a3c.spaces import Observations, leaves
-from a3c.tree import plain
+from a3c.envs.vector_sampler import Sampler, sum_discounted
+from a3c.spaces.observations import Observations, leaves
 from a3c.types import Rollout, Snapshot, Transitions
+from a3c.utils.serialization import plain
 
 _UNITS, _OUTPUTS = 128, 32
 _RATE, _PART = 1e-3, 256  # Adam's step, and observations of each

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from a3c import tree as trees
 from a3c.envs.state.objects import (
     BASES,
     BIT_GENERATORS,
@@ -42,6 +41,7 @@ from a3c.envs.state.objects import (
     slots_of,
 )
 from a3c.envs.state.walk import Walk
+from a3c.utils import serialization as trees
 
 
 class Restoration:

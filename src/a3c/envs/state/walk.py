@@ -12,7 +12,6 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 
-from a3c import tree as trees
 from a3c.envs.state.objects import (
     BASES,
     BIG,
@@ -41,6 +40,7 @@ from a3c.envs.state.objects import (
     random_state,
     root_of,
 )
+from a3c.utils import serialization as trees
 
 
 class Walk:

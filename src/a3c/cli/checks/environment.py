@@ -1,0 +1,330 @@
+"""What `a3c doctor` asks of an environment: does it keep its word, does it end, can it be learned from?"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import time
+import warnings
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector.utils import iterate
+
+from a3c import backend, envs
+from a3c.cli.checks import Check, Step, describe, fault, ok, warning
+from a3c.config import Config, make_config
+from a3c.envs import Environment
+from a3c.spaces.distributions import random_actions
+from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.observations import Misfit
+
+_STEPS = 10_000  # of random play
+_SECONDS = 5.0  # for it at most, after its first step
+_SPEED_SECONDS = 0.5
+_SPEED_COPIES = 16
+_LARGE = 100.0
+_FLAT = 0.01  # standard deviation of the number that varies most
+
+
+def prepare(env_id: str, model: str | None, wanted: str, seed: int) -> tuple[Config, Environment]:
+    """The environment, and the settings that it would be trained with.
+
+    Raises:
+        UsageError: if there is no such environment, or it cannot be trained on.
+    """
+    own = {} if model is None else {"model": model}
+    config = make_config(env_id=env_id, seed=seed, engine="serial", workers=1, **own)
+    config = dataclasses.replace(config, backend=_settled_backend(wanted))
+    return config, envs.find(env_id)
+
+
+def _settled_backend(wanted: str) -> Any:
+    with contextlib.suppress(backend.UsageError):  # that was told already
+        return backend.select(wanted)
+    return "auto"
+
+
+def checks(environment: Environment, seed: int, resume: bool) -> Iterator[Step]:
+    """The checks of an environment that was found."""
+    yield "check_env", functools.partial(gymnasium_check, environment)
+    yield "stepping", functools.partial(vector, environment)
+    yield "threshold", functools.partial(threshold, environment)
+    yield "play", functools.partial(played, environment, seed)
+    yield "speed", functools.partial(speed, environment, seed)
+    yield "seed", functools.partial(determinism, environment, seed)
+    if resume:
+        yield "resume", functools.partial(continuity, environment, seed)
+
+
+def described(environment: Environment) -> Check:
+    """What was found."""
+    actions = environment.actions
+    text = f"{environment.id}: {environment.observations.describe()}; {actions.describe()}"
+    if isinstance(actions, Categorical) and actions.size == 1:
+        fix = "Give it at least two actions."
+        return warning("environment", f"{text}: there is nothing to choose", fix)
+    return ok("environment", text)
+
+
+def gymnasium_check(environment: Environment) -> Iterator[Check]:
+    """What Gymnasium's own checker says of a single copy."""
+    if environment.compiled or environment.id.startswith("envpool/"):
+        yield ok("check_env", "is for environments in Python; this one is not")
+        return
+    env = envs.make_single(environment.spec, None)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_env(env.unwrapped, skip_render_check=True)
+    except Exception as error:
+        if "eterministic" in str(error):  # it can be trained on all the same
+            yield warning("check_env", describe(error), "See the line on its seed.")
+        else:
+            fix = "Gymnasium's documentation of Env says what is expected."
+            yield fault("check_env", describe(error), fix)
+        return
+    finally:
+        env.close()
+    # That a space is unbounded is no fault: Gymnasium's own CartPole is.
+    texts = (str(w.message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m").strip() for w in caught)
+    said = dict.fromkeys(" ".join(text.split()) for text in texts if "infinity. This is probably" not in text)
+    for text in said:
+        yield warning("check_env", text, "See Gymnasium's documentation of Env.")
+    if not said:
+        yield ok("check_env", "Gymnasium's own checker has nothing to say")
+
+
+def vector(environment: Environment) -> Check:
+    """How copies are stepped; all of them reset in the step after an end."""
+    if environment.compiled:
+        return ok("stepping", "inside the worker's compiled program")
+    if environment.vectorized:
+        return ok("stepping", "many copies at once by vector code of its own, with next-step autoreset")
+    unlike = environment.spec.vector_entry_point is not None
+    why = ": its own vector code resets otherwise" if unlike else ""
+    return ok("stepping", f"single copies in turn, with next-step autoreset{why}")
+
+
+def threshold(environment: Environment) -> Check:
+    """Whether it says what solved means."""
+    if environment.reward_threshold is None:
+        fix = "Give one with --stop-return, or register it with reward_threshold=…."
+        return warning("threshold", "it does not say what solved means: training goes on to its limit", fix)
+    return ok("threshold", f"solved at a mean return of {environment.reward_threshold:g}")
+
+
+# -- random play --------------------------------------------------------------------------------------------
+
+
+class Play:
+    """Some random play of one copy, stepped as in training: by its own vector code if it has any."""
+
+    def __init__(self, environment: Environment, seed: int):
+        self.described = environment.observations
+        self.observations: list[np.ndarray] = []
+        self.misfits: list[str] = []
+        self.rewards: list[float] = []
+        self.outside = 0
+        self.terminated = self.truncated = 0
+        self.space: gym.Space
+        # What Gymnasium would warn of in passing, `gymnasium_check` tells once.
+        unchecked = dataclasses.replace(environment, spec=_unchecked(environment))
+        copy = _vector_steps(unchecked, seed) if environment.vectorized else _single_steps(unchecked, seed)
+        ends = math.inf
+        with contextlib.closing(copy):
+            for self.space, seen, reward, terminated, truncated in copy:
+                self._keep(seen)
+                self.outside += not self.space.contains(seen)
+                if reward is _RESET:
+                    continue
+                self.rewards.append(float(reward))
+                self.terminated += bool(terminated)
+                self.truncated += bool(truncated)
+                if len(self.rewards) == 1:  # what happens only once, such as compiling, does not count
+                    ends = time.perf_counter() + _SECONDS
+                if len(self.rewards) >= _STEPS or time.perf_counter() > ends:
+                    break
+
+    def _keep(self, seen: Any) -> None:
+        """Keep one observation, packed where it has several parts."""
+        if self.described.plain:
+            self.observations.append(np.array(seen))
+            return
+        try:
+            self.observations.append(self.described.pack_any(seen)[0][0])
+        except Misfit as error:
+            self.misfits.append(str(error))
+
+
+def _unchecked(environment: Environment) -> Any:
+    return dataclasses.replace(environment.spec, disable_env_checker=True)
+
+
+_Seen = tuple[gym.Space, Any, Any, bool, bool]
+"""The space, an observation, and what led to it; the reward is `_RESET` after a reset."""
+_RESET = object()  # not None, which some environment may return
+
+
+def _single_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
+    env = envs.make_single(environment.spec, None)
+    try:
+        env.action_space.seed(seed)
+        ended, again = True, seed
+        while True:
+            if ended:
+                yield env.observation_space, env.reset(seed=again)[0], _RESET, False, False
+                again, ended = None, False
+            seen, reward, terminated, truncated, _ = env.step(env.action_space.sample())
+            ended = bool(terminated or truncated)
+            yield env.observation_space, seen, reward, terminated, truncated
+    finally:
+        env.close()
+
+
+def _vector_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
+    env = envs.make_vector(environment.spec, 1, True)
+    space = env.single_observation_space
+    generator = np.random.default_rng(seed)
+    try:
+        seen, _ = env.reset(seed=seed)
+        yield space, next(iterate(env.observation_space, seen)), _RESET, False, False
+        ended = False
+        while True:
+            actions = random_actions(environment.actions, generator, 1, 1)[0]
+            seen, reward, terminated, truncated, _ = env.step(actions)
+            one = next(iterate(env.observation_space, seen))
+            yield space, one, _RESET if ended else reward[0], terminated[0], truncated[0]
+            ended = bool(terminated[0] or truncated[0])
+    finally:
+        env.close()
+
+
+def played(environment: Environment, seed: int) -> Iterator[Check]:
+    """What random play shows."""
+    play = Play(environment, seed)
+    yield ends(environment, play)
+    yield observations(play)
+    yield rewards(play)
+
+
+def ends(environment: Environment, play: Play) -> Check:
+    """Whether episodes end."""
+    limit = environment.spec.max_episode_steps
+    steps = len(play.rewards)
+    text = f"{play.terminated} terminated, {play.truncated} truncated in {steps:,} random steps"
+    if limit is not None:
+        return ok("ends", f"{text}; time limit {limit:,} steps")
+    if play.terminated + play.truncated == 0:
+        fix = "Register it with max_episode_steps=…, or wrap it in gymnasium.wrappers.TimeLimit."
+        return warning("ends", f"no episode ended in {steps:,} random steps, and there is no time limit", fix)
+    return ok("ends", f"{text}; no time limit")
+
+
+def observations(play: Play) -> Check:
+    """Whether observations are what networks like: float32 they become in any case."""
+    unlike = {str(each.shape) for each in play.observations if each.shape != play.described.shape}
+    if unlike := unlike | set(play.misfits):
+        text = f"some have shape {', '.join(sorted(unlike))}, their space has {play.described.shape}"
+        return fault("observations", text, "Return the shape of the space from each reset() and step().")
+    with np.errstate(all="ignore"):
+        seen = np.stack(play.observations).astype(np.float32)
+    if not np.isfinite(seen).all():
+        first = int(np.argwhere(~np.isfinite(seen))[0][0])
+        text = f"observation {first + 1} of random play is not finite"
+        return fault("observations", text, "Return only finite numbers, within the range of float32.")
+    low, high, fixes = float(seen.min()), float(seen.max()), []
+    text = f"inside their space, from {low:.3g} to {high:.3g} in random play"
+    if play.outside:
+        dtypes = {str(each.dtype) for each in play.observations}
+        where = f"({', '.join(sorted(dtypes))}) lie outside {play.space}"
+        text = f"{play.outside} of {len(seen):,} {where}, from {low:.3g} to {high:.3g}"
+        fixes.append("Correct the space or what is returned, bounds and dtype.")
+    numbers = (
+        play.described.plain and play.described.dtype != "uint8"
+    )  # else they are scaled, or names of things
+    if numbers and max(-low, high) > _LARGE:
+        fixes.append("Leave --normalise-observations on, or scale them to about ±1.")
+    spread = float(seen.std(0, dtype=np.float64).max())
+    if numbers and spread < _FLAT:
+        text += f", with a standard deviation of at most {spread:.2g}"
+        fixes.append("A network hardly tells them apart: leave --normalise-observations on.")
+    return warning("observations", text, "\n".join(fixes)) if fixes else ok("observations", text)
+
+
+def rewards(play: Play) -> Check:
+    """Whether rewards are of a size that can be learned from."""
+    with np.errstate(all="ignore"):
+        earned = np.array(play.rewards).astype(np.float32)
+    if not np.isfinite(earned).all():
+        return fault("rewards", "not all are finite", "Return only finite numbers.")
+    low, high = float(earned.min()), float(earned.max())
+    text = f"from {low:.3g} to {high:.3g} in random play"
+    if max(-low, high) > _LARGE:
+        fix = "Leave --normalise-returns on, or scale them to about ±1."
+        return warning("rewards", text, fix)
+    if low == high == 0:
+        fix = "Reward steps on the way, or let it explore longer (--entropy-coefficient, --max-steps)."
+        return warning("rewards", "random play never finds one other than 0", fix)
+    return ok("rewards", text)
+
+
+# -- seeds and speed ----------------------------------------------------------------------------------------
+
+
+def determinism(environment: Environment, seed: int) -> Check:
+    """Whether a seed decides a trajectory."""
+    trajectories = [_trajectory(environment, seed) for _ in range(2)]
+    for step, (first, second) in enumerate(zip(*trajectories, strict=True)):
+        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
+            when = "in the first observation" if step == 0 else f"in step {step}"
+            fix = "Draw every random number from self.np_random, after super().reset(seed=seed)."
+            return warning("seed", f"the same seed and actions differ {when}", fix)
+    return ok("seed", "the same seed and actions give the same trajectory")
+
+
+def _trajectory(environment: Environment, seed: int) -> list[tuple[np.ndarray, ...]]:
+    env = envs.make_vector(environment.spec, 2, environment.vectorized, checked=False)
+    generator = np.random.default_rng(seed)
+    try:
+        pack = environment.observations.pack
+        steps: list[tuple[np.ndarray, ...]] = [(pack(env.reset(seed=seed)[0]).copy(),)]
+        for _ in range(200):
+            actions = random_actions(environment.actions, generator, 1, 2)[0]
+            seen, *others = env.step(actions)[:4]
+            steps.append((pack(seen).copy(), *map(np.array, others)))
+    finally:
+        env.close()
+    return steps
+
+
+def speed(environment: Environment, seed: int) -> Check:
+    """How fast it is, stepped as one worker does."""
+    copies, steps = _SPEED_COPIES, 0
+    env = envs.make_vector(environment.spec, copies, environment.vectorized, checked=False)
+    generator = np.random.default_rng(seed)
+    actions = random_actions(environment.actions, generator, 64, copies)
+    try:
+        env.reset(seed=seed)
+        env.step(actions[0])  # what it does only once, such as compiling, does not count
+        started = time.perf_counter()
+        while (seconds := time.perf_counter() - started) < _SPEED_SECONDS:
+            env.step(actions[steps % len(actions)])
+            steps += 1
+    finally:
+        env.close()
+    return ok("speed", f"{copies * steps / seconds:,.0f} random steps/s by {copies} copies on one core")
+
+
+def continuity(environment: Environment, seed: int) -> Check:
+    """Whether a stopped serial run can go on exactly."""
+    from a3c.envs import continuity
+
+    found = continuity.check(environment, seed)
+    if found.ok:
+        return ok("resume", f"a stopped serial run goes on bit for bit: {found.reason}")
+    fix = "Give it state_dict() and load_state_dict(state); without, a resumed run begins its episodes anew."
+    return warning("resume", found.reason, fix)

@@ -1,0 +1,238 @@
+"""The store of workers in this process: parameters and optimizer state as plain arrays.
+
+The serial engine's only worker and the workers of the thread engine use the same one. Arrays are never
+changed in place: an update makes new ones and swaps a reference, so that a pull copies nothing.
+"""
+
+import contextlib
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from a3c.engines.stores import Contents, is_finite, renews
+from a3c.engines.stores.tally import Tally
+from a3c.types import Report, Rollout, Snapshot, is_average
+
+
+class LocalStore:
+    """Global parameters and optimizer state held by this process.
+
+    Args:
+        contents: What to begin with.
+        update: `f(weights, state, gradients, steps) -> (weights, state)`, given the steps until then.
+        workers: Number of workers.
+        max_steps: Environment steps after which `pull` returns None; None: no limit.
+        max_episodes: The same for finished episodes.
+        locking: Update under the lock; else lock-free, as Hogwild and the paper do.
+        target_steps: Steps between renewals of the target network; None: there is none.
+        statistics: How many numbers behind the parameters are running statistics, see `normalisation`.
+    """
+
+    central = False
+
+    def __init__(
+        self,
+        contents: Contents,
+        update: Callable[..., tuple[Any, dict]],
+        workers: int,
+        max_steps: int | None,
+        max_episodes: int | None,
+        locking: bool,
+        target_steps: int | None = None,
+        statistics: int = 0,
+    ):
+        self._target_steps, self._statistics = target_steps, statistics
+        first = contents.weights if contents.target is None else contents.target
+        self._target = None if target_steps is None else first
+        self._parameters: tuple[Any, dict[str, Any]] = (contents.weights, contents.optimizer)
+        self._update = update
+        self._max_steps = math.inf if max_steps is None else max_steps
+        self._max_episodes = math.inf if max_episodes is None else max_episodes
+        self._counting = threading.Lock()
+        self._updating = threading.Lock() if locking else contextlib.nullcontext()
+        self._stopped = False
+        self._running = threading.Event()
+        self._running.set()
+        self.steps, self.updates = contents.steps, contents.updates
+        self.episodes, self.skipped = contents.episodes, contents.skipped
+        self._tallies: dict[int, Tally] = {}
+        self._beats, self._pulls, self._versions, self._streaks = ([0] * workers for _ in range(4))
+
+    # -- the workers' side ----------------------------------------------------------------------------------
+
+    def pull(self, worker: int, again: bool = False) -> Snapshot | None:
+        """The current parameters, or None when training is over. Waits while the master holds training.
+
+        What is left of a rollout is still learned from then, so that a run that goes on later is the same.
+        """
+        while not self._running.wait(0.2):
+            self.show_life(worker)
+        if self.finished and not again:
+            return None
+        self.show_life(worker)
+        self._pulls[worker] += 1
+        weights, optimizer = self._parameters
+        snapshot = Snapshot(weights, self.updates, self.steps, self._target, optimizer)
+        self._versions[worker] = snapshot.version
+        return snapshot
+
+    def show_life(self, worker: int) -> None:
+        """Tell whoever watches that this worker goes on."""
+        self._beats[worker] += 1
+
+    def push(
+        self, worker: int, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]
+    ) -> None:
+        """Update the parameters, if the losses are finite, and count."""
+        self.show_life(worker)
+        finite = is_finite(losses)
+        with self._updating:
+            if finite:
+                before = self._parameters
+                after = self._update(*before, gradients, self.steps)
+                # Only without the lock can another worker have been faster: then keep what both did.
+                swapped = self._parameters is before
+                now = self._parameters
+                self._parameters = after if swapped else _add(now, before, after, self._statistics)
+            with self._counting:
+                self._count(worker, version, rollout, losses, finite)
+
+    def _count(
+        self, worker: int, version: int, rollout: Rollout, losses: Mapping[str, float], finite: bool
+    ) -> None:
+        lag = self.updates - version
+        self.updates += finite
+        self.skipped += not finite
+        self._streaks[worker] = 0 if finite else self._streaks[worker] + 1
+        if renews(self._target_steps, self.steps, self.steps + rollout.steps):
+            self._target = self._parameters[0]
+        self.steps += rollout.steps
+        self.episodes += len(rollout.episodes)
+        tally = self._tallies.get(worker)
+        if tally is None:
+            tally = self._tallies[worker] = Tally()
+        tally.add(rollout, losses, lag, finite)
+
+    # -- the master's side ----------------------------------------------------------------------------------
+
+    def turn(self, seconds: float) -> None:
+        """Nothing: workers make the updates."""
+
+    def weights(self) -> np.ndarray:
+        """A copy of the parameters: [P] float32."""
+        return np.array(self._parameters[0])
+
+    def reports(self) -> list[Report]:
+        """What workers have done since the last call."""
+        if not self._tallies:
+            return []
+        with self._counting:
+            return self._take()
+
+    def freeze(self) -> tuple[list[Report], Contents]:
+        """A copy of everything, and the reports that lead up to exactly this moment."""
+        with self._updating, self._counting:
+            weights, state = self._parameters
+            counts = (self.steps, self.updates, self.episodes, self.skipped)
+            reports, target = self._take(), self._target
+        copied = {name: np.array(vector) for name, vector in state.items()}
+        fixed = None if target is None else np.array(target)
+        return reports, Contents(np.array(weights), copied, *counts, target=fixed)
+
+    def _take(self) -> list[Report]:
+        tallies, self._tallies = self._tallies, {}
+        return [tally.report(worker) for worker, tally in tallies.items()]
+
+    def beats(self) -> list[int]:
+        """For each worker a number that grows as it acts, pulls and pushes."""
+        return list(self._beats)
+
+    def pulls(self) -> list[int]:
+        """For each worker how often it has pulled."""
+        return list(self._pulls)
+
+    def versions(self) -> list[int]:
+        """For each worker how many updates were in the parameters that it pulled last."""
+        return list(self._versions)
+
+    def streak(self) -> int:
+        """The most updates in a row that one worker has had to skip, up to now."""
+        return max(self._streaks)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every later pull returns None."""
+        return self._stopped or self.steps >= self._max_steps or self.episodes >= self._max_episodes
+
+    def stop(self) -> None:
+        """Make every later pull return None."""
+        self._stopped = True
+        self._running.set()
+
+    def hold(self, held: bool) -> None:
+        """Make every later pull wait, or let them go on."""
+        if held and not self._stopped:
+            self._running.clear()
+        else:
+            self._running.set()
+
+
+class WorkerStore:
+    """A `LocalStore` in the hands of one worker, until it is taken away.
+
+    Args:
+        store: What it stands for.
+        worker: The worker's number.
+        between: Called before a rollout is begun, when nothing is left of the one before.
+        after: Called after every push.
+    """
+
+    def __init__(
+        self,
+        store: LocalStore,
+        worker: int,
+        between: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ):
+        self._store, self._worker, self._between, self._after = store, worker, between, after
+        self.revoked = False
+        """Set when the worker was given up: what it may still bring is not wanted."""
+
+    def pull(self, again: bool = False) -> Snapshot | None:
+        """The current parameters, or None when training is over or this worker was given up."""
+        if not again:
+            self._between()
+        return None if self.revoked else self._store.pull(self._worker, again)
+
+    def show_life(self) -> None:
+        """See `Store.show_life`."""
+        self._store.show_life(self._worker)
+
+    def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
+        """Apply `gradients` to the global parameters."""
+        if not self.revoked:
+            self._store.push(self._worker, gradients, version, rollout, losses)
+            self._after()
+
+
+def _add(
+    now: tuple[Any, dict], before: tuple[Any, dict], after: tuple[Any, dict], statistics: int
+) -> tuple[Any, dict]:
+    """`now` plus the difference that an update made, as single additions in place would leave it.
+
+    Averages of the optimizer are written as they came out, as in Hogwild: the difference of one that decays,
+    added long after, could make a mean square negative; and so are the running statistics behind the
+    parameters, whose variances could. Counters of the optimizer are added to.
+    """
+    state = {
+        name: after[1][name] if is_average(name) else vector + (after[1][name] - before[1][name])
+        for name, vector in now[1].items()
+    }
+    added = now[0] + (after[0] - before[0])
+    if statistics:
+        end = len(added) - statistics
+        added = added.__array_namespace__().concat([added[:end], after[0][end:]])
+    return added, state

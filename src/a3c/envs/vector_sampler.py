@@ -1,0 +1,362 @@
+"""Samplers act: they turn parameters into rollouts. This one steps any Gymnasium vector environment.
+
+Called by the worker cycle. Faults of environments end here: the environments are made anew and the rollout
+is taken again, as long as `on_fault` lets it.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from a3c.envs import faults, state
+from a3c.envs.faults import Description, Finding, OnFault, Place, Trail
+from a3c.spaces.distributions import Distribution
+from a3c.spaces.observations import Misfit, Observations
+from a3c.types import Episode, Policy, Rollout, Shapes, Snapshot, Transitions
+from a3c.utils.serialization import plain
+
+Explore = Callable[[np.random.Generator, int], np.ndarray]
+"""Draws the noise of a rollout [T, B, …], given how many steps all workers have taken before it."""
+
+
+class Sampler(Protocol):
+    """What the worker cycle needs of a sampler."""
+
+    def collect(self, snapshot: Snapshot) -> Rollout:
+        """Act for T steps with the policy of those weights, going on where the last rollout ended."""
+        ...
+
+    def wait(self) -> None:
+        """Return when all that it needs is compiled."""
+        ...
+
+    def close(self) -> None:
+        """Close the environments."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """A plain tree from which a new sampler of the same arguments goes on, to be taken between rollouts.
+
+        Raises:
+            Unsaveable: if the environments' state cannot be told.
+        """
+        ...
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        ...
+
+
+def sum_discounted(
+    rewards: np.ndarray, valid: np.ndarray, discount: float, before: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """Discounted sums of rewards so far, R ← γR + r, which begin anew where a step is not valid.
+
+    Args:
+        rewards: [T, B].
+        valid: [T, B], 1 or 0.
+        discount: γ.
+        before: The sums [B] that the last rollout came to.
+        out: Is given the sums after each step, [T, B].
+
+    Returns the last ones, [B].
+    """
+    for t, (earned, counts) in enumerate(zip(rewards, valid, strict=True)):
+        out[t] = before = (discount * before + earned) * counts
+    return before
+
+
+class VectorSampler:
+    """Steps B copies of an environment with next-step autoreset, T steps at a time.
+
+    Args:
+        make_env: Makes B copies. They must use next-step autoreset.
+        observations: How what they show is packed.
+        actions: What can be done in them.
+        shapes: Of a rollout.
+        policy: Maps weights to a function from observations [B, *O] to policy parameters [B, A].
+        explore: Draws the noise of a rollout.
+        generator: Where from.
+        seeds: The seed of the first reset after the k-th making of the environments.
+        describe: Which environments these are, for crash cards.
+        on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
+            way are dropped; what it raises ends the call.
+        episodic_life: Let learning take the loss of a life for an end; `info` has to count `lives`.
+        on_step: Called after every step, so that a slow environment is not taken for one that hangs.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], VectorEnv],
+        observations: Observations,
+        actions: Distribution,
+        shapes: Shapes,
+        policy: Policy,
+        explore: Explore,
+        generator: np.random.Generator,
+        seeds: Callable[[int], int],
+        describe: Description,
+        on_fault: OnFault,
+        episodic_life: bool = False,
+        on_step: Callable[[], None] = lambda: None,
+    ):
+        self._make_env, self._policy, self._t_max, self._generator = make_env, policy, shapes.time, generator
+        self._pack = None if observations.plain else observations.pack
+        self._distribution, self._shapes, self._explore = actions, shapes, explore
+        discrete = shapes.action_dtype != "float32"
+        self._small = np.min_scalar_type(actions.outputs) if discrete else np.dtype(np.float32)
+        self._seeds, self._describe, self._on_fault = seeds, describe, on_fault
+        self._episodic_life, self._on_step = episodic_life, on_step
+        self._lost = np.zeros((shapes.time, shapes.batch), bool)  # where a life was
+        self._rebuilds = 0
+        self._env: VectorEnv | None = None
+        self._transitions: Transitions
+        self._make()
+
+    def collect(self, snapshot: Snapshot) -> Rollout:
+        """Act for T steps; see `Sampler.collect`. The arrays are overwritten by the next call."""
+        while (wrong := self._act(snapshot)) is not None:
+            self._fail(*wrong)
+            self._make()
+        _, actions, rewards, terminated, truncated, valid, *_ = self._transitions
+        ends = terminated | truncated
+        valid[0], valid[1:] = ~self._ended, ~ends[:-1]  # after an end, the next step only resets
+        self._ended = ends[-1].copy()
+        rewards *= valid
+        if self._shapes.discount is not None:
+            returns = self._transitions.returns
+            self._discounted = sum_discounted(
+                rewards, valid, self._shapes.discount, self._discounted, returns
+            )
+        self._steps += self._t_max
+        self._trail.add(actions.astype(self._small), self._env)
+        episodes = self._episodes.extend(rewards, ends, valid)
+        if self._episodic_life:
+            terminated |= self._lost  # for the losses alone: the next step is as valid as any
+        return Rollout(self._transitions, episodes, int(valid.sum()))
+
+    def wait(self) -> None:
+        """Everything is compiled before it is made."""
+
+    def close(self) -> None:
+        """Close the environments."""
+        if self._env is not None:
+            self._env.close()
+
+    def state(self) -> dict[str, Any]:
+        """See `Sampler.state`."""
+        captured = faults.capture(self._env)
+        self._trail.captured(captured)
+        return {
+            "rebuilds": self._rebuilds,
+            "observation": self._transitions.observations[-1].copy(),
+            "ended": self._ended.copy(),
+            "memory": None if self._memory is None else self._memory.copy(),
+            "discounted": self._discounted.copy(),
+            "lives": self._lives.copy(),
+            "next_actions": None if self._next_actions is None else self._next_actions.copy(),
+            "episodes": self._episodes.state(),
+            "steps": self._steps,
+            "generator": plain(self._generator.bit_generator.state),
+            "environments": captured,
+        }
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """See `Sampler.restore`."""
+        assert self._env is not None
+        self._rebuilds, self._steps = tree["rebuilds"], tree["steps"]
+        self._transitions.observations[-1] = tree["observation"]
+        self._ended, self._memory = tree["ended"].copy(), tree["memory"]
+        self._next_actions, self._discounted = tree["next_actions"], tree["discounted"].copy()
+        self._lives = tree["lives"].copy()
+        self._episodes.restore(tree["episodes"])
+        self._generator.bit_generator.state = tree["generator"]
+        captured = tree["environments"]
+        state.restore(self._env, captured["state"])
+        state.restore_globals(captured["globals"])
+        self._seed = self._seeds(self._rebuilds)
+        self._trail = Trail({"seed": self._seed, **captured})
+        self._trail.captured(captured)
+
+    # -- acting ---------------------------------------------------------------------------------------------
+
+    def _act(self, snapshot: Snapshot) -> tuple[int, Finding] | None:
+        """Fill the transitions but for `valid`; returns the step of a fault and its finding."""
+        assert self._env is not None
+        observations, actions, rewards, terminated, truncated, *_ = self._transitions
+        act, step, on_step = self._policy(snapshot.weights), self._env.step, self._on_step
+        pack, shape = self._pack, observations.shape[1:]
+        choose, to_env = self._distribution.choose, self._distribution.to_env
+        noise, memory, resets = self._explore(self._generator, snapshot.steps), self._begin(), self._ended
+        behaviour = self._transitions.behaviour
+        for t in range(self._t_max):
+            parameters, memory = act(observations[t], memory)
+            ahead = self._next_actions if t == 0 else None
+            actions[t] = action = choose(parameters, noise[t]) if ahead is None else ahead
+            if behaviour is not None:
+                behaviour[t] = parameters
+            try:
+                seen, rewards[t], terminated[t], truncated[t], info = step(to_env(action))
+                if pack is not None:
+                    seen = pack(seen)
+                if seen.shape != shape:  # which NumPy might broadcast without a word
+                    return t, faults.of_shape(seen, shape[1:])
+                observations[t + 1] = seen
+                if self._episodic_life:
+                    self._lost[t], self._lives = info["lives"] < self._lives, info["lives"].copy()
+            except Misfit as error:
+                return t, faults.of_misfit(error)
+            except Exception as error:
+                return t, faults.of_exception(error, self._env, shape[1:] if pack is None else None)
+            on_step()
+            if memory is not None:  # an episode begins after a step that only reset
+                memory[resets], resets = 0.0, terminated[t] | truncated[t]
+        if not self._is_finite():
+            return self._search()
+        self._memory = memory
+        if self._shapes.ahead:
+            parameters, _ = act(observations[-1], memory)
+            self._transitions.next_actions[:] = self._next_actions = choose(parameters, noise[-1])
+        return None
+
+    def _begin(self) -> Any:
+        """Take the last observation over as the first; returns the network's memory at that point."""
+        self._transitions.observations[0] = self._transitions.observations[-1]
+        if self._memory is None:
+            return None
+        self._transitions.state[:] = self._memory
+        return self._memory.copy()
+
+    def _is_finite(self) -> bool:
+        """Whether all observations and rewards are: weighted sums are the cheapest figures that tell."""
+        seen, earned, weights = self._flat
+        try:
+            return math.isfinite(earned.dot(weights[: earned.size])) and (
+                seen is None or math.isfinite(seen.dot(weights))
+            )
+        except RuntimeWarning:  # where those are errors: infinity less infinity
+            return False
+
+    def _search(self) -> tuple[int, Finding] | None:
+        """The first step with a number that is not finite."""
+        observations, rewards = self._transitions.observations, self._transitions.rewards
+        findings = ((t, faults.of_values(observations[t + 1], rewards[t])) for t in range(self._t_max))
+        return next(((t, finding) for t, finding in findings if finding is not None), None)
+
+    # -- making ---------------------------------------------------------------------------------------------
+
+    def _make(self) -> None:
+        """Make and reset the environments, again and again if `on_fault` lets it."""
+        while (finding := self._try_to_make()) is not None:
+            self._fail(-1, finding)
+
+    def _try_to_make(self) -> Finding | None:
+        self._seed = self._seeds(self._rebuilds)
+        self._env, self._steps = None, 0
+        self._trail = Trail({"seed": self._seed, "state": None, "globals": state.capture_globals()})
+        try:
+            self._env = env = self._make_env()
+        except Exception as error:
+            return faults.of_exception(error, None, None)
+        self._prepare()
+        shape = self._transitions.observations.shape[1:]
+        try:
+            seen, info = env.reset(seed=self._seed)
+            if self._episodic_life:
+                self._lives = info["lives"].copy()
+            seen = seen if self._pack is None else self._pack(seen)
+            if np.shape(seen) != shape:
+                return faults.of_shape(seen, shape[1:])
+            self._transitions.observations[-1] = seen
+        except Misfit as error:
+            return faults.of_misfit(error)
+        except Exception as error:
+            return faults.of_exception(error, env, shape[1:] if self._pack is None else None)
+        return faults.of_values(seen)
+
+    def _prepare(self) -> None:
+        """Everything that begins anew with new environments."""
+        batch, size = self._shapes.batch, self._shapes.state
+        self._ended = np.zeros(batch, bool)
+        self._discounted = np.zeros(batch, np.float32)
+        self._lives = np.zeros(batch, np.int32)
+        self._memory = np.zeros((batch, size), np.float32) if size else None
+        self._next_actions: np.ndarray | None = None
+        self._episodes = EpisodeLog(batch)
+        # Reused by every rollout: the learner is done with one before the next begins.
+        self._transitions = self._shapes.blank()
+        seen, earned = self._transitions.observations.reshape(-1), self._transitions.rewards.reshape(-1)
+        weights = np.full(max(seen.size, earned.size), 2.0**-60, np.float32)  # so small that no sum overflows
+        self._flat = (seen if seen.dtype == np.float32 else None), earned, weights  # bytes are always finite
+
+    def _fail(self, t: int, finding: Finding) -> None:
+        """Tell of a fault in step `t` of the rollout under way, -1: before the first one."""
+        actions = np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
+        if self._env is None:
+            place, sent = Place("making", self._seed, self._rebuilds, 0), actions
+        else:
+            place = self._place(t, finding.copy)
+            actions = self._transitions.actions[: t + 1].astype(self._small)
+            sent = self._distribution.to_env(self._trail.last(actions).astype(self._shapes.action_dtype))
+            with contextlib.suppress(Exception):  # it is broken anyway
+                self._env.close()
+            self._env = None
+        told = faults.make_fault(self._describe, finding, place, sent, self._trail.replay(actions))
+        self._rebuilds += 1
+        self._on_fault(told)
+
+    def _place(self, t: int, copy: int | None) -> Place:
+        """When step `t` of the rollout under way was, of the environments or of one copy."""
+        if t < 0:
+            return Place("first reset", self._seed, self._rebuilds, 0)
+        if copy is None and self._describe.copies == 1:
+            copy = 0
+        if copy is None:
+            return Place("step", self._seed, self._rebuilds, self._steps + t + 1)
+        ends = (self._transitions.terminated | self._transitions.truncated)[:t, copy]
+        underway = int(self._episodes.underway[copy])
+        steps, episode, resets = faults.count_steps(bool(self._ended[copy]), ends, underway)
+        when = "reset" if resets else "step"
+        return Place(when, self._seed, self._rebuilds, int(self._episodes.steps[copy]) + steps, episode)
+
+
+class EpisodeLog:
+    """Sums rewards and steps of B episodes under way, across rollouts."""
+
+    def __init__(self, batch: int):
+        self._returns = np.zeros(batch, np.float64)  # float32 sums would drift over long episodes
+        self.steps = np.zeros(batch, np.int64)
+        """[B]: all steps of each copy, resets not counted."""
+        self._began = np.zeros(batch, np.int64)  # how many of them had been taken where the episode began
+
+    @property
+    def underway(self) -> np.ndarray:
+        """[B]: how many steps the episodes under way have."""
+        return self.steps - self._began
+
+    def extend(self, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> list[Episode]:
+        """Add T steps, all arrays [T, B], and return the episodes that ended in them, in order of time."""
+        returns, steps = rewards.cumsum(axis=0, dtype=np.float64), valid.cumsum(axis=0)
+        returns += self._returns
+        steps += self.steps
+        episodes = []
+        earned, began = np.zeros(self._returns.shape), self._began  # sums where the episodes began
+        for t, b in zip(*(where.tolist() for where in ends.nonzero()), strict=True):
+            total, step = returns[t, b], steps[t, b]
+            episodes.append(Episode(float(total - earned[b]), int(step - began[b])))
+            earned[b], began[b] = total, step
+        self._returns, self.steps = returns[-1] - earned, steps[-1]
+        return episodes
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A plain tree, for `restore`."""
+        return {"returns": self._returns.copy(), "steps": self.steps.copy(), "began": self._began.copy()}
+
+    def restore(self, tree: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` returned."""
+        self._returns, self.steps = tree["returns"].copy(), tree["steps"].copy()
+        self._began = tree["began"].copy()

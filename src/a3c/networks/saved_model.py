@@ -1,0 +1,192 @@
+"""Agents on disk: a `.keras` file that also says which environment it is for.
+
+The file is an ordinary Keras model file with one more member, `a3c.json`. It is written whole or not at
+all, and read in Keras' safe mode, so that a downloaded agent runs no code.
+"""
+
+import dataclasses
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from a3c import networks
+from a3c.config import Config
+from a3c.errors import UsageError, first_line
+from a3c.networks.parameters import set_statistics, statistics_of
+from a3c.utils.lazy_imports import keras_saving
+from a3c.utils.versions import versions
+
+CARD = "a3c.json"
+FORMAT = 1
+
+
+def describe(
+    config: Config, model: keras.Model, evaluation: Any, steps: int, baseline: float | None
+) -> dict[str, Any]:
+    """What an agent's file says of itself: its card."""
+    cls = type(model)
+    own = not cls.__module__.startswith(("a3c.", "keras."))
+    return dict(
+        env_id=config.env_id,
+        algorithm=config.algorithm,
+        steps=steps,
+        model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
+        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None or k in MANNER},
+        versions=versions(),
+        evaluation=None if evaluation is None else evaluation.as_dict(),
+        random_baseline=baseline,
+    )
+
+
+MANNER = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
+"""Those settings of a training that say how the network acts."""
+
+
+def manner(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `MANNER` on an agent's card; a file without a card is a model of raw observations."""
+    settings = card.get("settings")
+    if not isinstance(settings, dict):
+        return dict(algorithm="a3c", normalise_observations=False, normalise_returns=False)
+    return {name: settings[name] for name in MANNER if name in settings}
+
+
+def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
+    """Write `model` and its `card` to `path`, replacing what was there in one step."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        with keras_saving():
+            model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            statistics = statistics_of(model).tolist()
+            archive.writestr(CARD, json.dumps({"format": FORMAT, **card, "statistics": statistics}))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A model as the bytes of its `.keras` file, to be sent to another process.
+
+    All that Keras can save arrives there, such as the statistics of a normalisation layer; what it cannot
+    save is found out before training and not after it.
+    """
+
+    content: bytes
+    cls: type
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "Archive":
+        """The archive of `model`.
+
+        Raises:
+            UsageError: if Keras cannot save it, or load again in safe mode what it saved.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "model.keras"
+            try:
+                with keras_saving():
+                    model.save(path)
+                archive = cls(path.read_bytes(), type(model))
+                _check_same_weights(model, archive.build())
+            except Exception as error:
+                name = f"model {type(model).__name__}"
+                fix = f"{first_line(error)} See the guide on saving, at get_config and build."
+                if networks.state_size(model):
+                    fix += " One with a memory needs build_from_config, as in examples/recurrent_model.py."
+                raise UsageError(name, "one that Keras can save and load in safe mode", fix) from error
+        return archive
+
+    def build(self) -> keras.Model:
+        """The model, with the weights it was saved with."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "model.keras"
+            path.write_bytes(self.content)
+            with warnings.catch_warnings(action="ignore"):
+                return _load(path, self.cls)
+
+
+def _load(path: Path, own: type | None, safe: bool = True) -> keras.Model:
+    """Load a `.keras` file, in safe mode or not; `own` is the class of a model of the user's own."""
+    with keras_saving():
+        model = keras.models.load_model(
+            path, custom_objects={own.__name__: own} if own else None, compile=False, safe_mode=safe
+        )
+    assert isinstance(model, keras.Model)
+    if not model.built:  # Keras only warns, and its weights would be random ones
+        raise ValueError("Keras cannot build it from the file: it lacks build or build_from_config.")
+    return model
+
+
+def _check_same_weights(model: keras.Model, loaded: keras.Model) -> None:
+    """Raise `ValueError` unless `loaded` has the weights of `model`, in the same order."""
+    ours, theirs = model.get_weights(), loaded.get_weights()
+    same = len(ours) == len(theirs) and all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    if not same:
+        raise ValueError(f"Of its {len(ours)} weights, Keras loads {len(theirs)}, or others.")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of an agent's file; empty for a plain Keras model.
+
+    Raises:
+        UsageError: if the file is missing or no `.keras` file.
+    """
+    expected = "an agent saved by a3c, or a Keras model in a .keras file"
+    if not os.path.isfile(path):  # Path.is_file raises for a name too long
+        raise UsageError(f"model file {path}", "an existing .keras file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None or "config.json" not in archive.namelist():
+                raise zipfile.BadZipFile("parts of it are damaged or missing")
+            card = json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
+            _check_card(card)
+            return card
+    except Exception as error:  # whatever a damaged file leads to in a reader
+        fix = f"It cannot be read: {first_line(error)}."
+        raise UsageError(f"model file {path}", expected, fix) from error
+
+
+def _check_card(card: Any) -> None:
+    """Raise `ValueError` unless `card` has what is made use of in the types that it is written with."""
+    kinds = {"env_id": str, "model": str, "random_baseline": int | float}
+    if not isinstance(card, dict) or not all(isinstance(card.get(k), t | None) for k, t in kinds.items()):
+        raise ValueError(f"its {CARD} is none of a3c's")
+
+
+def load_model(path: Path, model_class: str | None = None, unsafe: bool = False) -> keras.Model:
+    """Load a model, in safe mode unless `unsafe` is set.
+
+    Args:
+        path: A `.keras` file.
+        model_class: `module:Class` of a model of the user's own; default: what the card says.
+        unsafe: Let the file bring code of its own, such as that of a Lambda layer, which will be run.
+
+    Raises:
+        UsageError: if the file cannot be loaded.
+    """
+    card = read_card(path)
+    reference = model_class or card.get("model")
+    own = networks.import_model(reference) if reference else None
+    try:
+        model = _load(path, own, safe=not unsafe)
+        set_statistics(model, card.get("statistics", []))
+        return model
+    except Exception as error:
+        if not unsafe and "safe" in str(error) and ("ambda" in str(error) or "unsafe" in str(error)):
+            fix = (
+                "It brings code of its own (a Lambda layer), which would be run with all your rights. If you "
+                "trust its author: --unsafe-load."
+            )
+        else:
+            fix = f"{first_line(error)} A model of your own is loaded with --model module:Class."
+        raise UsageError(f"model file {path}", "a model that Keras can load in safe mode", fix) from error

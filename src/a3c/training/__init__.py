@@ -1,0 +1,1 @@
+"""A run: settings resolved, the loop, what it measures and what it leaves in its directory."""

@@ -1,0 +1,194 @@
+"""What a run begins with: its first parameters, or all that a checkpoint holds of where it stood.
+
+`describe` is what must not have changed in between. Called by the master.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from a3c import backend
+from a3c.config import Config
+from a3c.engines.stores import Contents
+from a3c.errors import UsageError, first_line
+from a3c.training import checkpoint, run_directory
+from a3c.training.metrics import Statistics, read_rows
+from a3c.utils.lazy_imports import keras_saving
+
+if TYPE_CHECKING:
+    from a3c.engines.job import Job
+
+_PARTS = {"about", "store", "statistics", "judge", "sampler", "files", "seconds", "wall_seconds", "baseline"}
+_PARTS |= {"reached_seconds", "solved", "goal", "count"}
+_MODEL = "model.keras"
+_OPTIMIZER = "optimizer.json"
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run stands when its workers start."""
+
+    contents: Contents
+    statistics: Statistics = field(default_factory=Statistics)
+    judge: dict[str, Any] | None = None
+    sampler: Any = None
+    """The state of the serial engine's sampler, if it could be saved."""
+    files: dict[str, int] | None = None
+    """Where the files of figures end; None: they are made anew."""
+    seconds: float = 0.0
+    """Of training, so far."""
+    wall_seconds: float = 0.0
+    baseline: float | None = None
+    reached_seconds: float | None = None
+    solved: bool = False
+    count: int = 0
+    """How often environments were begun anew by resuming."""
+    notes: tuple[str, ...] = ()
+    """What the user must be told."""
+
+
+def begin(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
+    """The start of a new run; what its settings do not say of model and optimizer is written down.
+
+    Args:
+        directory: The run directory.
+        job: What will be done.
+        model: The network with its first weights.
+        optimizer: The user's own, or None for that of the settings.
+    """
+    import keras
+
+    from a3c.networks.functional import Network
+    from a3c.networks.parameters import fixed_of, parameters_of
+    from a3c.networks.saved_model import Archive
+
+    if isinstance(job.model, Archive) and job.config.model is None:
+        (directory / _MODEL).write_bytes(job.model.content)
+    if optimizer is not None:
+        with keras_saving():
+            serialized = keras.saving.serialize_keras_object(optimizer)
+        run_directory.write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
+    network = Network(model, fixed_of(model), job.environment.observations, job.normaliser)
+    _, state = job.make_update(backend.load(), network)
+    return Resumed(Contents(parameters_of(model), state))
+
+
+def load(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
+    """Where the run in `directory` stood in its newest whole checkpoint.
+
+    Raises:
+        UsageError: if it has none that is whole, or it is of another environment or network.
+    """
+    files = checkpoint.Files(directory / checkpoint.FOLDER, job.config.keep_checkpoints)
+    path, state, notes = checkpoint.newest(files)
+    if path is None:
+        run_directory.record_resumption(directory, job.config)
+        note = "it was stopped before its first checkpoint: it begins anew"
+        return _noted(begin(directory, job, model, optimizer), note)
+    if missing := _PARTS - set(state):
+        fix = f"It lacks {', '.join(sorted(missing))}."
+        raise UsageError(f"checkpoint {path}", "one that this version of a3c wrote", fix)
+    if changes := checkpoint.differences(state["about"], describe(job, model)):
+        fix = "It differs in " + "; ".join(changes) + "."
+        raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
+    run_directory.record_resumption(directory, job.config)
+    files_at, statistics = state["files"], state["statistics"]
+    rows = _rows(directory, files_at, statistics["episodes"], notes)
+    steps = state["store"]["steps"]
+    exact = job.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
+    notes.append(
+        f"resumed at step {steps:,}" + (", exactly where it stood" if exact else "; episodes begin anew")
+    )
+    return Resumed(
+        contents=Contents(**state["store"]),
+        statistics=Statistics.restored(statistics, rows),
+        judge=state["judge"],
+        sampler=state["sampler"] if exact else None,
+        files=files_at,
+        seconds=state["seconds"],
+        wall_seconds=state["wall_seconds"],
+        baseline=state["baseline"],
+        reached_seconds=state["reached_seconds"],
+        solved=state["solved"] and not _raised(job.config, state),
+        count=state["count"] + (not exact),
+        notes=tuple(notes),
+    )
+
+
+def _noted(resumed: Resumed, note: str) -> Resumed:
+    return Resumed(resumed.contents, notes=(note,))
+
+
+def _raised(config: Config, state: dict[str, Any]) -> bool:
+    """Whether the goal was raised since then."""
+    return config.stop_return != state["goal"]
+
+
+def _rows(directory: Path, at: dict[str, int], episodes: int, notes: list[str]) -> list[tuple]:
+    """The rows of `episodes.csv` until the checkpoint, or as many as there still are."""
+    path = directory / "episodes.csv"
+    try:
+        rows = read_rows(path, at["episodes.csv"])
+    except (OSError, ValueError):
+        rows = []
+    if len(rows) != episodes:
+        notes.append(f"{path} has {len(rows)} of the {episodes} episodes before the checkpoint")
+    return rows
+
+
+def describe(job: "Job", model: Any) -> dict[str, Any]:
+    """What a checkpoint fits to: environment, network, optimizer."""
+    environment = job.environment
+    network = {
+        f"network {variable.path}": list(map(int, variable.shape)) for variable in model.trainable_variables
+    }
+    return {
+        "environment": environment.id,
+        "observations": environment.observations.describe(),
+        "actions": environment.actions.describe(),
+        "algorithm": job.config.algorithm,
+        "optimizer": job.optimizer.cls.__name__,
+        **_named_apart(network),
+    }
+
+
+def _named_apart(network: dict[str, Any]) -> dict[str, Any]:
+    """The paths without the number that Keras gives to a model by how many there were before it."""
+    return {name.replace(name.split("/")[0], "network", 1): shape for name, shape in network.items()}
+
+
+def load_model(directory: Path, config: Config) -> Any:
+    """The model of the user's own that a run was given as an object; None where the settings describe it."""
+    path = directory / _MODEL
+    if config.model is not None or not path.exists():
+        return None
+    from a3c.networks import saved_model
+
+    return saved_model.load_model(path)
+
+
+def load_optimizer(directory: Path) -> Any:
+    """The optimizer of the user's own that a run was given; None where the settings describe it.
+
+    Raises:
+        UsageError: if Keras cannot make it again in safe mode.
+    """
+    path = directory / _OPTIMIZER
+    if not path.exists():
+        return None
+    import keras
+
+    try:
+        with keras_saving():
+            return keras.saving.deserialize_keras_object(json.loads(path.read_text()), safe_mode=True)
+    except Exception as error:
+        fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
+        raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error
+
+
+def is_finite(contents: Contents) -> bool:
+    """Whether the parameters are numbers: no others are kept as a checkpoint."""
+    return bool(np.isfinite(contents.weights).all())

@@ -1,0 +1,233 @@
+"""Run directories: where they are, what their `config.toml` says, how one is found by what a user types."""
+
+import contextlib
+import datetime
+import glob
+import json
+import os
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from a3c.config import Config, check_settings, parse_toml, settings_from_toml
+from a3c.errors import UsageError
+from a3c.utils.files import write_whole
+from a3c.utils.versions import versions
+
+CONFIG = "config.toml"
+
+
+def create(config: Config, command: Iterable[str]) -> Path:
+    """Make a new run directory and write its `config.toml`. An existing one is never touched.
+
+    Raises:
+        UsageError: if it cannot be made or written.
+    """
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    parent = Path(config.save_dir) / folder_name(config.env_id)
+    name = f"{stamp}-{config.algorithm}-s{config.seed}"
+    run = dict(started=datetime.datetime.now().astimezone(), command=" ".join(command), resumed=0)
+    try:
+        return make_new(parent, name, {CONFIG: _document(config, run)})
+    except OSError as error:
+        fix = f"{error.strerror}. Choose another with --save-dir."
+        raise UsageError(f"save-dir {config.save_dir}", "a directory that can be written", fix) from error
+
+
+def make_new(parent: Path, name: str, files: dict[str, str]) -> Path:
+    """A new directory that has its first files from the first moment, whenever its maker is killed.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    torso = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+    try:
+        for file, text in files.items():
+            (torso / file).write_text(text)
+        torso.chmod(0o777 & ~_umask())
+        for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
+            directory = parent / (name + suffix)
+            with contextlib.suppress(FileExistsError):  # only one of two that begin in one second gets a name
+                directory.mkdir()
+                return torso.rename(directory)  # takes the place of the empty one in one step
+    finally:
+        shutil.rmtree(torso, ignore_errors=True)
+    raise FileExistsError(17, "No new directory could be made", str(parent / name))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _document(config: Config, run: dict[str, Any]) -> str:
+    settings = {name: "none" if value is None else value for name, value in asdict(config).items()}
+    return tomli_w.dumps(dict(run=run, settings=settings, versions=versions()))
+
+
+def record_resumption(directory: Path, config: Config) -> None:
+    """Write the settings that the run goes on with, and that it was resumed once more, into `config.toml`.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    run = tomllib.loads((directory / CONFIG).read_text()).get("run", {})
+    run["resumed"] = run.get("resumed", 0) + 1
+    write_whole(directory / CONFIG, _document(config, run))
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other processes from training in this run directory meanwhile; the lock dies with its holder.
+
+    Raises:
+        UsageError: if another process trains there.
+    """
+    import filelock
+
+    lock = filelock.FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        fix = "Wait for it to end, or stop it."
+        raise UsageError(f"run {directory}", "one that no other process is training", fix) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def find_run(target: str | None, save_dir: str) -> Path:
+    """The run directory that a user means.
+
+    Args:
+        target: A run directory, an environment id, or None for the newest run.
+        save_dir: Where runs are looked for.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if target is not None and os.path.exists(Path(target) / CONFIG):  # Path.exists raises for a name too long
+        return Path(target)
+    if target is not None and os.path.isdir(target):
+        raise UsageError(f"run {target}", "a run directory, which has a config.toml")
+    runs = list_runs(save_dir, target)
+    if not runs:
+        wanted = f"a run of {target}" if target else "a run"
+        fix = f"There is none in {save_dir}. Make one: a3c train" + (f" {target}" if target else "")
+        raise UsageError(wanted, "a run directory, or an environment that was trained on", fix)
+    return runs[0]
+
+
+def list_runs(save_dir: str, env_id: str | None = None) -> list[Path]:
+    """Run directories, the newest first; only those of one environment if that is given."""
+    folder = "*" if env_id is None else glob.escape(folder_name(env_id))
+    files = [path for path in Path(save_dir).glob(f"{folder}/*/{CONFIG}") if path.parent.name[0] != "."]
+    return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def find_unfinished(env_id: str, save_dir: str, given: dict[str, Any]) -> Path | None:
+    """The newest run of `env_id` that was stopped before its end and has the settings `given`, if any."""
+    for run in list_runs(save_dir, env_id):
+        if not is_over(run):
+            try:
+                config = read_config(run)
+            except UsageError:
+                continue
+            if config.env_id == env_id and all(getattr(config, k) == v for k, v in given.items()):
+                return run
+    return None
+
+
+def is_over(directory: Path) -> bool:
+    """Whether the run came to its own end: it solved its environment, or reached a limit."""
+    return read_result(directory).get("ended") in ("solved", "limit")
+
+
+def folder_name(env_id: str) -> str:
+    """The folder of an environment's runs: its id without the module, safe on every file system."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id.rpartition(":")[2])
+    return safe.lstrip(".")[:_LONGEST] or "environment"
+
+
+_LONGEST = 100  # characters of a folder's name
+
+
+def read_config(directory: Path) -> Config:
+    """The settings that a run was made with.
+
+    Raises:
+        UsageError: if `config.toml` is missing or damaged.
+    """
+    path = directory / CONFIG
+    try:
+        document = parse_toml(path.read_text(encoding="utf-8"))
+        # The last table: without it the file breaks off, though perhaps between two lines.
+        settings, _ = document["settings"], document["versions"]
+    except (OSError, ValueError, KeyError) as error:
+        fix = f"It has no table [{error.args[0]}]." if isinstance(error, KeyError) else f"{error}."
+        raise UsageError(f"run {directory}", "a directory with a readable config.toml", fix) from error
+    settings = settings_from_toml(settings, f"{path}: setting")
+    check_settings(settings, str(path))
+    # Runs of before this setting existed; None is not written, and their other settings all are.
+    settings.setdefault("state_dependent_deviation", True)
+    return Config(**settings)
+
+
+def read_result(directory: Path) -> dict[str, Any]:
+    """What the run's `result.json` says; empty for a run that has not ended, and where it is damaged."""
+    try:
+        result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return result if isinstance(result, dict) and _is_result(result) else {}
+
+
+def _is_result(result: dict[str, Any]) -> bool:
+    """Whether `result` has what is made use of, in the types that it is written with."""
+    steps, baseline = result.get("steps"), result.get("random_baseline")
+    return type(steps) is int and (baseline is None or type(baseline) in (int, float))
+
+
+def find(target: str | None, save_dir: str) -> Path:
+    """The model file that a user means.
+
+    Args:
+        target: A `.keras` file, a run directory, an environment id, or None for the newest run.
+        save_dir: Where runs are looked for.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if target is not None and target.endswith(".keras"):
+        if not os.path.isfile(target):
+            raise UsageError(f"model file {target}", "an existing .keras file")
+        return Path(target)
+    if target is not None and os.path.isfile(Path(target) / CONFIG):
+        return _model_of(Path(target))
+    runs = [run for run in list_runs(save_dir, target) if _has_model(run)]
+    if not runs:
+        wanted = f"a run of {target}" if target else "a run"
+        fix = f"None in {save_dir} has a model yet. Make one: a3c train" + (f" {target}" if target else "")
+        raise UsageError(wanted, "a .keras file, a run directory, or an environment that was trained on", fix)
+    return _model_of(runs[0])
+
+
+def _has_model(run: Path) -> bool:
+    return (run / "best.keras").exists() or (run / "last.keras").exists()
+
+
+def _model_of(run: Path) -> Path:
+    for name in ("best.keras", "last.keras"):
+        if (run / name).exists():
+            return run / name
+    raise UsageError(f"run {run}", "one with a best.keras or last.keras", "It ended before it saved a model.")
