@@ -33,7 +33,7 @@ class Transitions(NamedTuple):
     """
 
     observations: np.ndarray
-    """[T + 1, B, *O], packed (see `spaces/observations.py`); the last row is what the next rollout starts from."""
+    """[T + 1, B, *O], packed (see `spaces/observations.py`); the next rollout starts from the last row."""
     actions: np.ndarray
     """[T, B, ...], as their distribution keeps them: discrete ones are int32, counted from 0."""
     rewards: np.ndarray
