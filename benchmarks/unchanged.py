@@ -4,8 +4,8 @@
     python benchmarks/unchanged.py main --only ppo lstm
 
 Each command below is run with the package of the revision and with that of the working tree, in the same
-environment. Every run is one that repeats itself: with `--engine serial`, or in step. Their episodes, except for
-the seconds, and all weights of `last.keras` have to be equal to the last bit. Exit code 1 where one is not.
+environment. Every run repeats itself: it has `--engine serial`, or is in step. The episodes, except for their
+seconds, and all weights of `last.keras` have to be equal to the last bit. Exit code 1 where one is not.
 
 To be run before and after a rearrangement that must change nothing.
 """
