@@ -417,11 +417,11 @@ def test_serial_runs_are_identical_bit_for_bit(name):
     for _ in range(2):
         engine, _ = start(ENGINES[name], seed=7)
         statistics, _ = run(engine)
-        results.append((engine.store.weights(), [row[4:6] for row in statistics.rows]))
+        results.append((engine.store.weights(), [row[4:6] for row in statistics.history.rows]))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
     other, _ = start(ENGINES[name], seed=8)
-    assert [row[4:6] for row in run(other)[0].rows] != results[0][1]
+    assert [row[4:6] for row in run(other)[0].history.rows] != results[0][1]
 
 
 @pytest.mark.parametrize("name", ["threads, compiled", "processes, locking", "processes, compiled"])

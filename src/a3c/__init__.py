@@ -15,11 +15,13 @@ from a3c.errors import A3CError, RunError, SettingError, UsageError
 if TYPE_CHECKING:
     from a3c.agent import Agent, History, random_baseline
     from a3c.evaluation.evaluator import Evaluation
+    from a3c.training.callbacks.base import Callback
 
 __version__ = "0.1.0"
 __all__ = [
     "A3CError",
     "Agent",
+    "Callback",
     "Evaluation",
     "History",
     "RunError",
@@ -33,6 +35,7 @@ _HOMES = {
     "Agent": "a3c.agent",
     "History": "a3c.agent",
     "random_baseline": "a3c.agent",
+    "Callback": "a3c.training.callbacks.base",
     "Evaluation": "a3c.evaluation.evaluator",
 }
 

@@ -22,14 +22,17 @@ from a3c.utils import seeding
 if TYPE_CHECKING:
     import keras
 
+    from a3c.training.callbacks.base import Callback
+
 
 @dataclasses.dataclass(frozen=True)
 class History:
     """What `Agent.fit` returns, in the manner of Keras.
 
     Attributes:
-        history: One list per measure, an entry per training episode: `return`, `length`, `steps` (taken by
-            all workers until then), `seconds`, `moving_average`, `mean_return_100`.
+        history: One list per measure, an entry per training episode (of a long run every k-th): `return`,
+            `length`, `steps` (taken by all workers until then), `seconds`, `moving_average`,
+            `mean_return_100`.
         params: Every setting of the run.
         summary: What the run came to, in the keys of `a3c train --json`.
     """
@@ -89,7 +92,13 @@ class Agent:
         self._summary: dict[str, Any] = {}
         self._compiled: tuple[Any, Policy] | None = None
 
-    def fit(self, verbose: int = 1, resume: str | Path | None = None, **settings: Any) -> History:
+    def fit(
+        self,
+        verbose: int = 1,
+        resume: str | Path | None = None,
+        callbacks: "Sequence[Callback]" = (),
+        **settings: Any,
+    ) -> History:
         """Train from the present weights until the environment is solved or a limit is reached.
 
         Writes a run directory, like `a3c train`, and leaves the best weights in the agent.
@@ -98,15 +107,17 @@ class Agent:
             verbose: 0 for silence, 1 for progress.
             resume: The directory of a run to go on with, in place of a new one; it must have been made with
                 the same environment, network and optimizer.
+            callbacks: Told what happens in the run; see `a3c.Callback`.
             **settings: Settings to change for this call, such as `max_steps=50_000`.
 
         Raises:
             UsageError: for settings that cannot be carried out.
             RunError: when a worker failed; what was learned until then is saved.
+            Exception: what a callback raised; what was learned until then is saved.
         """
         import sys
 
-        from a3c.training import display
+        from a3c.training.callbacks import display
         from a3c.training.metrics import EPISODE_COLUMNS
         from a3c.training.trainer import train
 
@@ -118,7 +129,12 @@ class Agent:
         shown = display.choose(sys.stdout, quiet=not verbose)
         try:
             result = train(
-                config, model=self.model, optimizer=self._optimizer, display=shown, resume=directory
+                config,
+                model=self.model,
+                optimizer=self._optimizer,
+                display=shown,
+                callbacks=callbacks,
+                resume=directory,
             )
         except UsageError:
             raise  # before anything was learned
@@ -129,8 +145,8 @@ class Agent:
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
-        columns = zip(*result.statistics.rows, strict=True) if result.statistics.rows else [()] * 8
-        history = {name: list(column) for name, column in zip(EPISODE_COLUMNS, columns, strict=True)}
+        by_column = zip(*result.metrics.history.rows, strict=True) if result.metrics.episodes else [()] * 8
+        history = {name: list(column) for name, column in zip(EPISODE_COLUMNS, by_column, strict=True)}
         return History(history, dataclasses.asdict(config), result.summary)
 
     def _adopt(self, config: Config) -> None:

@@ -104,7 +104,7 @@ def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:
 def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: Path | None = None) -> int:
     """Train and tell about it. Returns the exit code."""
     from a3c import backend, engines
-    from a3c.training import display
+    from a3c.training.callbacks import display
     from a3c.training.resolve import resolve_config
     from a3c.utils.lazy_imports import import_keras
 

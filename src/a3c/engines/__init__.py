@@ -44,6 +44,14 @@ class Engine(Protocol):
         """
         ...
 
+    def sampler_state(self) -> Any:
+        """Where the worker of the serial engine stands, as a plain tree; None on every other engine."""
+        ...
+
+    def kill(self) -> None:
+        """End what can be ended at once; called from a signal handler."""
+        ...
+
     def close(self) -> None:
         """Leave nothing running."""
         ...

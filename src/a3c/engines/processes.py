@@ -137,6 +137,9 @@ class ProcessEngine:
                 process.kill()
                 process.join()
 
+    def sampler_state(self) -> None:
+        """Workers in other processes tell nothing of their environments."""
+
     def kill(self) -> None:
         """End every worker now."""
         for process in self._processes.values():

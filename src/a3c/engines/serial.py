@@ -69,6 +69,9 @@ class SerialEngine:
         """
         return None if self.sampler is None else self.sampler.state()
 
+    def kill(self) -> None:
+        """The worker ends with the process."""
+
     def close(self) -> None:
         """Close the environments."""
         self.store.stop()

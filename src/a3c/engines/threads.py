@@ -66,6 +66,12 @@ class ThreadEngine:
             if not thread.is_alive():
                 sampler.close()
 
+    def sampler_state(self) -> None:
+        """Threads are never all between two rollouts."""
+
+    def kill(self) -> None:
+        """Threads end with the process."""
+
     # -- the worker pool -----------------------------------------------------------------------------------
 
     def start(self, worker: int, restart: int) -> None:

@@ -53,6 +53,14 @@ class EvaluationOutcome:
         return self.evaluation.mean
 
 
+def solves(outcome: EvaluationOutcome, threshold: float | None) -> bool:
+    """Whether this outcome ends the training: its second evaluation reached the threshold as well."""
+    confirmation = outcome.confirmation
+    if confirmation is None or threshold is None or not outcome.candidate.reached:
+        return False
+    return confirmation.mean >= threshold
+
+
 class ModelSelector:
     """Decides when to evaluate, and keeps the best parameters.
 
@@ -169,15 +177,6 @@ class ModelSelector:
             self.best = outcome
         return outcome
 
-    def solves(self, outcome: EvaluationOutcome) -> bool:
-        """Whether this outcome ends the training."""
-        return (
-            outcome.candidate.reached
-            and outcome.confirmation is not None
-            and self._threshold is not None
-            and outcome.confirmation.mean >= self._threshold
-        )
-
     def final(self, weights: np.ndarray) -> "Future[Evaluation]":
         """An evaluation with seeds that chose nothing: the number to report."""
         return self._submit(
@@ -232,9 +231,9 @@ class ModelSelector:
         self._evaluator.close()
 
     def _is_better(self, outcome: EvaluationOutcome) -> bool:
-        if self.best is None or self.solves(outcome):
+        if self.best is None or solves(outcome, self._threshold):
             return True
-        return outcome.mean >= self.best.mean and not self.solves(self.best)
+        return outcome.mean >= self.best.mean and not solves(self.best, self._threshold)
 
     def _selector(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> EvaluationOutcome:
         weights = candidate.weights

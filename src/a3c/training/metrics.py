@@ -1,14 +1,7 @@
-"""What a run measures while it trains, and the files it writes it to. Called by the master alone."""
+"""What a run measures while it trains. Its memory does not grow with the number of episodes."""
 
-import csv
-import io
-import json
-import os
-import socket
-import struct
-import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,11 +18,15 @@ EPISODE_COLUMNS = (
     "moving_average",
     "mean_return_100",
 )
+_WHOLE = tuple(map(EPISODE_COLUMNS.index, ("episode", "steps", "worker", "length")))
+
+FEWEST = 20
+"""Episodes, before it is said that all are the same."""
 
 
 @dataclass(frozen=True)
 class MetricsSnapshot:
-    """The state of a run at one moment, for displays and files."""
+    """The figures of a run at one moment, for displays and files."""
 
     seconds: float
     """Since the first worker began to train."""
@@ -52,9 +49,64 @@ class MetricsSnapshot:
     seconds_left: float | None = None
     """Until a limit is reached at the present speed, if there is a limit."""
 
+    def figures(self) -> dict[str, float | None]:
+        """As files of figures name them."""
+        return {
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "updates": self.updates,
+            "episodes": self.episodes,
+            "steps_per_second": self.steps_per_second,
+            "moving_average": self.moving_average,
+            "mean_return_100": self.mean_return_100,
+            "best_evaluation": self.best,
+            "lag": self.lag,
+            "skipped_updates": self.skipped,
+            **self.losses,
+        }
 
-FEWEST = 20
-"""Episodes, before it is said that all are the same."""
+
+class EpisodeHistory:
+    """Every k-th episode's row, in `EPISODE_COLUMNS`; k doubles whenever `capacity` rows are there."""
+
+    def __init__(self, capacity: int = 50_000):
+        self.rows: list[tuple] = []
+        self._capacity, self._every, self._seen = capacity, 1, 0
+
+    def add(self, row: tuple) -> None:
+        """Take in the next episode."""
+        if self._seen % self._every == 0:
+            if len(self.rows) == self._capacity:
+                del self.rows[1::2]
+                self._every *= 2
+            if self._seen % self._every == 0:
+                self.rows.append(row)
+        self._seen += 1
+
+    def read(self, path: Path, end: int) -> int:
+        """Take in the rows in the first `end` bytes of an `episodes.csv`. Returns how many there are.
+
+        Raises:
+            OSError: if it cannot be read.
+            ValueError: for a row that is none.
+        """
+        with open(path, "rb") as file:
+            position = len(file.readline())
+            for line in file:
+                position += len(line)
+                if position > end:
+                    break
+                wanted = self._seen % self._every == 0
+                self.add(_row(line) if wanted else ())
+        return self._seen
+
+
+def _row(line: bytes) -> tuple:
+    cells = line.decode().strip().split(",")
+    if len(cells) != len(EPISODE_COLUMNS):
+        raise ValueError(f"{len(cells)} cells")
+    numbers = (float(cell) if cell else None for cell in cells)
+    return tuple(int(v) if i in _WHOLE and v is not None else v for i, v in enumerate(numbers))
 
 
 @dataclass
@@ -71,8 +123,15 @@ class TrainingMetrics:
     """The smallest return of an episode so far, and `highest` the largest."""
     highest: float | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
-    rows: list[tuple] = field(default_factory=list)
-    """One row per episode, in `EPISODE_COLUMNS`."""
+    history: EpisodeHistory = field(default_factory=EpisodeHistory)
+    latest: list[tuple] = field(default_factory=list)
+    """The rows of the last report's episodes, in `EPISODE_COLUMNS`."""
+    best: float | None = None
+    """Mean return of the best evaluation so far."""
+    baseline: float | None = None
+    """Mean return of random actions, once it is known."""
+    max_steps: int | None = None
+    max_episodes: int | None = None
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
     @property
@@ -82,6 +141,7 @@ class TrainingMetrics:
 
     def add(self, report: Report, seconds: float) -> None:
         """Take in one report, received `seconds` after training began."""
+        self.latest = []
         for episode, steps in zip(report.episodes, report.episode_steps, strict=True):
             self._add_episode(episode, report.worker, self.steps + steps, seconds)
         self.steps += report.steps
@@ -98,18 +158,10 @@ class TrainingMetrics:
         self.lowest = value if self.lowest is None else min(self.lowest, value)
         self.highest = value if self.highest is None else max(self.highest, value)
         self.episodes += 1
-        self.rows.append(
-            (
-                self.episodes,
-                steps,
-                seconds,
-                worker,
-                value,
-                episode.length,
-                self.moving_average,
-                self.mean_return_100,
-            )
-        )
+        averages = self.moving_average, self.mean_return_100
+        row = (self.episodes, steps, seconds, worker, value, episode.length, *averages)
+        self.history.add(row)
+        self.latest.append(row)
 
     def nothing_to_learn_from(self) -> str | None:
         """A sentence, where no episode so far was better or worse than any other."""
@@ -122,8 +174,8 @@ class TrainingMetrics:
             "for every step towards the goal (gymnasium.wrappers.TransformReward)"
         )
 
-    def status(self, seconds: float, **more: Any) -> MetricsSnapshot:
-        """The figures of this moment; `more` fills in what only the master knows."""
+    def snapshot(self, seconds: float) -> MetricsSnapshot:
+        """The figures of this moment."""
         return MetricsSnapshot(
             seconds=seconds,
             steps=self.steps,
@@ -135,188 +187,45 @@ class TrainingMetrics:
             lag=self.lag,
             losses=self.losses,
             skipped=self.skipped,
-            **more,
+            best=self.best,
+            baseline=self.baseline,
+            seconds_left=self._seconds_left(seconds),
         )
 
+    def _seconds_left(self, seconds: float) -> float | None:
+        """Until the first limit is reached, at the mean speed so far."""
+        limits = ((self.steps, self.max_steps), (self.episodes, self.max_episodes))
+        progress = [done / limit for done, limit in limits if limit is not None]
+        if not progress or max(progress) <= 0:
+            return None
+        return seconds * max(0.0, 1 / max(progress) - 1)
+
     def state(self) -> dict[str, Any]:
-        """Everything but the rows, as a plain tree."""
+        """Everything but the history, as a plain tree."""
         names = ("steps", "updates", "skipped", "episodes", "moving_average", "lag", "lowest", "highest")
         plain = {name: getattr(self, name) for name in names}
         return {**plain, "losses": dict(self.losses), "recent": list(self._recent)}
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any], rows: list[tuple]) -> "TrainingMetrics":
-        """The figures whose `state` that was, with the rows that were written until then."""
+    def restored(cls, state: Mapping[str, Any], history: EpisodeHistory) -> "TrainingMetrics":
+        """The figures whose `state` that was, with the episodes until then."""
         plain = dict(state)
         recent = deque(plain.pop("recent"), maxlen=100)
-        returns = [row[EPISODE_COLUMNS.index("return")] for row in rows]
+        returns = [row[EPISODE_COLUMNS.index("return")] for row in history.rows]
         if "lowest" not in plain and returns:  # checkpoints of before it was counted
             plain |= dict(lowest=min(returns), highest=max(returns))
-        return cls(**plain, rows=rows, _recent=recent)
-
-
-class Writer:
-    """Writes `episodes.csv`, `metrics.jsonl` and TensorBoard events into a run directory.
-
-    Args:
-        directory: The run directory.
-        positions: Where the files of a checkpoint ended, by name: what is behind is cut off, since the run
-            goes on from there. None: begin anew.
-        written: How many episodes lie before that.
-    """
-
-    def __init__(self, directory: Path, positions: Mapping[str, int] | None = None, written: int = 0):
-        at = positions or {}
-        for stale in directory.glob(f"{_EVENTS}*"):
-            if stale.name in at:
-                os.truncate(stale, min(at[stale.name], stale.stat().st_size))
-            else:
-                stale.unlink()
-        name = f"{_EVENTS}.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{len(at)}"
-        self._old_events = {name: end for name, end in at.items() if name.startswith(_EVENTS)}
-        self._csv = _Appender(directory / "episodes.csv", at.get("episodes.csv", 0))
-        self._jsonl = _Appender(directory / "metrics.jsonl", at.get("metrics.jsonl", 0))
-        self._events = _Appender(directory / name, 0)
-        self._written = written
-        if self._csv.end == 0:
-            self._csv.append(_csv_lines([EPISODE_COLUMNS]))
-        self._events.append(_record(_event(file_version="brain.Event:2")))
-
-    def write(self, statistics: TrainingMetrics, status: MetricsSnapshot) -> None:
-        """Write the episodes since the last call, and one row of figures.
-
-        Raises:
-            OSError: if it cannot; the next call tries the same episodes again.
-        """
-        self._csv.append(_csv_lines(statistics.rows[self._written :]))
-        self._written = len(statistics.rows)
-        figures = {
-            "seconds": status.seconds,
-            "steps": status.steps,
-            "updates": status.updates,
-            "episodes": status.episodes,
-            "steps_per_second": status.steps_per_second,
-            "moving_average": status.moving_average,
-            "mean_return_100": status.mean_return_100,
-            "best_evaluation": status.best,
-            "lag": status.lag,
-            "skipped_updates": status.skipped,
-            **status.losses,
-        }
-        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in figures.items()}
-        self._jsonl.append(json.dumps({"time": round(time.time(), 3), **rounded}).encode() + b"\n")
-        known = {_tag(name): v for name, v in figures.items() if v is not None and name != "steps"}
-        self._events.append(b"".join(_record(_scalar(tag, v, status.steps)) for tag, v in known.items()))
-
-    def positions(self) -> dict[str, int]:
-        """Where each file ends now, by name."""
-        files = (self._csv, self._jsonl, self._events)
-        return {**self._old_events, **{file.path.name: file.end for file in files}}
-
-    def sync(self) -> None:
-        """Bring everything to the disk."""
-        for file in (self._csv, self._jsonl, self._events):
-            file.sync()
-
-    def close(self) -> None:
-        """Close every file."""
-        for file in (self._csv, self._jsonl, self._events):
-            file.close()
-
-
-_EVENTS = "events.out.tfevents"
-
-
-class _Appender:
-    """A file that only grows, by whole pieces: one that does not fit on the disk leaves no part behind."""
-
-    def __init__(self, path: Path, end: int):
-        self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
-        self.end = min(end, os.fstat(self._fd).st_size)
-        os.ftruncate(self._fd, self.end)
-
-    def append(self, piece: bytes) -> None:
-        """Write `piece` at the end.
-
-        Raises:
-            OSError: if it cannot be written; the file is what it was then.
-        """
-        done = 0
-        try:
-            while done < len(piece):
-                done += os.pwrite(self._fd, piece[done:], self.end + done)
-        except OSError:
-            os.ftruncate(self._fd, self.end)
-            raise
-        self.end += len(piece)
-
-    def sync(self) -> None:
-        """Bring it to the disk."""
-        os.fsync(self._fd)
-
-    def close(self) -> None:
-        """Close it."""
-        os.close(self._fd)
-
-
-def _csv_lines(rows: Iterable[tuple]) -> bytes:
-    buffer = io.StringIO(newline="")
-    cells = (["" if v is None else round(v, 4) if isinstance(v, float) else v for v in row] for row in rows)
-    csv.writer(buffer).writerows(cells)
-    return buffer.getvalue().encode()
-
-
-def _event(**content: Any) -> bytes:
-    """One of TensorBoard's events."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    return Event(wall_time=time.time(), **content).SerializeToString()
-
-
-def _scalar(tag: str, value: float, step: int) -> bytes:
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    return _event(step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=float(value))]))
-
-
-def _record(content: bytes) -> bytes:
-    """`content` as TensorBoard reads it from a file: with its length and checksums."""
-    from tensorboardX.record_writer import masked_crc32c
-
-    length = struct.pack("<Q", len(content))
-    return b"".join(
-        (length, struct.pack("<I", masked_crc32c(length)), content, struct.pack("<I", masked_crc32c(content)))
-    )
-
-
-_GROUPS = {
-    "return": ("moving_average", "mean_return_100", "best_evaluation"),
-    "loss": ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm"),
-}
-
-
-def _tag(name: str) -> str:
-    """The name of a figure in TensorBoard, with its group before it."""
-    group = next((g for g, names in _GROUPS.items() if name in names), "run")
-    return f"{group}/{name}"
+        return cls(**plain, history=history, _recent=recent)
 
 
 def read_episodes(path: Path) -> dict[str, list[float]]:
-    """The columns of an `episodes.csv`; empty cells are NaN."""
-    with open(path, newline="") as file:
-        rows = list(csv.reader(file))
-    header, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
-    return {name: [float(row[i] or "nan") for row in body] for i, name in enumerate(header)}
+    """The columns of an `episodes.csv`, of a long one every k-th row; empty cells are NaN."""
+    history = EpisodeHistory()
+    history.read(path, path.stat().st_size)
+    return columns(history.rows)
 
 
-def read_rows(path: Path, end: int) -> list[tuple]:
-    """The rows in the first `end` bytes of an `episodes.csv`, as `TrainingMetrics` keeps them."""
-    with open(path, newline="") as file:
-        lines = file.read(end).splitlines()
-    whole_rows = (row for row in csv.reader(lines[1:]) if len(row) == len(EPISODE_COLUMNS))
-    numbers = ((float(cell) if cell else None for cell in row) for row in whole_rows)
-    whole = EPISODE_COLUMNS.index("episode"), *map(EPISODE_COLUMNS.index, ("steps", "worker", "length"))
-    return [
-        tuple(int(v) if i in whole and v is not None else v for i, v in enumerate(row)) for row in numbers
-    ]
+def columns(rows: list[tuple]) -> dict[str, list[float]]:
+    """The rows by the names of their columns; what is unknown is NaN."""
+    filled = [[float("nan") if v is None else v for v in row] for row in rows]
+    by_column = zip(*filled, strict=True) if filled else [()] * len(EPISODE_COLUMNS)
+    return {name: list(column) for name, column in zip(EPISODE_COLUMNS, by_column, strict=True)}

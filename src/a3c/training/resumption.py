@@ -3,6 +3,7 @@
 `describe` is what must not have changed in between. Called by the master.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,13 @@ from a3c.config import Config
 from a3c.engines.stores import StoreState
 from a3c.errors import UsageError, first_line
 from a3c.training import checkpoint, run_directory
-from a3c.training.metrics import TrainingMetrics, read_rows
+from a3c.training.metrics import EpisodeHistory, TrainingMetrics
 from a3c.utils.lazy_imports import keras_saving
 
 if TYPE_CHECKING:
     from a3c.engines.spec import WorkerSpec
 
-_PARTS = {"about", "store", "statistics", "judge", "sampler", "files", "seconds", "wall_seconds", "baseline"}
+_PARTS = {"about", "store", "metrics", "callbacks", "sampler", "seconds", "wall_seconds", "baseline"}
 _PARTS |= {"reached_seconds", "solved", "goal", "count"}
 _MODEL = "model.keras"
 _OPTIMIZER = "optimizer.json"
@@ -32,12 +33,13 @@ class Resumed:
     """Where a run stands when its workers start."""
 
     contents: StoreState
-    statistics: TrainingMetrics = field(default_factory=TrainingMetrics)
-    selector: dict[str, Any] | None = None
+    metrics: TrainingMetrics = field(default_factory=TrainingMetrics)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """The states of callbacks, by their `state_key`."""
     sampler: Any = None
     """The state of the serial engine's sampler, if it could be saved."""
-    files: dict[str, int] | None = None
-    """Where the files of figures end; None: they are made anew."""
+    new: bool = True
+    """Whether there is no checkpoint yet."""
     seconds: float = 0.0
     """Of training, so far."""
     wall_seconds: float = 0.0
@@ -90,6 +92,7 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
         run_directory.record_resumption(directory, worker_spec.config)
         note = "it was stopped before its first checkpoint: it begins anew"
         return _noted(begin(directory, worker_spec, model, optimizer), note)
+    state = _upgraded(state)
     if missing := _PARTS - set(state):
         fix = f"It lacks {', '.join(sorted(missing))}."
         raise UsageError(f"checkpoint {path}", "one that this version of a3c wrote", fix)
@@ -97,8 +100,7 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
     run_directory.record_resumption(directory, worker_spec.config)
-    files_at, statistics = state["files"], state["statistics"]
-    rows = _rows(directory, files_at, statistics["episodes"], notes)
+    history = _history(directory, state, notes)
     steps = state["store"]["steps"]
     exact = worker_spec.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
     notes.append(
@@ -106,10 +108,10 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
     )
     return Resumed(
         contents=StoreState(**state["store"]),
-        statistics=TrainingMetrics.restored(statistics, rows),
-        selector=state["judge"],
+        metrics=TrainingMetrics.restored(state["metrics"], history),
+        callbacks=state["callbacks"],
         sampler=state["sampler"] if exact else None,
-        files=files_at,
+        new=False,
         seconds=state["seconds"],
         wall_seconds=state["wall_seconds"],
         baseline=state["baseline"],
@@ -129,16 +131,28 @@ def _raised(config: Config, state: dict[str, Any]) -> bool:
     return config.stop_return != state["goal"]
 
 
-def _rows(directory: Path, at: dict[str, int], episodes: int, notes: list[str]) -> list[tuple]:
+def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint of version 0.1.0 as this version writes it."""
+    if "judge" not in state:
+        return state
+    callbacks: dict[str, Any] = {"evaluation": state["judge"], "tensorboard": {}}
+    for name, end in state["files"].items():
+        if name.startswith("events"):
+            callbacks["tensorboard"][name] = end
+        else:
+            callbacks[name] = {"end": end}
+    return {**state, "metrics": state["statistics"], "callbacks": callbacks}
+
+
+def _history(directory: Path, state: dict[str, Any], notes: list[str]) -> EpisodeHistory:
     """The rows of `episodes.csv` until the checkpoint, or as many as there still are."""
-    path = directory / "episodes.csv"
-    try:
-        rows = read_rows(path, at["episodes.csv"])
-    except (OSError, ValueError):
-        rows = []
-    if len(rows) != episodes:
-        notes.append(f"{path} has {len(rows)} of the {episodes} episodes before the checkpoint")
-    return rows
+    path, episodes = directory / "episodes.csv", state["metrics"]["episodes"]
+    history, found = EpisodeHistory(), 0
+    with contextlib.suppress(OSError, ValueError):
+        found = history.read(path, state["callbacks"]["episodes.csv"]["end"])
+    if found != episodes:
+        notes.append(f"{path} has {found} of the {episodes} episodes before the checkpoint")
+    return history
 
 
 def describe(worker_spec: "WorkerSpec", model: Any) -> dict[str, Any]:

@@ -1,19 +1,23 @@
-"""What a person sees while a run goes on: a live panel on a terminal, otherwise a line now and then."""
+"""What a person sees while a run goes on: a live table on a terminal, otherwise a line now and then."""
 
 import sys
 import time
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from a3c.training.callbacks.base import Callback, Level
 from a3c.training.metrics import MetricsSnapshot
 from a3c.utils.console import say
 
+if TYPE_CHECKING:
+    from a3c.training.run import Run
+
 
 class Display(Protocol):
-    """What the master needs of a display."""
+    """Where progress and messages are shown."""
 
     def note(self, text: str) -> None:
         """Tell something once."""
@@ -150,3 +154,32 @@ def _duration(seconds: float) -> str:
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"
+
+
+class ShowProgress(Callback):
+    """Hands the figures and messages of a run to a display.
+
+    Args:
+        display: Where they are shown.
+    """
+
+    any_thread = True
+
+    def __init__(self, display: Display):
+        self._display = display
+
+    def on_message(self, run: "Run", level: Level, text: str) -> None:
+        """Show it."""
+        (self._display.note if level == "note" else self._display.warn)(text)
+
+    def on_tick(self, run: "Run", seconds: float) -> None:
+        """Show the figures of now; the display decides how often."""
+        self._display.show(run.metrics.snapshot(seconds))
+
+    def on_train_end(self, run: "Run") -> None:
+        """Show the last figures."""
+        self._display.show(run.metrics.snapshot(run.seconds), final=True)
+
+    def teardown(self, run: "Run") -> None:
+        """Leave the screen tidy."""
+        self._display.close()

@@ -1,0 +1,164 @@
+"""Checkpoints: written now and then, when somebody asks, and at the end.
+
+The state is copied between two updates. It goes to the disk on a thread of its own.
+"""
+
+import contextlib
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a3c.engines.supervision import Diverged
+from a3c.errors import RunError, UsageError
+from a3c.evaluation.selection import EvaluationOutcome
+from a3c.training import checkpoint, resumption
+from a3c.training.callbacks.base import Callback
+from a3c.training.callbacks.files import FailureTeller
+
+if TYPE_CHECKING:
+    from a3c.training.run import Run
+
+_BEST_WITHIN = 1.0
+"""Seconds until a new best is in a checkpoint."""
+_SHARE = 0.01
+"""How much of the time copying the state may take: where it is much, checkpoints come less often."""
+
+
+class WriteCheckpoints(Callback):
+    """Keeps what a run needs to go on."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "a3c-checkpoint")
+        self._pending: Future[Path] | None = None
+        self._teller = FailureTeller("checkpoints")
+        self._best_is_new = self._told_not_finite = self._told_inexact = False
+        self._next = 0.0
+
+    def setup(self, run: "Run") -> None:
+        """Remove what a writer that was killed has left."""
+        self._files = checkpoint.Files(run.directory / checkpoint.FOLDER, run.config.keep_checkpoints)
+        self._next = run.resumed.seconds + run.config.checkpoint_seconds
+        try:
+            for partial_file in run.directory.glob(".*.tmp"):
+                partial_file.unlink()
+            self._files.sweep()
+        except OSError as error:
+            raise RunError(f"{run.directory} cannot be written to: {error.strerror}.") from error
+
+    def on_train_begin(self, run: "Run") -> None:
+        """Write the first one: from the first moment on there is something to go on from."""
+        if run.resumed.new:
+            self._write(run)
+
+    def on_evaluation_end(self, run: "Run", outcome: EvaluationOutcome, is_best: bool) -> None:
+        """Have a new best in a checkpoint soon."""
+        if is_best and not run.solved:
+            self._best_is_new = True
+            run.request_checkpoint(_BEST_WITHIN)
+
+    def on_tick(self, run: "Run", seconds: float) -> None:
+        """Write one, if it is time and the last one is on the disk."""
+        if self._pending is not None:
+            if not self._pending.done():
+                return
+            self._finish(run)
+        due = self._next if run.checkpoint_by is None else min(self._next, run.checkpoint_by)
+        if seconds >= due:
+            self._write(run)
+
+    def on_exception(self, run: "Run", error: BaseException) -> None:
+        """After losses that were not finite, the last parameters are those of the newest checkpoint."""
+        if isinstance(error, Diverged):
+            self._finish(run)
+            with contextlib.suppress(UsageError):
+                _, state, _ = checkpoint.newest(self._files)
+                if state:
+                    run.last_weights = state["store"]["weights"]
+
+    def on_train_end(self, run: "Run") -> None:
+        """Write where the run stands."""
+        if not isinstance(run.error, Diverged):
+            self._write(run)
+
+    def teardown(self, run: "Run") -> None:
+        """Wait for what is under way."""
+        self._finish(run)
+        self._executor.shutdown()
+
+    # -- one checkpoint -------------------------------------------------------------------------------------
+
+    def _write(self, run: "Run") -> None:
+        """Copy where the run stands: what was counted, and what was learned from exactly that."""
+        self._finish(run)
+        before, run.checkpoint_by = time.monotonic(), None
+        contents = run.snapshot()
+        finite = resumption.is_finite(contents)
+        if not (finite or self._told_not_finite):
+            self._told_not_finite = True
+            run.message("parameters that are not finite are not kept: no checkpoints from here on")
+        with self._teller.attempt(run):
+            for callback in run.callbacks:
+                callback.on_snapshot(run)
+            if finite:
+                self._pending = self._executor.submit(
+                    self._to_disk, run, contents.steps, self._state(run, contents), self._best_is_new
+                )
+                self._best_is_new = False
+        seconds, cost = run.seconds, time.monotonic() - before
+        self._next = seconds + max(run.config.checkpoint_seconds, cost / _SHARE)
+
+    def _to_disk(self, run: "Run", steps: int, state: dict[str, Any], best: bool) -> Path:
+        """On the thread: first what the checkpoint builds on, then the checkpoint."""
+        for path in run.directory.iterdir():
+            if path.is_file() and not path.name.startswith("."):
+                _sync(path)
+        return self._files.write(steps, state, best)
+
+    def _finish(self, run: "Run") -> None:
+        """Wait for the checkpoint under way, and tell if it failed."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            with self._teller.attempt(run):
+                run.tell("on_checkpoint", pending.result())
+
+    def _state(self, run: "Run", contents: Any) -> dict[str, Any]:
+        states = {callback.state_key: callback.state_dict() for callback in run.callbacks}
+        return dict(
+            about=resumption.describe(run.spec, run.model),
+            store=contents.as_tree(),
+            metrics=run.metrics.state(),
+            callbacks={key: state for key, state in states.items() if state is not None},
+            sampler=self._sampler_state(run),
+            seconds=run.seconds,
+            wall_seconds=run.wall_seconds,
+            baseline=run.metrics.baseline,
+            reached_seconds=run.reached_seconds,
+            solved=run.solved,
+            goal=run.config.stop_return,
+            count=run.resumed.count,
+        )
+
+    def _sampler_state(self, run: "Run") -> Any:
+        """Where the serial engine's worker stands, or None where that cannot be told."""
+        from a3c.envs.state import Unsaveable
+
+        assert run.engine is not None
+        if self._told_inexact:
+            return None
+        try:
+            return run.engine.sampler_state()
+        except Unsaveable as reason:
+            self._told_inexact = True
+            run.message(f"{reason}: if this run is resumed, its episodes begin anew")
+            return None
+
+
+def _sync(path: Path) -> None:
+    """Bring a file to the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
