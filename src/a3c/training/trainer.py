@@ -150,7 +150,7 @@ class _Run:
         self._next_status = self._next_write = 0.0
         self._next_plot = resumed.seconds + _FIRST_PLOT
         self._next_checkpoint = resumed.seconds + job.config.checkpoint_seconds
-        self._best_is_new = self._cannot_save_environment = self._told_not_finite = False
+        self._best_is_new = self._told_not_finite = False
         self._looked_for_signal = False
         self.interrupts = Interrupts(self._end_at_once)
 
@@ -455,18 +455,10 @@ class _Run:
         self._next_checkpoint = seconds + max(self._config.checkpoint_seconds, cost / _CHECKPOINT_SHARE)
 
     def _sampler_state(self) -> Any:
-        """Where the serial engine's worker stands, or None where that cannot be told."""
+        """Where the serial engine's worker stands; None: with another engine."""
         from a3c.engines.serial import SerialEngine
-        from a3c.envs.state import Unsaveable
 
-        if not isinstance(self._engine, SerialEngine) or self._cannot_save_environment:
-            return None
-        try:
-            return self._engine.sampler_state()
-        except Unsaveable as reason:
-            self._cannot_save_environment = True
-            self._recorder.event(f"{reason}: if this run is resumed, its episodes begin anew")
-            return None
+        return self._engine.sampler_state() if isinstance(self._engine, SerialEngine) else None
 
     # -- figures --------------------------------------------------------------------------------------------
 
