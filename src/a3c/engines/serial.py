@@ -76,8 +76,8 @@ class SerialEngine:
         )
         if self._state is not None:
             state, self._state = self._state, None
-            if told := self.sampler.restore(state):
-                self._watcher.on_event(told)
+            told = self.sampler.restore(state) or "it goes on exactly where it stood"
+            self._watcher.on_event(told)
 
     def _pushed(self) -> None:
         """Report after every update: what the master decides then must not depend on the clock."""

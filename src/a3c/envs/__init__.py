@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium as gym
 import numpy as np

@@ -185,8 +185,8 @@ def make_fault(
         place: When.
         actions: [N, B, …], up to the fault, as the environment was sent them.
         replay: What playing it again needs, with actions as their distribution keeps them: whether it is
-            `compiled`; where to `start`, with the `actions` [N, B, …] from there and after how many `steps` of
-            them it is; or `episodes` of single copies, each with its `copy`, `beginning` and `actions` [n, …].
+            `compiled`; where to `start`, with the `actions` [N, B, …] from there and after how many `steps`
+            of them it is; or `episodes` of single copies, each its `copy`, `beginning`, `actions` [n, …].
     """
     copy = 0 if description.copies == 1 else finding.copy
     summary = f"{description.env_id} {finding.message} {_when(place, copy)}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 WHOLE_STEPS = 4096
-"""Vector steps of history kept at least, which holds what goes on across episodes, if that is not long ago."""
+"""Vector steps of history kept at least: it may hold what leads to a fault across episodes."""
 KEPT_STEPS = 1_000_000
 """Vector steps of history kept at most: a longer episode is not played again."""
 KEPT_BYTES = 2**26

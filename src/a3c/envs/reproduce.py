@@ -1,7 +1,8 @@
 """Play again, from a crash card, how an environment failed. Called by `a3c reproduce`; needs no Keras.
 
-The environment is made as it was and begins as the card says, with a seed, with a state, or with the episode of
-one copy; then it is given the actions. No network acts, so that what happens depends on the environment alone.
+The environment is made as it was and begins as the card says, with a seed, with a state, or with the episode
+of one copy; then it is given the actions. No network acts, so that what happens depends on the environment
+alone.
 """
 
 import contextlib

@@ -42,7 +42,7 @@ class Sampler(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """A plain tree from which a new sampler of the same arguments goes on, to be taken between rollouts."""
+        """A plain tree from which another sampler of the same arguments goes on; between two rollouts."""
         ...
 
     def restore(self, tree: dict[str, Any]) -> str:

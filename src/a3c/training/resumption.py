@@ -99,9 +99,7 @@ def load(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
     rows = _rows(directory, files_at, statistics["episodes"], notes)
     steps = state["store"]["steps"]
     exact = job.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
-    notes.append(
-        f"resumed at step {steps:,}" + (", exactly where it stood" if exact else "; episodes begin anew")
-    )
+    notes.append(f"resumed at step {steps:,}" + ("" if exact else "; episodes begin anew"))
     return Resumed(
         contents=Contents(**state["store"]),
         statistics=Statistics.restored(statistics, rows),

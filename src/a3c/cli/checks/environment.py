@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import math
 import time
 import warnings
@@ -17,14 +18,22 @@ from gymnasium.vector.utils import iterate
 from a3c import backend, envs
 from a3c.cli.checks import Check, Step, describe, fault, ok, warning
 from a3c.config import Config, make_config
-from a3c.envs import Environment
+from a3c.envs import Environment, generators
+from a3c.envs.faults import Description, Fault
+from a3c.envs.vector_sampler import VectorSampler
+from a3c.errors import RunError
 from a3c.spaces.distributions import random_actions
 from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.noise import PolicyNoise
 from a3c.spaces.observations import Misfit
+from a3c.types import Shapes, Snapshot
+from a3c.utils import serialization
 
 _STEPS = 10_000  # of random play
 _SECONDS = 5.0  # for it at most, after its first step
 _SPEED_SECONDS = 0.5
+_RESUME_STEPS, _ROLLOUT = 200, 10
+_NO_WEIGHTS = Snapshot(None, 0)
 _SPEED_COPIES = 16
 _LARGE = 100.0
 _FLAT = 0.01  # standard deviation of the number that varies most
@@ -57,7 +66,7 @@ def checks(environment: Environment, seed: int, resume: bool) -> Iterator[Step]:
     yield "speed", functools.partial(speed, environment, seed)
     yield "seed", functools.partial(determinism, environment, seed)
     if resume:
-        yield "resume", functools.partial(continuity, environment, seed)
+        yield "resume", functools.partial(resumed, environment, seed)
 
 
 def described(environment: Environment) -> Check:
@@ -319,12 +328,61 @@ def speed(environment: Environment, seed: int) -> Check:
     return ok("speed", f"{copies * steps / seconds:,.0f} random steps/s by {copies} copies on one core")
 
 
-def continuity(environment: Environment, seed: int) -> Check:
-    """Whether a stopped serial run can go on exactly."""
-    from a3c.envs import continuity
+# -- resuming -----------------------------------------------------------------------------------------------
 
-    found = continuity.check(environment, seed)
-    if found.ok:
-        return ok("resume", f"a stopped serial run goes on bit for bit: {found.reason}")
+
+def resumed(environment: Environment, seed: int) -> Check:
+    """Whether a stopped serial run can go on exactly: tried out with fresh copies."""
+    before = generators.global_states()
+    first = second = None
+    try:
+        first = _random_sampler(environment, seed)
+        for _ in range(_RESUME_STEPS // _ROLLOUT):
+            first.collect(_NO_WEIGHTS)
+        stopped = json.dumps(serialization.to_json(first.state()))
+        expected = [_outcome(first) for _ in range(_RESUME_STEPS // _ROLLOUT)]
+        second = _random_sampler(environment, seed + 1)
+        told = second.restore(serialization.from_json(json.loads(stopped)))
+        if not told and [_outcome(second) for _ in expected] != expected:
+            told = "after resuming, it goes on differently"
+    except Exception as error:  # the environment's own, whatever it is
+        told = f"it fails: {describe(error)}"
+    finally:
+        generators.restore_globals(before)
+        for sampler in filter(None, (first, second)):
+            sampler.close()
+    if not told:
+        text = f"a stopped serial run goes on bit for bit: {_RESUME_STEPS} steps are the same after resuming"
+        return ok("resume", text)
     fix = "Give it state_dict() and load_state_dict(state); without, a resumed run begins its episodes anew."
-    return warning("resume", found.reason, fix)
+    return warning("resume", told, fix)
+
+
+def _random_sampler(environment: Environment, seed: int) -> VectorSampler:
+    """Plays at random in two copies."""
+    shapes = Shapes.of(environment.observations, environment.actions, _ROLLOUT, 2)
+    nothing = np.zeros((2, environment.actions.outputs), np.float32)
+    kind, size = environment.actions.noise
+
+    def fail(fault: Fault) -> None:
+        raise RunError(fault.summary)
+
+    return VectorSampler(
+        make_env=lambda: envs.make_vector(environment.spec, 2, environment.vectorized, checked=False),
+        observations=environment.observations,
+        actions=environment.actions,
+        shapes=shapes,
+        policy=lambda weights: lambda seen, memory: (nothing, memory),
+        explore=PolicyNoise(kind, (_ROLLOUT, 2, size)),
+        generator=np.random.default_rng(seed),
+        seeds=lambda making: seed + making,
+        describe=Description(environment.id, 0, 2, environment.vectorized),
+        on_fault=fail,
+    )
+
+
+def _outcome(sampler: VectorSampler) -> list[bytes]:
+    """What a rollout came to."""
+    transitions = sampler.collect(_NO_WEIGHTS).transitions
+    kept = (transitions.observations, transitions.rewards, transitions.terminated, transitions.truncated)
+    return [array.tobytes() for array in kept]
