@@ -109,8 +109,9 @@ def of_exception(error: Exception, env: Any, shape: tuple[int, ...] | None) -> F
     if copy is None and shape is not None and isinstance(env, Copies):
         # Their observations were being joined, which fails where one has another shape.
         for index in range(env.num_envs):
-            if np.shape(env.shown(index)) != shape:
-                return _of_shape(np.shape(env.shown(index)), shape, index)
+            seen = env.shown(index)
+            if seen is not None and np.shape(seen) != shape:
+                return _of_shape(np.shape(seen), shape, index)
     said = first_line(error)[:_MESSAGE_LENGTH]
     name = type(error).__name__
     message = f"raised {name}" + (f": {said}" if said != name else "")

@@ -10,6 +10,7 @@ Called by `VectorSampler`, and by `reproduce` for crash cards.
 """
 
 import contextlib
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -54,9 +55,11 @@ class Outcome:
     """What became of resuming B copies."""
 
     anew: np.ndarray
-    """[B]: which episodes begin anew, with the next step. Vector code: all or none; it has to be reset."""
+    """[B]: which episodes begin anew, with the next step."""
     reason: str
     """Why the first of them does; empty: none."""
+    reset: bool = False
+    """Whether the environments are in no state to go on from, and have to be made anew."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,9 @@ def resume(env: VectorEnv, tree: dict[str, Any], expected: Standing, conversion:
             _resume_whole(env, kind, tree, expected, conversion)
             outcome = Outcome(np.zeros(copies, bool), "")
     except _Differs as why:
-        outcome = Outcome(np.ones(copies, bool), str(why))
+        outcome = Outcome(np.ones(copies, bool), str(why), reset=True)
     except Exception as error:  # foreign code, and whatever a foreign file leads to
-        outcome = Outcome(np.ones(copies, bool), f"taking them up raised {describe(error)}")
+        outcome = Outcome(np.ones(copies, bool), f"taking them up raised {describe(error)}", reset=True)
     if kind is not None:
         generators.restore_globals(tree["globals"])
     return outcome
@@ -269,8 +272,9 @@ def _take(layers: list[Any], told: dict[str, Any]) -> None:
 def _asked(env: Any) -> Any:
     """What its `state_dict()` returns; None if that is no plain tree, or it fails."""
     try:
-        state = env.state_dict()
-        return serialization.unpack(*serialization.pack(state))
+        state = serialization.plain(copy.deepcopy(env.state_dict()))
+        serialization.pack(state)
+        return state
     except Exception:  # the environment's own code
         return None
 

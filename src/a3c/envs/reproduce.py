@@ -134,8 +134,8 @@ def _play_episode(environment: envs.Environment, episode: dict[str, Any]) -> tup
     assert isinstance(env, Copies)
     with contextlib.ExitStack() as stack:
         stack.callback(_close, env)
+        generators.restore(env.layers[0], episode["beginning"]["generators"])
         try:
-            generators.restore(env.layers[0], episode["beginning"]["generators"])
             seen, _ = env.reset(seed=[episode["beginning"]["seed"]])
             if (finding := _look(seen, None, 1, seen_as)) is not None:
                 return finding, 0

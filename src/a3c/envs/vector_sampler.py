@@ -175,7 +175,7 @@ class VectorSampler:
         copies = len(outcome.anew)
         count = f"{outcome.anew.sum()} of {copies}" if copies > 1 else "the"
         told = f"{self._describe.env_id}: {count} episodes under way begin anew: {outcome.reason}"
-        if outcome.anew.any() and not isinstance(self._env, Copies):
+        if outcome.reset:
             self.close()
             self._rebuilds += 1  # or it would have the seed that it began with
             self._make()
@@ -197,7 +197,8 @@ class VectorSampler:
             self._env = self._make_env()
         except Exception as error:  # which is told as a fault where it is made again
             self._env = None
-            return replay.Outcome(np.ones(self._describe.copies, bool), f"making it raised {describe(error)}")
+            every, why = np.ones(self._describe.copies, bool), f"making them raised {describe(error)}"
+            return replay.Outcome(every, why, reset=True)
         expected = replay.Standing(tree["observation"], tree["episodes"]["returns"], tree["ended"])
         conversion = replay.Conversion(self._to_env, self._pack or np.asarray)
         return replay.resume(self._env, tree["environments"], expected, conversion)
