@@ -88,7 +88,6 @@ gym.register("Own-v0", entry_point=Own)
         ("LunarLander-v3", 20_000, "Box2D"),
         ("HalfCheetah-v5", 15_000, "mujoco"),
         ("Hopper-v5", 20_000, "mujoco"),
-        ("ALE/Pong-v5", 4_000, "ale_py"),
         ("own_module:Own-v0", 30_000, "gymnasium"),
         ("CartPole-v1 --algorithm a3c --lstm-units 16", 20_000, "gymnasium"),
     ],

@@ -3,14 +3,13 @@
 Called where an episode begins, by `copies`; and where one is played again, by `replay`.
 """
 
+import functools
 import gc
 import random
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-
-from a3c.utils.serialization import plain
 
 KINDS = (np.random.Generator, np.random.RandomState, random.Random)
 
@@ -52,9 +51,9 @@ def restore_globals(told: dict[str, Any]) -> None:
 
 def _own(layer: Any) -> dict[str, Any]:
     """The generators that are attributes of `layer`, by name."""
-    drawn = getattr(layer, "_np_random", None)
+    drawn = None if isinstance(layer, gym.Wrapper) else getattr(layer, "_np_random", None)
     found = {"_np_random": drawn} if isinstance(drawn, KINDS) else {}
-    if type(layer).__module__.startswith("gymnasium."):
+    if _is_gymnasiums(type(layer)):
         return found  # they have no others
     # Before Python 3.13, listing an object's attributes slows it for good: only where there may be one.
     if any(isinstance(thing, (dict, *KINDS)) and thing is not drawn for thing in gc.get_referents(layer)):
@@ -62,12 +61,17 @@ def _own(layer: Any) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def _is_gymnasiums(cls: type) -> bool:
+    return cls.__module__.startswith("gymnasium.")
+
+
 def _read(generator: Any) -> dict[str, Any]:
     if isinstance(generator, random.Random):
         return {"kind": "Random", "state": _of_python(generator)}
     if isinstance(generator, np.random.RandomState):
-        return {"kind": "RandomState", "state": plain(generator.get_state(legacy=False))}
-    return {"kind": "Generator", "state": plain(generator.bit_generator.state)}
+        return {"kind": "RandomState", "state": generator.get_state(legacy=False)}
+    return {"kind": "Generator", "state": generator.bit_generator.state}
 
 
 def _write(layer: Any, name: str, told: dict[str, Any]) -> None:
