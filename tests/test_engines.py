@@ -16,13 +16,13 @@ import pytest
 import a3c.backend
 from a3c import algorithms, engines, envs, networks
 from a3c.config import Config
-from a3c.engines.job import Job
-from a3c.engines.stores import Contents
+from a3c.engines.spec import WorkerSpec
+from a3c.engines.stores import StoreState
 from a3c.engines.supervision import Diverged
 from a3c.errors import RunError, SettingError
 from a3c.networks.functional import Network
 from a3c.networks.parameters import parameters_of
-from a3c.training.metrics import Statistics
+from a3c.training.metrics import TrainingMetrics
 
 pytestmark = pytest.mark.both_backends
 
@@ -102,23 +102,23 @@ def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     model = model or networks.ActorCritic(environment.actions.outputs, (16,), seed=1)
     networks.build(model, environment.observations)
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
-    job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
+    worker_spec = WorkerSpec.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights, network = parameters_of(model), Network(model, [], environment.observations)
-    _, state = job.make_update(a3c.backend.load(), network)
-    return job, network, Contents(weights, state)
+    _, state = worker_spec.make_update(a3c.backend.load(), network)
+    return worker_spec, network, StoreState(weights, state)
 
 
 def start(*arguments, **keywords):
     """An engine at work, and the first weights."""
-    job, network, contents = prepare(*arguments, **keywords)
-    return engines.start(job, network, contents), contents.weights
+    worker_spec, network, contents = prepare(*arguments, **keywords)
+    return engines.start(worker_spec, network, contents), contents.weights
 
 
 class Observer:
-    """A `Watcher` that keeps everything."""
+    """A `RunListener` that keeps everything."""
 
     def __init__(self, on_report=None):
-        self.statistics, self.reports, self.ticks, self.events, self.faults = Statistics(), [], 0, [], []
+        self.statistics, self.reports, self.ticks, self.events, self.faults = TrainingMetrics(), [], 0, [], []
         self._then = on_report
 
     def replaced(self):
@@ -161,11 +161,11 @@ def run(engine, on_report=None):
 
 def run_until(engine, enough):
     """Run until `enough(reports)` is true, two minutes at most; returns the reports."""
-    reports, give_up = [], time.monotonic() + 120
+    reports, terminate = [], time.monotonic() + 120
 
     def on_report(report):
         reports.append(report)
-        if enough(reports) or time.monotonic() > give_up:
+        if enough(reports) or time.monotonic() > terminate:
             engine.store.stop()
 
     run(engine, on_report)
@@ -439,8 +439,8 @@ def test_workers_act_differently(name):
 
 def test_annealing_counts_the_steps_of_all_workers():
     """The learning rate is 0 at max-steps, whatever makes an update, and half as large half-way there."""
-    job, network, contents = prepare({**ENGINES["serial"], "anneal": True, "max_steps": 1000})
-    update, _ = job.make_update(a3c.backend.load(), network)
+    worker_spec, network, contents = prepare({**ENGINES["serial"], "anneal": True, "max_steps": 1000})
+    update, _ = worker_spec.make_update(a3c.backend.load(), network)
     gradient = np.ones_like(contents.weights)
 
     def moved(steps):
@@ -480,12 +480,12 @@ def test_a_held_store_makes_workers_wait(engine_settings):
         if len(seen) == 2:
             engine.store.stop()
         elif len(seen) == 1:
-            engine.store.hold(True)
+            engine.store.pause(True)
             time.sleep(0.1)  # what was under way is pushed
             before = engine.store.updates
             time.sleep(0.1)
             assert engine.store.updates == before
-            engine.store.hold(False)
+            engine.store.pause(False)
         seen.append(report)
 
     run(engine, on_report)
@@ -504,10 +504,10 @@ def test_nothing_is_trained_before_somebody_watches(name):
     """A master that is slower than its workers would find the run at its limit, and nothing judged."""
     engine, _ = start(ENGINES[name])
     deadline = time.monotonic() + 60
-    while not all(engine.store.beats()) and time.monotonic() < deadline:
+    while not all(engine.store.heartbeats()) and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.1)
-    assert all(engine.store.beats()), "they are ready, and wait"
+    assert all(engine.store.heartbeats()), "they are ready, and wait"
     assert engine.store.steps == engine.store.updates == 0
     run(engine)
     assert engine.store.updates > 0
@@ -522,7 +522,7 @@ def test_every_step_is_a_sign_of_life(engine_settings):
     run(engine)
     pulls = sum(engine.store.pulls())
     assert pulls >= 2
-    assert sum(engine.store.beats()) >= 400 // 4 + pulls
+    assert sum(engine.store.heartbeats()) >= 400 // 4 + pulls
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

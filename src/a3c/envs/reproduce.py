@@ -16,7 +16,7 @@ from a3c.envs import faults, generators, replay
 from a3c.envs.copies import Copies
 from a3c.envs.faults import Finding
 from a3c.errors import UsageError
-from a3c.spaces.observations import Misfit, Observations
+from a3c.spaces.observations import ObservationMismatch, Observations
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _play_episode(environment: envs.Environment, episode: dict[str, Any]) -> tup
 def _look(seen: Any, reward: Any, copies: int, observations: Observations) -> Finding | None:
     try:
         seen = observations.pack(seen)
-    except Misfit as error:
+    except ObservationMismatch as error:
         return faults.of_misfit(error)
     if np.shape(seen) != (copies, *observations.shape):
         return faults.of_shape(seen, observations.shape)

@@ -25,7 +25,7 @@ from a3c.errors import RunError
 from a3c.spaces.distributions import random_actions
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.noise import PolicyNoise
-from a3c.spaces.observations import Misfit
+from a3c.spaces.observations import ObservationMismatch
 from a3c.types import Shapes, Snapshot
 from a3c.utils import serialization
 
@@ -165,7 +165,7 @@ class Play:
             return
         try:
             self.observations.append(self.described.pack_any(seen)[0][0])
-        except Misfit as error:
+        except ObservationMismatch as error:
             self.misfits.append(str(error))
 
 
