@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from a3c import envs
-from a3c.envs import faults
+from a3c.envs import history
 from a3c.envs.faults import Description, read_card, write_card
 from a3c.envs.reproduce import reproduce
 from a3c.errors import UsageError
@@ -41,8 +41,9 @@ class Faulty(gym.Env):
     observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
     action_space = gym.spaces.Discrete(3, start=2)
 
-    def __init__(self, fails="never", at=100, opaque=False):
+    def __init__(self, fails="never", at=100, opaque=False, forgets=False):
         self.fails, self.at, self.steps, self.episode = fails, at, 0, -1
+        self.forgets = forgets
         self.lock = threading.Lock() if opaque else None
         if fails == "making":
             raise Unlucky("not made")
@@ -50,7 +51,7 @@ class Faulty(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.t, self.last = 0, [0, 0, 0]
-        self.episode += 1
+        self.episode += not self.forgets
         if self.fails == "reset" and self.episode == 6 or self.fails == "first":
             raise Unlucky("in reset")
         return self.observe(), {}
@@ -173,7 +174,9 @@ for fails in "never making first reset raise chance global sequence infinite rew
     gym.register(f"test/Vector{fails.title()}-v0", vector_entry_point=FaultyVector, **entry)
 late = {"fails": "raise", "at": 400}
 gym.register("test/Late-v0", entry_point=Faulty, kwargs=late)
-gym.register("test/Opaque-v0", entry_point=Faulty, kwargs=late | {"opaque": True})
+opaque = late | {"opaque": True}
+gym.register("test/VectorOpaque-v0", entry_point=Faulty, vector_entry_point=FaultyVector, kwargs=opaque)
+gym.register("test/Forgetful-v0", entry_point=Faulty, kwargs={"fails": "chance", "forgets": True})
 gym.register("test/VectorLate-v0", entry_point=Faulty, vector_entry_point=FaultyVector, kwargs=late)
 '''
 
@@ -412,60 +415,62 @@ def test_great_numbers_are_finite():
 # -- long histories -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Late", "VectorLate"])
-@pytest.mark.parametrize("copies", [1, 3])
-def test_long_histories_are_cut_by_captured_states(monkeypatch, tmp_path, name, copies):
-    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", True)
-    monkeypatch.setattr(faults, "ANCHOR_SHARE", 1e9)
-    for told in run_into_faults(name, copies, limit=2):
-        assert told.card["replay"]["start"]["state"] is not None
-        assert len(told.card["replay"]["actions"]) <= 57
+def test_long_histories_are_cut_where_episodes_begin(monkeypatch, tmp_path):
+    monkeypatch.setattr(history, "WHOLE_STEPS", 20)
+    late = [told for told in run_into_faults("Chance", 3, limit=12) if told.card["step"] > 40]
+    assert late
+    for told in late:
+        (episode,) = told.card["replay"]["episodes"]
+        assert episode["copy"] == told.card["copy"]
+        assert episode["beginning"]["seed"] is None or told.card["episode_step"] == told.card["step"]
+        assert len(episode["actions"]) == told.card["episode_step"]
         assert len(told.card["last_actions"]) == 10
         check_reproduces(told, tmp_path)
 
 
-def test_copies_that_a_look_makes_slower_are_captured_only_after_a_checkpoint(monkeypatch, tmp_path):
-    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(faults, "ANCHOR_SHARE", 1e9)
-    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", False)
-    (told,) = run_into_faults("Late", 2, limit=1)
-    assert len(told.card["replay"]["actions"]) >= 400
-
-    witness = Witness(1)
-    sampler = make_sampler("Late", witness, 2)
-    sampler.collect(ANY)
-    sampler.state()
-    with pytest.raises(Enough):
-        collect(lambda: sampler)
-    assert len(witness.faults[0].card["replay"]["actions"]) <= 57
-    check_reproduces(witness.faults[0], tmp_path)
+def test_where_it_is_not_known_which_copy_it_was_all_are_played(monkeypatch, tmp_path):
+    monkeypatch.setattr(history, "WHOLE_STEPS", 20)
+    late = next(told for told in run_into_faults("Chance", 3, limit=12) if told.card["step"] > 40)
+    card = copy.deepcopy(late.card)
+    first = {"copy": 0, "beginning": {"seed": 3, "generators": [{}, {}]}, "actions": np.zeros(0, np.uint8)}
+    card["replay"]["episodes"].insert(0, first)
+    assert reproduce(card).same
 
 
-def test_captures_that_cost_too_much_are_put_off(monkeypatch):
-    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", True)
-    monkeypatch.setattr(faults, "ANCHOR_SHARE", 0.0)
-    monkeypatch.setattr(faults, "HISTORY_STEPS", 300)
-    (told,) = run_into_faults("Late", 2, limit=1)
-    assert told.card["replay"]["start"] is None, "the first state is free, but its history is long by now"
-    assert 100 <= len(told.card["replay"]["actions"]) <= 114
+def test_histories_of_vector_code_begin_with_its_attributes(monkeypatch, tmp_path):
+    monkeypatch.setattr(history, "WHOLE_STEPS", 50)
+    for told in run_into_faults("VectorLate", 3, limit=2):
+        assert told.card["replay"]["start"]["state"]["kind"] == "attributes"
+        assert len(told.card["replay"]["actions"]) <= 57
+        check_reproduces(told, tmp_path)
 
 
-def test_what_cannot_be_captured_has_a_long_history(monkeypatch, tmp_path):
-    monkeypatch.setattr(faults, "ANCHOR_STEPS", 50)
-    monkeypatch.setattr(faults, "LOOKS_ARE_FREE", True)
-    (told,) = run_into_faults("Opaque", 2, limit=1)
+def test_what_cannot_be_read_has_a_long_history(monkeypatch, tmp_path):
+    monkeypatch.setattr(history, "WHOLE_STEPS", 50)
+    (told,) = run_into_faults("VectorOpaque", 2, limit=1)
     assert told.card["replay"]["start"]["state"] is None
-    assert len(told.card["replay"]["actions"]) >= 400
+    assert len(told.card["replay"]["actions"]) == 400
     check_reproduces(told, tmp_path)
 
-    monkeypatch.setattr(faults, "HISTORY_STEPS", 300)
-    (told,) = run_into_faults("Opaque", 2, limit=1)
+    monkeypatch.setattr(history, "KEPT_STEPS", 300)
+    (told,) = run_into_faults("VectorOpaque", 2, limit=1)
     assert "cannot be played again" in told.card["note"]
-    assert 100 <= len(told.card["replay"]["actions"]) <= 114
+    assert len(told.card["last_actions"]) == 10
     with pytest.raises(UsageError, match="too long"):
         reproduce(told.card)
+
+
+def test_cards_of_earlier_versions(tmp_path):
+    """Those that begin with a seed are played; those with a captured state are refused."""
+    write_card(run_into_faults("Chance", 2, limit=1)[0], tmp_path / "card.json")
+    document = json.loads((tmp_path / "card.json").read_text())
+    document["version"] = 1
+    (tmp_path / "card.json").write_text(json.dumps(document))
+    card = read_card(tmp_path / "card.json")
+    assert reproduce(card).same
+    card["replay"]["start"]["state"] = {"version": 1, "nodes": []}
+    with pytest.raises(UsageError, match="begins with a seed or an episode"):
+        reproduce(card)
 
 
 # -- going on from a state ----------------------------------------------------------------------------------
@@ -475,13 +480,7 @@ def through_json(plain):
     return serialization.from_json(json.loads(json.dumps(serialization.to_json(plain))))
 
 
-def assert_same(a, b):
-    assert (a.episodes, a.steps) == (b.episodes, b.steps)
-    for x, y in zip(a.transitions, b.transitions, strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Chance", "VectorChance", "Global"])
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Forgetful", "VectorChance"])
 def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
     """Through faults, too: the cards of both tell the same."""
     first, second = Witness(10**9), Witness(10**9)
@@ -497,7 +496,7 @@ def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
 
     other = make_sampler(env_id, second, generator=99)
     second.faults.clear()
-    other.restore(kept)
+    assert other.restore(kept) == ""
     for transitions, episodes, steps in expected:
         rollout = other.collect(ANY)
         assert (rollout.episodes, rollout.steps) == (episodes, steps)
@@ -508,15 +507,6 @@ def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
     assert "CartPole" in env_id or "Acrobot" in env_id or len(later) > 1
     for told in second.faults[:2]:
         check_reproduces(told, tmp_path)
-
-
-def test_what_cannot_be_saved_says_so():
-    from a3c.envs.state import Unsaveable
-
-    sampler = make_sampler("Opaque", Witness())
-    sampler.collect(ANY)
-    with pytest.raises(Unsaveable, match="lock"):
-        sampler.state()
 
 
 # -- cards and the command ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from a3c.errors import RunError
 from a3c.evaluation.evaluator import Evaluation, Failed
-from a3c.evaluation.selection import Candidate, ModelSelector
+from a3c.evaluation.selection import Candidate, ModelSelector, solves
 
 
 @dataclass
@@ -61,9 +61,9 @@ def test_the_best_is_chosen_by_evaluation():
 
 def test_solved_needs_training_returns_and_two_evaluations():
     selector = make_judge([480.0, 480.0, 470.0, 480.0, 480.0])
-    assert not selector.solves(judged(selector, 1, reached=False))
-    assert not selector.solves(judged(selector, 2, reached=True)), "the second evaluation was below"
-    assert selector.solves(judged(selector, 3, reached=True))
+    assert not solves(judged(selector, 1, reached=False), 475.0)
+    assert not solves(judged(selector, 2, reached=True), 475.0), "the second evaluation was below"
+    assert solves(judged(selector, 3, reached=True), 475.0)
     assert selector.best.candidate.steps == 3
     assert len(set(selector._evaluator.seeds)) == 5, "every evaluation has seeds of its own"
 
@@ -71,7 +71,7 @@ def test_solved_needs_training_returns_and_two_evaluations():
 def test_without_a_threshold_nothing_solves():
     selector = make_judge([1e9], threshold=None)
     assert not selector.reached(1e9)
-    assert not selector.solves(judged(selector, 1, reached=True))
+    assert not solves(judged(selector, 1, reached=True), None)
 
 
 def test_no_evaluation_before_a_hundred_episodes_nor_too_often():

@@ -1,5 +1,6 @@
 """Kill tests in short; the long ones (`-m long_faults`) are what docs/reliability.md reports."""
 
+import os
 import random
 import sys
 
@@ -51,6 +52,51 @@ def test_the_same_for_a_run_that_is_killed(tmp_path):
     import keras
 
     stop_serial.compare(tmp_path, "CartPole-v1", keras.backend.backend(), "SIGKILL", 4, 40_000, runs=1)
+
+
+OWN = """
+import gymnasium as gym, numpy as np
+
+class Own(gym.Env):
+    observation_space, action_space = gym.spaces.Box(-9, 9, (2,), np.float32), gym.spaces.Discrete(2)
+
+    def __init__(self):
+        self.rng = np.random.default_rng(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:  # without it, evaluations would not repeat
+            self.rng = np.random.default_rng(seed)
+        self.t, self.seen = 0, self.np_random.normal(size=2).astype(np.float32)
+        return self.seen.copy(), {}
+
+    def step(self, action):
+        self.t += 1
+        moved = 0.9 * self.seen + self.rng.normal(size=2) * (action + 0.1)
+        self.seen = moved.clip(-9, 9).astype(np.float32)
+        return self.seen.copy(), float(-abs(self.seen[0])), self.rng.random() < 0.02, self.t >= 200, {}
+
+gym.register("Own-v0", entry_point=Own)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("settings", "steps", "needs"),
+    [
+        ("Acrobot-v1", 30_000, "gymnasium"),
+        ("LunarLander-v3", 20_000, "Box2D"),
+        ("HalfCheetah-v5", 15_000, "mujoco"),
+        ("Hopper-v5", 20_000, "mujoco"),
+        ("own_module:Own-v0", 30_000, "gymnasium"),
+        ("CartPole-v1 --algorithm a3c --lstm-units 16", 20_000, "gymnasium"),
+    ],
+)
+def test_killed_runs_in_other_environments_go_on_bit_for_bit(tmp_path, monkeypatch, settings, steps, needs):
+    pytest.importorskip(needs)
+    (tmp_path / "own_module.py").write_text(OWN)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    stop_serial.compare(tmp_path, f"{settings} --preset none", "jax", "SIGKILL", 7, steps, runs=1)
 
 
 @pytest.mark.long_faults

@@ -62,11 +62,7 @@ class SerialEngine:
                 self._make_sampler(restart)
 
     def sampler_state(self) -> Any:
-        """Where the worker stands between two updates, as a plain tree; None before it was started.
-
-        Raises:
-            Unsaveable: where the environment's state cannot be read.
-        """
+        """Where the worker stands between two updates, as a plain tree; None before it was started."""
         return None if self.sampler is None else self.sampler.state()
 
     def kill(self) -> None:
@@ -87,8 +83,9 @@ class SerialEngine:
             0, restart, partial(self._faults.environment, 0), partial(self.store.show_life, 0)
         )
         if self._state is not None:
-            self.sampler.restore(self._state)
-            self._state = None
+            state, self._state = self._state, None
+            told = self.sampler.restore(state) or "it goes on exactly where it stood"
+            self._listener.on_event(told)
 
     def _pushed(self) -> None:
         """Report after every update: what the master decides then must not depend on the clock."""

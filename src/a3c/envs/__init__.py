@@ -6,18 +6,19 @@ here imports Keras.
 
 import dataclasses
 import difflib
+import functools
 import os
 import sys
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from a3c.envs import atari, functional
+from a3c.envs.copies import Copies
 from a3c.errors import UsageError, describe, first_line
 from a3c.spaces import distributions
 from a3c.spaces.distributions import Bounds, Distribution
@@ -72,7 +73,7 @@ def find(env_id: str, bounds: Bounds = "clip") -> Environment:
             vectorized = False  # single copies, stepped one by one, always reset as this package needs it
         observations = describe_observations(env.single_observation_space, env_id)
         actions = distributions.for_space(env.single_action_space, env_id, bounds)
-        if isinstance(env, SyncVectorEnv):
+        if isinstance(env, Copies):
             _check_first(env.envs[0], observations, env_id)
         return Environment(spec, observations, actions, vectorized, _is_compiled(spec))
     finally:
@@ -154,8 +155,7 @@ def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool, checked: bool = 
     with _no_version_advice():
         if vectorized:
             return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="vector_entry_point")
-        options: dict[str, Any] = dict(copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
-        return gym.make_vec(spec, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=options)
+        return Copies(functools.partial(gym.make, spec), num_envs)
 
 
 def shows_lives(environment: Environment) -> bool:

@@ -5,14 +5,10 @@ uses the same findings while it plays a card. Nothing here stops a run: that is 
 """
 
 import contextlib
-import functools
 import json
 import os
-import sys
 import tempfile
-import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,21 +17,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
 
-from a3c.envs import state
+from a3c.envs.copies import Copies
+from a3c.envs.history import SHOWN_ACTIONS
 from a3c.errors import UsageError, first_line
 from a3c.spaces.observations import ObservationMismatch
 from a3c.utils import serialization
 
 _FORMAT = "a3c crash card"
-_VERSION = 1
-SHOWN_ACTIONS = 10
+_VERSION = 2
+_READ_VERSIONS = (1, 2)
 _SHOWN_NUMBERS = 100
 _MESSAGE_LENGTH = 300
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _GYMNASIUM = str(Path(gym.__file__).parent) + os.sep
-_JOINING = os.path.join(_GYMNASIUM, "vector", "utils") + os.sep
 # Code of Gymnasium that only passes calls on to an environment.
 _PARTS = ("core.py", "vector" + os.sep, "wrappers" + os.sep, os.path.join("envs", "registration.py"))
 _AROUND = (_PACKAGE, *(_GYMNASIUM + part for part in _PARTS))
@@ -110,12 +105,12 @@ def of_exception(error: Exception, env: Any, shape: tuple[int, ...] | None) -> F
         env: The environment, or None where it could not be made.
         shape: That of one observation, as declared.
     """
-    copy, joining = _copy_of(error.__traceback__)
-    if joining and shape is not None and isinstance(env, SyncVectorEnv):
-        # Gymnasium stacks the observations of its copies, and complains where one has another shape.
-        returned: list[Any] = env._env_obs
-        for index, seen in enumerate(returned):
-            if np.shape(seen) != shape:
+    copy = env.current if isinstance(env, Copies) else None
+    if copy is None and shape is not None and isinstance(env, Copies):
+        # Their observations were being joined, which fails where one has another shape.
+        for index in range(env.num_envs):
+            seen = env.shown(index)
+            if seen is not None and np.shape(seen) != shape:
                 return _of_shape(np.shape(seen), shape, index)
     said = first_line(error)[:_MESSAGE_LENGTH]
     name = type(error).__name__
@@ -163,21 +158,6 @@ def _of_shape(shape: tuple[int, ...], expected: tuple[int, ...], copy: int | Non
     return Finding("observation shape", message, copy)
 
 
-def _copy_of(trace: TracebackType | None) -> tuple[int | None, bool]:
-    """Which of Gymnasium's single copies was called, and whether their observations were being joined."""
-    codes = (SyncVectorEnv.step.__code__, SyncVectorEnv.reset.__code__)
-    while trace is not None:
-        if trace.tb_frame.f_code in codes:
-            below = trace.tb_next
-            if below is not None and below.tb_frame.f_code.co_filename == functools.__file__:
-                below = below.tb_next  # it joins by a function that is chosen by the type of its argument
-            joining = below is not None and below.tb_frame.f_code.co_filename.startswith(_JOINING)
-            index = None if joining else trace.tb_frame.f_locals.get("i")
-            return (index if isinstance(index, int) else None), joining
-        trace = trace.tb_next
-    return None, False
-
-
 def _own_frames(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from where the environment's own code begins, or else Gymnasium's."""
     for around in (_AROUND, _PACKAGE):
@@ -205,8 +185,9 @@ def make_fault(
         finding: What happened.
         place: When.
         actions: [N, B, …], up to the fault, as the environment was sent them.
-        replay: What playing it again needs: whether it is `compiled`; where to `start`, None: it cannot be;
-            `actions` [N, B, …], as their distribution keeps them; and after how many `steps` of them it is.
+        replay: What playing it again needs, with actions as their distribution keeps them: whether it is
+            `compiled`; where to `start`, with the `actions` [N, B, …] from there and after how many `steps`
+            of them it is; or `episodes` of single copies, each its `copy`, `beginning`, `actions` [n, …].
     """
     copy = 0 if description.copies == 1 else finding.copy
     summary = f"{description.env_id} {finding.message} {_when(place, copy)}"
@@ -221,16 +202,13 @@ def make_fault(
         "copy": copy,
         "last_actions": (last if copy is None else last[:, copy]).tolist(),
         "numbers": finding.numbers,
-        "note": _LOST if replay["start"] is None else "",
+        "note": "" if replay["start"] or replay.get("episodes") else _LOST,
         "replay": replay,
     }
     return Fault(summary, finding.traceback, card)
 
 
-_LOST = (
-    "It cannot be played again: the environment's state was not captured, and its history was too long to be "
-    "kept."
-)
+_LOST = "It cannot be played again: its history was too long to be kept."
 
 
 def _when(place: Place, copy: int | None) -> str:
@@ -301,8 +279,8 @@ def read_card(path: Path | str) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         if document["format"] != _FORMAT:
             raise ValueError(f"its format is {document['format']!r}")
-        if document["version"] != _VERSION:
-            raise ValueError(f"it is of version {document['version']}, this a3c reads version {_VERSION}")
+        if document["version"] not in _READ_VERSIONS:
+            raise ValueError(f"it is of version {document['version']}, this a3c reads up to {_VERSION}")
         card = serialization.from_json(document["card"])
         if not isinstance(card, dict) or not isinstance(card.get("replay", {}), dict):
             raise ValueError("it is no table")
@@ -318,102 +296,3 @@ def read_card(path: Path | str) -> dict[str, Any]:
 
 
 _REQUIRED = {"summary", "kind", "env_id", "worker", "copies", "vectorized", "seed", "when", "copy", "replay"}
-
-
-# -- what leads to a fault ----------------------------------------------------------------------------------
-
-ANCHOR_STEPS = 4096
-"""Vector steps after which the environments' state is captured, so that no longer history is needed."""
-ANCHOR_SHARE = 0.005
-"""What capturing may cost at most, as a share of the time."""
-HISTORY_STEPS = 2**19
-"""Vector steps of history kept where the state is not captured; of more, only the tail."""
-HISTORY_BYTES = 2**24
-TAIL_STEPS = 100
-ARRAY_BYTES = 128
-"""What a small array takes beside its numbers."""
-LOOKS_ARE_FREE = sys.version_info >= (3, 13)
-"""Before Python 3.13 an object whose attributes were listed once is slower from then on, which costs single
-copies of CartPole 7 % of their speed. They are captured only where a checkpoint has done that already."""
-
-
-class Trail:
-    """What led to where the environments are: a point to start from, and all actions since.
-
-    The point is their making, with a seed, or now and then their captured state.
-
-    Args:
-        start: Where it begins: the `seed` that the environments are made with, the `state` that they are then
-            given or None, and the `globals`: the state of the global random generators before they are made,
-            or with that state.
-    """
-
-    def __init__(self, start: dict[str, Any]):
-        self._saveable, self._looked_at, self._cost = True, False, 0.0
-        self._actions: deque[np.ndarray] = deque()
-        self._begin(start)
-
-    def captured(self, state: dict[str, Any]) -> None:
-        """The environments are in this state, as `capture` returned it: from here the trail goes on."""
-        self._looked_at = True
-        self._begin({"seed": self._seed, **state})
-
-    def add(self, actions: np.ndarray, env: Any) -> None:
-        """Actions [T, B] were taken in `env`; they are kept as they are. Captures its state now and then."""
-        self._actions.append(actions)
-        self._steps += len(actions)
-        self._bytes += actions.nbytes + ARRAY_BYTES
-        if self._steps >= ANCHOR_STEPS or self._bytes >= HISTORY_BYTES:
-            self._shorten(env)
-
-    def replay(self, actions: np.ndarray) -> dict[str, Any]:
-        """What playing it again needs, with the actions [t, B] of the rollout under way: a plain tree."""
-        kept = np.concatenate([*self._actions, actions])
-        return {"compiled": False, "start": self._start, "actions": kept, "steps": len(kept)}
-
-    def last(self, actions: np.ndarray) -> np.ndarray:
-        """The last few of them, with the actions [t, B] of the rollout under way."""
-        kept, steps = [actions], len(actions)
-        for earlier in (*reversed(self._actions), *self._earlier):
-            if steps >= SHOWN_ACTIONS:
-                break
-            kept.append(earlier)
-            steps += len(earlier)
-        return np.concatenate(kept[::-1])[-SHOWN_ACTIONS:]
-
-    def _begin(self, start: dict[str, Any]) -> None:
-        self._start: dict[str, Any] | None = start
-        self._seed = start["seed"]
-        # For people, who want the last few whatever is played again.
-        self._earlier = [self.last(self._actions[-1][:0])] if self._actions else []
-        self._actions.clear()
-        self._steps = self._bytes = 0
-        self._began = time.perf_counter()
-
-    def _shorten(self, env: Any) -> None:
-        now = time.perf_counter()
-        gentle = LOOKS_ARE_FREE or self._looked_at or not isinstance(env.unwrapped, SyncVectorEnv)
-        if self._saveable and gentle and self._cost <= ANCHOR_SHARE * (now - self._began):
-            try:
-                captured = capture(env)
-            except Exception:  # not only Unsaveable: whatever an environment's own code does then
-                self._saveable = False
-            else:
-                self.captured(captured)
-                self._cost = time.perf_counter() - now
-                return
-        if self._steps > HISTORY_STEPS or self._bytes > HISTORY_BYTES:
-            self._start = None  # from here on a card cannot be played again
-        while self._start is None and self._steps - len(self._actions[0]) >= TAIL_STEPS:
-            dropped = self._actions.popleft()
-            self._steps -= len(dropped)
-            self._bytes -= dropped.nbytes + ARRAY_BYTES
-
-
-def capture(env: Any) -> dict[str, Any]:
-    """The state of `env` and of the global random generators, a plain tree.
-
-    Raises:
-        Unsaveable: if it cannot be told; see `state.capture`.
-    """
-    return {"state": state.capture(env), "globals": state.capture_globals()}

@@ -67,11 +67,12 @@ class CuriousSampler:
         sums = None if self._sums is None else self._sums.copy()
         return {"sampler": self._sampler.state(), "novelty": self._novelty.state(), "sums": sums}
 
-    def restore(self, tree: dict[str, Any]) -> None:
+    def restore(self, tree: dict[str, Any]) -> str:
         """See `Sampler.restore`."""
-        self._sampler.restore(tree["sampler"])
+        told = self._sampler.restore(tree["sampler"])
         self._novelty.restore(tree["novelty"])
         self._sums = None if tree["sums"] is None else tree["sums"].copy()
+        return told
 
 
 class Novelty:

@@ -1,7 +1,8 @@
 """Play again, from a crash card, how an environment failed. Called by `a3c reproduce`; needs no Keras.
 
-The environment is made as it was and given the seed or the state of the card, then the actions. No network
-acts, so that what happens depends on the environment alone.
+The environment is made as it was and begins as the card says, with a seed, with a state, or with the episode
+of one copy; then it is given the actions. No network acts, so that what happens depends on the environment
+alone.
 """
 
 import contextlib
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from a3c import envs
-from a3c.envs import faults, state
+from a3c.envs import faults, generators, replay
+from a3c.envs.copies import Copies
 from a3c.envs.faults import Finding
 from a3c.errors import UsageError
 from a3c.spaces.observations import ObservationMismatch, Observations
@@ -38,42 +40,58 @@ def reproduce(card: dict[str, Any]) -> Reproduction:
         UsageError: if the environment is not there, or the card does not fit it or cannot be played.
     """
     try:
-        if card["replay"]["start"] is None:
-            raise UsageError("this crash card", "one that can be played", card["note"])
-        finding, steps = _play(card)
+        _check(card)
+        finding, steps, due = _play(card)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         fix = f"{type(error).__name__}: {error}. Has the environment changed since?"
         raise UsageError("this crash card", f"one that fits {card['env_id']}", fix) from error
     if finding is None:
         return Reproduction(None, steps, False, "")
-    same = (finding.kind, steps) == (card["kind"], card["replay"]["steps"])  # messages may hold addresses
+    same = finding.kind == card["kind"] and steps == due  # messages may hold addresses
     if same:
         return Reproduction(finding, steps, True, card["summary"])
     copy = "" if finding.copy is None else f" of copy {finding.copy}"
     return Reproduction(finding, steps, False, f"{card['env_id']} {finding.message}, {steps} steps on{copy}")
 
 
-def _play(card: dict[str, Any]) -> tuple[Finding | None, int]:
-    """What was found, and after how many steps."""
+def _check(card: dict[str, Any]) -> None:
+    """Raise `UsageError` for a card that cannot be played."""
+    start = card["replay"]["start"]
+    if start is None and not card["replay"].get("episodes"):
+        raise UsageError("this crash card", "one that can be played", card["note"])
+    if start is not None and not card["replay"]["compiled"] and "nodes" in (start["state"] or ()):
+        fix = "It begins with what an earlier version read from all attributes of the environment."
+        raise UsageError("this crash card", "one that begins with a seed or an episode", fix)
+
+
+def _play(card: dict[str, Any]) -> tuple[Finding | None, int, int]:
+    """What was found, after how many steps, and after how many it was due."""
     try:
         environment = envs.find(card["env_id"])
     except UsageError as error:
         if card["when"] == "making" and isinstance(error.__cause__, Exception):
-            return faults.of_exception(error.__cause__, None, None), 0
+            return faults.of_exception(error.__cause__, None, None), 0, 0
         raise
-    start, actions = card["replay"]["start"], card["replay"]["actions"]
-    if card["replay"]["compiled"]:
-        return _play_compiled(environment, start, actions)
-    return _play_vector(environment, card["copies"], card["vectorized"], start, actions)
+    played = card["replay"]
+    if episodes := played.get("episodes"):
+        for episode in episodes:
+            finding, steps = _play_episode(environment, episode)
+            if finding is not None:
+                return finding, steps, len(episode["actions"])
+        return None, sum(len(episode["actions"]) for episode in episodes), 0
+    start, actions, due = played["start"], played["actions"], played["steps"]
+    if played["compiled"]:
+        return *_play_compiled(environment, start, actions), due
+    return *_play_vector(environment, card["copies"], card["vectorized"], start, actions), due
 
 
 def _play_compiled(
     environment: envs.Environment, start: dict[str, Any], actions: np.ndarray
 ) -> tuple[Finding | None, int]:
-    from a3c.envs.functional.sampler import find_fault, replay
+    from a3c.envs.functional import sampler
 
-    transitions = replay(environment, start["state"], actions)
-    wrong = find_fault(transitions)
+    transitions = sampler.replay(environment, start["state"], actions)
+    wrong = sampler.find_fault(transitions)
     return (None, len(actions)) if wrong is None else (wrong[1], wrong[0] + 1)
 
 
@@ -83,7 +101,7 @@ def _play_vector(
     """Steps of an environment that is made and reset as `start` says; stops at the first fault."""
     env, seen_as, taken = None, environment.observations, 0
     shape = seen_as.shape if seen_as.plain else None
-    state.restore_globals(start["globals"])
+    generators.restore_globals(start["globals"])
     with contextlib.ExitStack() as stack:
         try:
             env = envs.make_vector(environment.spec, copies, vectorized, checked=False)
@@ -95,8 +113,8 @@ def _play_vector(
         if finding is not None:
             return finding, 0
         if start["state"] is not None:
-            state.restore(env, start["state"])
-            state.restore_globals(start["globals"])
+            replay.put(env, start["state"])
+            generators.restore_globals(start["globals"])
         for action in environment.actions.to_env(actions.astype(environment.actions.dtype)):
             taken += 1
             try:
@@ -105,6 +123,29 @@ def _play_vector(
                 return faults.of_exception(error, env, shape), taken
             if (finding := _look(seen, reward, copies, seen_as)) is not None:
                 return finding, taken
+    return None, taken
+
+
+def _play_episode(environment: envs.Environment, episode: dict[str, Any]) -> tuple[Finding | None, int]:
+    """The episode of one copy, played in a fresh one; stops at the first fault."""
+    seen_as, taken = environment.observations, 0
+    shape = seen_as.shape if seen_as.plain else None
+    env = envs.make_vector(environment.spec, 1, False, checked=False)
+    assert isinstance(env, Copies)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_close, env)
+        generators.restore(env.layers[0], episode["beginning"]["generators"])
+        try:
+            seen, _ = env.reset(seed=[episode["beginning"]["seed"]])
+            if (finding := _look(seen, None, 1, seen_as)) is not None:
+                return finding, 0
+            for action in environment.actions.to_env(episode["actions"].astype(environment.actions.dtype)):
+                taken += 1
+                seen, reward, _, _, _ = env.step(action[None])
+                if (finding := _look(seen, reward, 1, seen_as)) is not None:
+                    return finding, taken
+        except Exception as error:
+            return faults.of_exception(error, env, shape), taken
     return None, taken
 
 

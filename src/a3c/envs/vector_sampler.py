@@ -12,8 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from a3c.envs import faults, state
-from a3c.envs.faults import Description, Finding, OnFault, Place, Trail
+from a3c.envs import faults, generators, replay
+from a3c.envs.copies import Copies
+from a3c.envs.faults import Description, Finding, OnFault, Place
+from a3c.envs.history import History
+from a3c.errors import describe
 from a3c.spaces.distributions import Distribution
 from a3c.spaces.observations import ObservationMismatch, Observations
 from a3c.types import Episode, Policy, Rollout, Shapes, Snapshot, Transitions
@@ -39,15 +42,14 @@ class Sampler(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """A plain tree from which a new sampler of the same arguments goes on, to be taken between rollouts.
-
-        Raises:
-            Unsaveable: if the environments' state cannot be told.
-        """
+        """A plain tree from which another sampler of the same arguments goes on; between two rollouts."""
         ...
 
-    def restore(self, tree: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+    def restore(self, tree: dict[str, Any]) -> str:
+        """Go on from what `state` returned.
+
+        Returns which episodes begin anew and why, one sentence; empty: all go on exactly where they stood.
+        """
         ...
 
 
@@ -133,7 +135,8 @@ class VectorSampler:
                 rewards, valid, self._shapes.discount, self._discounted, returns
             )
         self._steps += self._t_max
-        self._trail.add(actions.astype(self._small), self._env)
+        if self._history.add(actions.astype(self._small), ends):
+            self._shorten()
         episodes = self._episodes.extend(rewards, ends, valid)
         if self._episodic_life:
             terminated |= self._lost  # for the losses alone: the next step is as valid as any
@@ -149,8 +152,7 @@ class VectorSampler:
 
     def state(self) -> dict[str, Any]:
         """See `Sampler.state`."""
-        captured = faults.capture(self._env)
-        self._trail.captured(captured)
+        assert self._env is not None
         return {
             "rebuilds": self._rebuilds,
             "observation": self._transitions.observations[-1].copy(),
@@ -162,25 +164,67 @@ class VectorSampler:
             "episodes": self._episodes.state(),
             "steps": self._steps,
             "generator": plain(self._generator.bit_generator.state),
-            "environments": captured,
+            "environments": replay.save(self._env, self._history),
         }
 
-    def restore(self, tree: dict[str, Any]) -> None:
+    def restore(self, tree: dict[str, Any]) -> str:
         """See `Sampler.restore`."""
-        assert self._env is not None
-        self._rebuilds, self._steps = tree["rebuilds"], tree["steps"]
+        outcome = self._resume(tree)
+        self._generator.bit_generator.state = tree["generator"]
+        self._rebuilds = tree["rebuilds"]
+        copies = len(outcome.anew)
+        count = f"{outcome.anew.sum()} of {copies}" if copies > 1 else "the"
+        told = f"{self._describe.env_id}: {count} episodes under way begin anew: {outcome.reason}"
+        if outcome.reset:
+            self.close()
+            self._rebuilds += 1  # or it would have the seed that it began with
+            self._make()
+            return told
+        self._seed, self._steps = self._seeds(self._rebuilds), tree["steps"]
         self._transitions.observations[-1] = tree["observation"]
-        self._ended, self._memory = tree["ended"].copy(), tree["memory"]
+        self._ended, self._memory = tree["ended"] | outcome.anew, tree["memory"]
         self._next_actions, self._discounted = tree["next_actions"], tree["discounted"].copy()
         self._lives = tree["lives"].copy()
         self._episodes.restore(tree["episodes"])
-        self._generator.bit_generator.state = tree["generator"]
-        captured = tree["environments"]
-        state.restore(self._env, captured["state"])
-        state.restore_globals(captured["globals"])
-        self._seed = self._seeds(self._rebuilds)
-        self._trail = Trail({"seed": self._seed, **captured})
-        self._trail.captured(captured)
+        self._episodes.drop(outcome.anew)
+        self._take_up(tree["environments"], outcome)
+        return told if outcome.anew.any() else ""
+
+    def _resume(self, tree: dict[str, Any]) -> replay.Outcome:
+        """Make the environments anew, and bring them to where those of `tree` stood."""
+        self.close()
+        try:
+            self._env = self._make_env()
+        except Exception as error:  # which is told as a fault where it is made again
+            self._env = None
+            every, why = np.ones(self._describe.copies, bool), f"making them raised {describe(error)}"
+            return replay.Outcome(every, why, reset=True)
+        expected = replay.Standing(tree["observation"], tree["episodes"]["returns"], tree["ended"])
+        conversion = replay.Conversion(self._to_env, self._pack or np.asarray)
+        return replay.resume(self._env, tree["environments"], expected, conversion)
+
+    def _take_up(self, tree: dict[str, Any], outcome: replay.Outcome) -> None:
+        """Let the history go on from where `replay.resume` has brought the environments."""
+        if tree["kind"] == "copies":
+            anew = outcome.anew.tolist()
+            kept = [None if new else copy["actions"] for copy, new in zip(tree["copies"], anew, strict=True)]
+            self._history.go_on(kept, self._ended)
+        elif tree["kind"] == "making":
+            self._history.begin({"seed": tree["seed"], "state": None, "globals": tree["globals"]})
+            self._history.add(tree["actions"], np.zeros(tree["actions"].shape[:2], bool))
+        else:
+            self._history.begin({"seed": self._seed, "state": tree["state"], "globals": tree["globals"]})
+
+    def _shorten(self) -> None:
+        """Let the history of vector code begin with its present state, if that can be read."""
+        assert self._env is not None
+        if not isinstance(self._env, Copies) and (state := replay.snapshot(self._env)) is not None:
+            told = {"seed": self._seed, "state": state, "globals": generators.global_states()}
+            self._history.begin(told)
+
+    def _to_env(self, actions: np.ndarray) -> Any:
+        """From recorded actions to those that environments take."""
+        return self._distribution.to_env(actions.astype(self._shapes.action_dtype))
 
     # -- acting ---------------------------------------------------------------------------------------------
 
@@ -257,11 +301,15 @@ class VectorSampler:
     def _try_to_make(self) -> Finding | None:
         self._seed = self._seeds(self._rebuilds)
         self._env, self._steps = None, 0
-        self._trail = Trail({"seed": self._seed, "state": None, "globals": state.capture_globals()})
+        start = {"seed": self._seed, "state": None, "globals": generators.global_states()}
+        self._history = History(
+            start, np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
+        )
         try:
             self._env = env = self._make_env()
         except Exception as error:
             return faults.of_exception(error, None, None)
+        self._history.apart = isinstance(env, Copies)
         self._prepare()
         shape = self._transitions.observations.shape[1:]
         try:
@@ -295,17 +343,21 @@ class VectorSampler:
 
     def _fail(self, t: int, finding: Finding) -> None:
         """Tell of a fault in step `t` of the rollout under way, -1: before the first one."""
-        actions = np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
+        nothing = np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
         if self._env is None:
-            place, sent = Place("making", self._seed, self._rebuilds, 0), actions
+            place, sent = Place("making", self._seed, self._rebuilds, 0), nothing
+            played = self._history.replay(nothing, np.zeros((0, self._describe.copies), bool), None, None)
         else:
             place = self._place(t, finding.copy)
             actions = self._transitions.actions[: t + 1].astype(self._small)
-            sent = self._distribution.to_env(self._trail.last(actions).astype(self._shapes.action_dtype))
+            ends = (self._transitions.terminated | self._transitions.truncated)[: max(t, 0)]
+            beginnings = self._env.beginnings if isinstance(self._env, Copies) else None
+            sent = self._to_env(self._history.last(actions))
+            played = self._history.replay(actions, ends, beginnings, finding.copy)
             with contextlib.suppress(Exception):  # it is broken anyway
                 self._env.close()
             self._env = None
-        told = faults.make_fault(self._describe, finding, place, sent, self._trail.replay(actions))
+        told = faults.make_fault(self._describe, finding, place, sent, played)
         self._rebuilds += 1
         self._on_fault(told)
 
@@ -351,6 +403,10 @@ class EpisodeLog:
             earned[b], began[b] = total, step
         self._returns, self.steps = returns[-1] - earned, steps[-1]
         return episodes
+
+    def drop(self, copies: np.ndarray) -> None:
+        """Forget the episodes under way of these copies, [B] bool."""
+        self._returns[copies], self._began[copies] = 0.0, self.steps[copies]
 
     def state(self) -> dict[str, np.ndarray]:
         """A plain tree, for `restore`."""

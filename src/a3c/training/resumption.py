@@ -103,9 +103,7 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
     history = _history(directory, state, notes)
     steps = state["store"]["steps"]
     exact = worker_spec.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
-    notes.append(
-        f"resumed at step {steps:,}" + (", exactly where it stood" if exact else "; episodes begin anew")
-    )
+    notes.append(f"resumed at step {steps:,}" + ("" if exact else "; episodes begin anew"))
     return Resumed(
         contents=StoreState(**state["store"]),
         metrics=TrainingMetrics.restored(state["metrics"], history),

@@ -16,6 +16,7 @@ from gymnasium.vector.utils import iterate
 
 from a3c import backend, envs
 from a3c.cli.checks import Check, Step, describe, fault, ok, warning
+from a3c.cli.checks.resuming import resumed
 from a3c.config import Config, make_config
 from a3c.envs import Environment
 from a3c.spaces.distributions import random_actions
@@ -57,7 +58,7 @@ def checks(environment: Environment, seed: int, resume: bool) -> Iterator[Step]:
     yield "speed", functools.partial(speed, environment, seed)
     yield "seed", functools.partial(determinism, environment, seed)
     if resume:
-        yield "resume", functools.partial(continuity, environment, seed)
+        yield "resume", functools.partial(resumed, environment, seed)
 
 
 def described(environment: Environment) -> Check:
@@ -317,14 +318,3 @@ def speed(environment: Environment, seed: int) -> Check:
     finally:
         env.close()
     return ok("speed", f"{copies * steps / seconds:,.0f} random steps/s by {copies} copies on one core")
-
-
-def continuity(environment: Environment, seed: int) -> Check:
-    """Whether a stopped serial run can go on exactly."""
-    from a3c.envs import continuity
-
-    found = continuity.check(environment, seed)
-    if found.ok:
-        return ok("resume", f"a stopped serial run goes on bit for bit: {found.reason}")
-    fix = "Give it state_dict() and load_state_dict(state); without, a resumed run begins its episodes anew."
-    return warning("resume", found.reason, fix)

@@ -18,6 +18,7 @@ from a3c.envs.faults import Description, Fault, Finding, OnFault, Place
 from a3c.envs.functional import world_of
 from a3c.envs.functional.compilation import Compilation
 from a3c.envs.functional.stepping import Copies, Finished, World, blank, draw_key, key_data, rollout
+from a3c.envs.history import SHOWN_ACTIONS
 from a3c.spaces.noise import LOUD, EpsilonNoise
 from a3c.types import ComputedGradients, Episode, Rollout, Shapes, Snapshot, Transitions
 
@@ -109,7 +110,7 @@ class CompiledSampler:
         self._explore = explore
         self._program, self._seeds, self._describe, self._on_fault = program, seeds, describe, on_fault
         # Actions of the last rollouts, where they were computed.
-        self._recent: deque[Any] = deque(maxlen=-(-faults.SHOWN_ACTIONS // program.shapes.time))
+        self._recent: deque[Any] = deque(maxlen=-(-SHOWN_ACTIONS // program.shapes.time))
         self._begin(0)
 
     def wait(self) -> None:
@@ -145,12 +146,13 @@ class CompiledSampler:
         copies, stream = _told(self._copies, self._stream)
         return {"rebuilds": self._rebuilds, "rollouts": self._rollouts, "copies": copies, "stream": stream}
 
-    def restore(self, tree: dict[str, Any]) -> None:
+    def restore(self, tree: dict[str, Any]) -> str:
         """See `Sampler.restore`."""
         self._rebuilds, self._rollouts = tree["rebuilds"], tree["rollouts"]
         self._seed = self._seeds(self._rebuilds)
         self._copies = _filled(self._program.first_copies, tree["copies"])
         self._stream = tree["stream"].copy()
+        return ""
 
     def _begin(self, rebuilds: int) -> None:
         self._rebuilds, self._rollouts = rebuilds, 0

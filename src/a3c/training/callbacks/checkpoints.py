@@ -33,7 +33,7 @@ class WriteCheckpoints(Callback):
         self._executor = ThreadPoolExecutor(1, "a3c-checkpoint")
         self._pending: Future[Path] | None = None
         self._teller = FailureTeller("checkpoints")
-        self._best_is_new = self._told_not_finite = self._told_inexact = False
+        self._best_is_new = self._told_not_finite = False
         self._next = 0.0
 
     def setup(self, run: "Run") -> None:
@@ -124,13 +124,14 @@ class WriteCheckpoints(Callback):
                 run.tell("on_checkpoint", pending.result())
 
     def _state(self, run: "Run", contents: Any) -> dict[str, Any]:
+        assert run.engine is not None
         states = {callback.state_key: callback.state_dict() for callback in run.callbacks}
         return dict(
             about=resumption.describe(run.spec, run.model),
             store=contents.as_tree(),
             metrics=run.metrics.state(),
             callbacks={key: state for key, state in states.items() if state is not None},
-            sampler=self._sampler_state(run),
+            sampler=run.engine.sampler_state(),
             seconds=run.seconds,
             wall_seconds=run.wall_seconds,
             baseline=run.metrics.baseline,
@@ -139,20 +140,6 @@ class WriteCheckpoints(Callback):
             goal=run.config.stop_return,
             count=run.resumed.count,
         )
-
-    def _sampler_state(self, run: "Run") -> Any:
-        """Where the serial engine's worker stands, or None where that cannot be told."""
-        from a3c.envs.state import Unsaveable
-
-        assert run.engine is not None
-        if self._told_inexact:
-            return None
-        try:
-            return run.engine.sampler_state()
-        except Unsaveable as reason:
-            self._told_inexact = True
-            run.message(f"{reason}: if this run is resumed, its episodes begin anew")
-            return None
 
 
 def _sync(path: Path) -> None:
