@@ -29,7 +29,7 @@ def compare(cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps
         run = harness.run_directory(directory)
         assert run is not None
         resumed = harness.start("resume", str(run), "--json", cwd=directory)
-        output, errors = resumed.communicate(timeout=300)
+        output, errors = resumed.communicate(timeout=harness.DEADLINE)
         assert resumed.returncode == 0, errors
         summary = json.loads(output.splitlines()[-1])
         harness.check_files(run, summary)
@@ -46,7 +46,7 @@ def _command(env_id: str, backend: str, seed: int, max_steps: int) -> tuple[str,
 def _run(cwd: Path, env_id: str, backend: str, seed: int, max_steps: int) -> Path:
     cwd.mkdir()
     run = harness.start(*_command(env_id, backend, seed, max_steps), cwd=cwd)
-    errors = run.communicate(timeout=600)[1]
+    errors = run.communicate(timeout=harness.DEADLINE)[1]
     assert run.returncode == 0, errors
     directory = harness.run_directory(cwd)
     assert directory is not None
@@ -67,7 +67,7 @@ def _stop(
             done = int(names[-1][5:17]) if names else 0
     if run.poll() is None:
         run.send_signal(getattr(signal, how))
-    run.communicate(timeout=300)
+    run.communicate(timeout=harness.DEADLINE)
     return done if run.returncode != 0 else None
 
 
