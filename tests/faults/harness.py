@@ -126,10 +126,18 @@ class Process:
     command: str
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen:
-    """`a3c ARGUMENTS` in a session of its own, so that all its processes can be found."""
+def start(*arguments: str, cwd: Path, code: str = "") -> subprocess.Popen:
+    """`a3c ARGUMENTS` in a session of its own, so that all its processes can be found.
+
+    Args:
+        code: Carried out before, in the same process; default: nothing.
+    """
+    module = ["-m", "a3c"]
+    if code:
+        (cwd / "main.py").write_text(f"{code}\nif __name__ == '__main__':\n    sys.exit(main())\n")
+        module = ["main.py"]
     return subprocess.Popen(
-        [sys.executable, "-m", "a3c", *arguments],
+        [sys.executable, *module, *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -137,6 +145,15 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen:
         start_new_session=True,
         preexec_fn=_hear_signals,
     )
+
+
+PATIENT = """
+import sys
+from a3c.cli import main
+from a3c.training import interrupts
+interrupts._DEADLINE = 1e6
+"""
+"""Code to carry out before: have SIGTERM and SIGHUP end no run that is slow to save itself."""
 
 
 def _hear_signals() -> None:
@@ -197,6 +214,14 @@ def episodes_of_workers(cwd: Path) -> Counter[str]:
         return Counter()
     with open(path, newline="") as file:
         return Counter(row["worker"] for row in csv.DictReader(file) if row["worker"])
+
+
+def updates(cwd: Path) -> int:
+    """How many updates the run under `cwd` has made, by its figures; 0 while there are none."""
+    directory = run_directory(cwd)
+    path = directory and directory / "metrics.jsonl"
+    lines = path.read_text().rpartition("\n")[0].splitlines() if path and path.exists() else []
+    return json.loads(lines[-1])["updates"] if lines else 0
 
 
 def shared_memory() -> set[str]:
