@@ -23,9 +23,7 @@ def kill_and_resume(cwd: Path, seed: int, delay: float, *more: str) -> dict:
     """One run, killed `delay` seconds after its directory is there, and resumed until it ends."""
     before = harness.shared_memory()
     run = harness.start(*harness.TRAIN, *FREQUENT, "--seed", str(seed), *more, cwd=cwd)
-    while (directory := harness.run_directory(cwd)) is None and run.poll() is None:
-        time.sleep(0.005)
-    assert directory is not None, run.communicate()[1]
+    directory = harness.wait_for(lambda: harness.run_directory(cwd), run)
     time.sleep(delay)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
