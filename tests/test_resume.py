@@ -179,15 +179,15 @@ def test_a_signal_while_training_waits_for_a_verdict(tmp_path):
     code = """
         import os, signal, sys
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        from a3c import evaluate
+        from a3c.evaluation import evaluator
         from a3c.cli import main
 
-        evaluated = evaluate.Evaluator.evaluate
+        evaluated = evaluator.Evaluator.evaluate
         def interrupted(self, weights, mode, *rest):
             if mode != "random":
                 os.kill(os.getpid(), signal.SIGINT)
             return evaluated(self, weights, mode, *rest)
-        evaluate.Evaluator.evaluate = interrupted
+        evaluator.Evaluator.evaluate = interrupted
         flags = "--engine serial --workers 1 --quiet --seed 1 --stop-return 30"
         sys.exit(main(["train", "jax/CartPole-v1", *flags.split()]))
     """

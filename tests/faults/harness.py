@@ -136,15 +136,15 @@ def start(*arguments: str, cwd: Path, code: str = "") -> subprocess.Popen:
     if code:
         (cwd / "main.py").write_text(f"{code}\nif __name__ == '__main__':\n    sys.exit(main())\n")
         module = ["main.py"]
-    return subprocess.Popen(
-        [sys.executable, *module, *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_hear_signals,
-    )
+    with _signals_heard():
+        return subprocess.Popen(
+            [sys.executable, *module, *arguments],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
 
 PATIENT = """
@@ -156,10 +156,17 @@ interrupts._DEADLINE = 1e6
 """Code to carry out before: have SIGTERM and SIGHUP end no run that is slow to save itself."""
 
 
-def _hear_signals() -> None:
-    """A background job of a shell ignores Ctrl-C, and what it starts does too."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+@contextlib.contextmanager
+def _signals_heard() -> Iterator[None]:
+    """Ctrl-C, which a background job of a shell ignores, is not ignored by what is started meanwhile."""
+    ignored = [n for n in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
         signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def session(leader: int) -> list[Process]:
