@@ -544,7 +544,9 @@ def test_a_held_store_makes_workers_wait(engine_settings):
 def test_nothing_is_trained_before_somebody_watches(name):
     """A master that is slower than its workers would find the run at its limit, and nothing judged."""
     engine, _ = start(ENGINES[name])
-    await_signs(engine, 5)  # they are ready, and wait
+    harness.wait_for(
+        lambda: engine.store.updates or min(engine.store.beats()) > 5
+    )  # they are ready, and wait
     assert engine.store.steps == engine.store.updates == 0
     run(engine)
     assert engine.store.updates > 0
