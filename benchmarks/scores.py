@@ -295,11 +295,11 @@ def line(row: Row, runs: list[dict]) -> str:
     took = _steps(max(one["steps"] for one in runs))
     return (
         f"| {row.env_id} | {algorithms} | {len(runs)} | {took} | {minutes:.1f} | {random_play(runs):.0f} "
-        f"| **{mean:.1f}** | {spread} | {min(means):.1f} | {published} | {verdict(row, mean)} |"
+        f"| **{mean:.1f}** | {spread} | {min(means):.1f} | {published} | {outcome(row, mean)} |"
     )
 
 
-def verdict(row: Row, mean: float) -> str:
+def outcome(row: Row, mean: float) -> str:
     """Which published agents the mean is above, or as high as."""
     published = {title: getattr(row, name) for title, name in COLUMNS.items()}
     above = [title for title, one in published.items() if one is not None and mean >= one.score]

@@ -5,9 +5,9 @@ import numpy as np
 
 from a3c.envs.vector_sampler import VectorSampler
 from a3c.networks.functional import Network
-from a3c.networks.parameters import fixed_of
+from a3c.networks.parameters import non_trainable_of
 from a3c.spaces.noise import PolicyNoise
-from a3c.spaces.observations import Observations, Part
+from a3c.spaces.observations import Leaf, Observations
 from a3c.types import Outputs, Shapes, Snapshot
 
 ANY = Snapshot(None, 0)
@@ -16,12 +16,12 @@ ANY = Snapshot(None, 0)
 
 def vectors(size):
     """Observations that are vectors."""
-    return Observations(Part("vector", (size,)), "float32")
+    return Observations(Leaf("vector", (size,)), "float32")
 
 
 def network_of(model, size):
     """A model of vectors as a function of its weights."""
-    return Network(model, fixed_of(model), vectors(size))
+    return Network(model, non_trainable_of(model), vectors(size))
 
 
 def uniform_policy(outputs):

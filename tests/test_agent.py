@@ -63,16 +63,16 @@ def test_workers_compute_what_the_users_model_computes():
     """Fixed statistics, such as those of a normalisation, must reach the workers."""
     from a3c import backend, envs
     from a3c.config import Config
-    from a3c.engines.job import Job
+    from a3c.engines.spec import WorkerSpec
     from a3c.networks.parameters import parameters_of
 
     model = adapted()
     observations = np.random.default_rng(1).normal(5.0, 3.0, size=(6, 4)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(model(observations, training=False)[0])
     config = Config(seed=1, normalise_observations=False, normalise_returns=False)
-    job = Job.of(config, envs.find("CartPole-v1"), model, keras.optimizers.Adam())
+    worker_spec = WorkerSpec.of(config, envs.find("CartPole-v1"), model, keras.optimizers.Adam())
     framework = backend.load()
-    policy = framework.compile_policy(job.make_network())
+    policy = framework.compile_policy(worker_spec.make_network())
     # Sums of numbers around 1 that cancel to 0.001 are as exact as the numbers, not as the sum.
     np.testing.assert_allclose(policy(parameters_of(model))(observations)[0], expected, rtol=1e-5, atol=1e-6)
 

@@ -13,14 +13,14 @@ from a3c import Agent, algorithms, backend, envs, networks
 from a3c.algorithms import optimizers
 from a3c.algorithms.returns import lambda_returns, vtrace
 from a3c.config import Config
-from a3c.engines.job import Job
-from a3c.engines.stores import Contents
-from a3c.engines.stores.central import CentralStore, Port, Rules
-from a3c.engines.stores.exchange import LocalExchange, SharedExchange
-from a3c.networks.functional import Network, unroll
+from a3c.engines.spec import WorkerSpec
+from a3c.engines.stores import StoreState
+from a3c.engines.stores.central import CentralStore, Rules, WorkerClient
+from a3c.engines.stores.submissions import LocalSubmissions, SharedSubmissions
+from a3c.networks.functional import Network, apply_sequence
 from a3c.networks.layers import Memory
 from a3c.networks.normalisation import Normaliser
-from a3c.networks.parameters import fixed_of, parameters_of
+from a3c.networks.parameters import non_trainable_of, parameters_of
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.noise import FINAL_CHANCES, FINAL_EPSILONS, EpsilonNoise, epsilon_noise
 from a3c.training import resolve
@@ -289,16 +289,16 @@ def test_an_episode_that_begins_in_a_rollout_begins_with_an_empty_memory(time, s
     valid = np.ones((time, 2), bool)
     valid[2, 0] = False  # step 2 of the first copy only resets: observation 3 is a first one
     state = rng.normal(size=(2, size)).astype(np.float32)
-    whole = unroll(network, weights, blank._replace(observations=seen, valid=valid, state=state))
+    whole = apply_sequence(network, weights, blank._replace(observations=seen, valid=valid, state=state))
     alone = Shapes.of(network.observations, Categorical(2), time - 3, 1, state=size).blank()
-    part = unroll(
+    part = apply_sequence(
         network,
         weights,
         alone._replace(observations=seen[3:, :1], valid=np.ones((time - 3, 1), bool)),
     )
     values, expected = (ops.convert_to_numpy(o.values) for o in (whole, part))
     np.testing.assert_allclose(values[3:, 0], expected[:, 0], rtol=1e-4, atol=1e-6)
-    straight = unroll(
+    straight = apply_sequence(
         network,
         weights,
         blank._replace(observations=seen, valid=np.ones_like(valid), state=state),
@@ -399,30 +399,32 @@ def test_what_is_seen_decides_what_is_done(algorithm, tmp_path):
 def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monkeypatch):
     """With parameters that stay the same, a loss finds the very policy that acted, over many rollouts and
     ends of episodes: masks, memory and the seams between rollouts are right."""
-    monkeypatch.setattr(Job, "_hands_rollouts", True)  # also those that compiled programs learn from within
+    monkeypatch.setattr(
+        WorkerSpec, "_hands_rollouts", True
+    )  # also those that compiled programs learn from within
     size = dict(workers=2, envs_per_worker=4, t_max=7)
-    config, environment = resolve.settle(
+    config, environment = resolve.resolve_config(
         Config(env_id=env_id, algorithm=algorithm, seed=1, **size, **settings)
     )
     model = resolve.make_model(config, environment)
-    job = Job.of(config, environment, model, optimizers.make_optimizer(config))
-    network = Network(model, fixed_of(model), environment.observations, job.normaliser)
+    worker_spec = WorkerSpec.of(config, environment, model, optimizers.make_optimizer(config))
+    network = Network(model, non_trainable_of(model), environment.observations, worker_spec.normaliser)
     weights = parameters_of(model)
     # Louder than the first parameters, under which most policies look alike.
-    size = len(weights) - job.normaliser.size
+    size = len(weights) - worker_spec.normaliser.size
     weights[:size] += np.random.default_rng(0).normal(scale=0.3, size=size)
-    kit = job.make_kit(backend.load(), network, weights)
-    sampler = kit.make_sampler(0, 0, pytest.fail, lambda: None)
-    kit.wait()
+    worker_program = worker_spec.make_program(backend.load(), network, weights)
+    sampler = worker_program.make_sampler(0, 0, pytest.fail, lambda: None)
+    worker_program.wait()
     before, ends = None, 0
     for _ in range(20):
-        target = weights if job.algorithm.values else None
+        target = weights if worker_spec.algorithm.values else None
         found = sampler.collect(Snapshot(weights, 0, 10**9, target)).transitions
         now = Transitions._make(None if array is None else np.array(array) for array in found)
         ended = now.terminated | now.truncated
         np.testing.assert_array_equal(now.valid[1:], ~ended[:-1])
         if now.behaviour is not None:
-            parameters = ops.convert_to_numpy(unroll(network, weights, now).parameters)
+            parameters = ops.convert_to_numpy(apply_sequence(network, weights, now).parameters)
             np.testing.assert_allclose(parameters[:-1], now.behaviour, atol=1e-5)
         if before is not None:
             np.testing.assert_array_equal(before.observations[-1], now.observations[0])
@@ -463,17 +465,17 @@ def _episodes(directory):
 
 
 def content():
-    return Contents(np.zeros(3, np.float32), {"float32": np.zeros(1, np.float32)})
+    return StoreState(np.zeros(3, np.float32), {"float32": np.zeros(1, np.float32)})
 
 
 def central(rules, shared, workers=2, learn=None, **limits):
     example = np.zeros(3, np.float32)
     if shared:
-        exchange = SharedExchange(workers, rules.room, 3, example, ("loss",), 5)
+        submission_queue = SharedSubmissions(workers, rules.room, 3, example, ("loss",), 5)
     else:
-        exchange = LocalExchange(workers)
+        submission_queue = LocalSubmissions(workers)
     limits = {"max_steps": None, "max_episodes": None, **limits}
-    store = CentralStore(content(), rules, exchange, workers, **limits)
+    store = CentralStore(content(), rules, submission_queue, workers, **limits)
     store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
     return store
 
@@ -485,38 +487,38 @@ def rollout(steps=4, episodes=()):
 @pytest.mark.parametrize("shared", [False, True])
 def test_in_step_the_mean_of_all_gradients_makes_one_update(shared):
     store = central(Rules(in_step=True, batch=2, room=1), shared)
-    ports = [store.port() if not shared else Port(store._exchange, store._rules) for _ in range(2)]
-    for worker, port in enumerate(ports):
-        port.attach(worker)
+    ports = [store.client() if not shared else WorkerClient(store._queue, store._rules) for _ in range(2)]
+    for worker, client in enumerate(ports):
+        client.attach(worker)
     for number in range(3):
-        snapshots = [port.pull() for port in ports]
+        snapshots = [client.pull() for client in ports]
         assert [snapshot.version for snapshot in snapshots] == [number, number]
         ports[1].push(np.full(3, 3.0, np.float32), number, rollout(5, [(1.5, 7)]), {"loss": 3.0})
-        store.turn(0.01)
+        store.learner_step(0.01)
         assert store.updates == number, "one is missing"
         ports[0].push(np.ones(3, np.float32), number, rollout(4), {"loss": 1.0})
-        store.turn(0.01)
+        store.learner_step(0.01)
         np.testing.assert_allclose(store.weights(), 2.0 * (number + 1))
         first, second = store.reports()
         assert (first.worker, first.updates, first.steps, first.losses["loss"]) == (0, 1, 4, 2.0)
         assert (second.worker, second.updates, second.steps, second.episodes) == (1, 0, 5, [(1.5, 7)])
-        store.turn(0.0)  # lets them go on
+        store.learner_step(0.0)  # lets them go on
     assert (store.steps, store.updates, store.episodes) == (27, 3, 3)
 
 
 def test_in_step_the_mean_is_clipped_not_what_it_is_made_of():
     """As if one worker had all the copies; its norm before is what is told. Statistics are not clipped."""
     normaliser = Normaliser(observations=1)
-    exchange = LocalExchange(2)
-    contents = Contents(np.zeros(5, np.float32), {"float32": np.zeros(1, np.float32)})
+    submission_queue = LocalSubmissions(2)
+    contents = StoreState(np.zeros(5, np.float32), {"float32": np.zeros(1, np.float32)})
     rules = Rules(in_step=True, batch=2, room=1)
-    store = CentralStore(contents, rules, exchange, 2, None, None, normaliser, global_clipnorm=0.5)
+    store = CentralStore(contents, rules, submission_queue, 2, None, None, normaliser, global_clipnorm=0.5)
     store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
     for worker, gradient in enumerate(([8.0, 0.0, 50.0, 9.0, 4.0], [0.0, 6.0, 50.0, 9.0, 4.0])):
-        port = store.port().attach(worker)
-        port.pull()
-        port.push(np.array(gradient, np.float32), 0, rollout(), {"loss": 1.0, "gradient_norm": 7.0})
-    store.turn(0.01)
+        client = store.client().attach(worker)
+        client.pull()
+        client.push(np.array(gradient, np.float32), 0, rollout(), {"loss": 1.0, "gradient_norm": 7.0})
+    store.learner_step(0.01)
     np.testing.assert_allclose(store.weights(), [0.4, 0.3, 50.0, 9.0, 8.0], rtol=1e-6)
     assert store.reports()[0].losses["gradient_norm"] == pytest.approx(5.0)
 
@@ -539,19 +541,19 @@ def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, 
     }
     expected, told = backend.load().compile_gradients(network, loss, clipnorm)(weights, Transitions(**joined))
 
-    contents = Contents(weights, {"float32": np.zeros(1, np.float32)})
+    contents = StoreState(weights, {"float32": np.zeros(1, np.float32)})
     rules = Rules(in_step=True, batch=2, room=1)
     store = CentralStore(
-        contents, rules, LocalExchange(2), 2, None, None, network.normaliser, clipnorm, network.towers
+        contents, rules, LocalSubmissions(2), 2, None, None, network.normaliser, clipnorm, network.towers
     )
     store.prepare(lambda w, s, g, steps: (g, s), None, None)
     compute = backend.load().compile_gradients(network, loss, None)
     for worker, transitions in enumerate(each):
-        port = store.port().attach(worker)
-        port.pull()
+        client = store.client().attach(worker)
+        client.pull()
         gradient, losses = compute(weights, transitions)
-        port.push(gradient, 0, rollout(), losses)
-    store.turn(0.01)
+        client.push(gradient, 0, rollout(), losses)
+    store.learner_step(0.01)
     np.testing.assert_allclose(store.weights(), expected, rtol=1e-3, atol=1e-6)
     assert store.reports()[0].losses["gradient_norm"] == pytest.approx(told["gradient_norm"], rel=1e-4)
 
@@ -560,11 +562,11 @@ def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, 
 def test_what_is_not_finite_is_skipped_for_all(shared):
     store = central(Rules(in_step=True, batch=2, room=1), shared)
     for worker in range(2):
-        port = store.port().attach(worker)
-        port.pull()
-        port.push(np.ones(3, np.float32), 0, rollout(), {"loss": [1.0, np.nan][worker]})
-    store.turn(0.01)
-    assert (store.updates, store.skipped, store.streak()) == (0, 1, 1)
+        client = store.client().attach(worker)
+        client.pull()
+        client.push(np.ones(3, np.float32), 0, rollout(), {"loss": [1.0, np.nan][worker]})
+    store.learner_step(0.01)
+    assert (store.updates, store.skipped, store.consecutive_skips()) == (0, 1, 1)
     assert not store.weights().any()
     assert [(r.updates, r.skipped) for r in store.reports()] == [(0, 1), (0, 0)]
 
@@ -573,22 +575,22 @@ def test_what_is_not_finite_is_skipped_for_all(shared):
 def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
     """The learner is slow: an actor stops when its room is full, and nothing grows older than that."""
     store = central(Rules(in_step=False, batch=1, room=2), shared, workers=1)
-    port, pushed = store.port().attach(0), []
+    client, pushed = store.client().attach(0), []
 
     def act():
-        while (snapshot := port.pull()) is not None:
-            port.push(np.ones(3, np.float32), snapshot.version, rollout(), {"loss": 0.0})
+        while (snapshot := client.pull()) is not None:
+            client.push(np.ones(3, np.float32), snapshot.version, rollout(), {"loss": 0.0})
             pushed.append(snapshot.version)
 
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     harness.wait_for(lambda: len(pushed) >= 2)
-    beats = store.beats()[0]
-    harness.wait_for(lambda: store.beats()[0] > beats + 6)  # whoever waits is alive
+    beats = store.heartbeats()[0]
+    harness.wait_for(lambda: store.heartbeats()[0] > beats + 6)  # whoever waits is alive
     assert len(pushed) == 2, "the third waits"
     lags = []
     for _ in range(50):
-        store.turn(1.0)
+        store.learner_step(1.0)
         lags += [report.lag for report in store.reports()]
     store.stop()
     thread.join(harness.DEADLINE)
@@ -599,27 +601,27 @@ def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
 
 def test_a_slow_actor_holds_nobody_up():
     """By default there is room for another rollout of each: the quick one's are learned from meanwhile."""
-    config, environment = resolve.settle(Config(algorithm="impala", workers=2, preset="none", seed=1))
+    config, environment = resolve.resolve_config(Config(algorithm="impala", workers=2, preset="none", seed=1))
     model = resolve.make_model(config, environment)
-    rules = Job.of(config, environment, model, optimizers.make_optimizer(config))._rules()
+    rules = WorkerSpec.of(config, environment, model, optimizers.make_optimizer(config))._rules()
     store = central(rules, shared=False)
-    port = store.port().attach(0)
+    client = store.client().attach(0)
     for _ in range(6):
-        snapshot = port.pull()
-        port.push(np.ones(3, np.float32), snapshot.version, rollout(), {"loss": 0.0})
-        store.turn(0.0)
+        snapshot = client.pull()
+        client.push(np.ones(3, np.float32), snapshot.version, rollout(), {"loss": 0.0})
+        store.learner_step(0.0)
     assert store.updates == 3
 
 
 def test_limits_end_it_for_everybody():
     store = central(Rules(in_step=False, batch=1, room=1), True, workers=1, max_steps=8)
-    port = store.port().attach(0)
+    client = store.client().attach(0)
     for _ in range(2):
-        assert port.pull() is not None
-        port.push(np.ones(3, np.float32), 0, rollout(4), {"loss": 0.0})
-        store.turn(0.1)
+        assert client.pull() is not None
+        client.push(np.ones(3, np.float32), 0, rollout(4), {"loss": 0.0})
+        store.learner_step(0.1)
     assert store.finished
-    assert port.pull() is None
+    assert client.pull() is None
 
 
 def test_impala_measures_its_lag(tmp_path):

@@ -206,7 +206,7 @@ def behaved(network, weights, rollout):
 
 
 def make_learner(network, how, optimizer, clipnorm=0.5, eager=False):
-    """As `Job` makes one; without an optimizer it hands over gradients."""
+    """As `WorkerSpec` makes one; without an optimizer it hands over gradients."""
     framework, all_of_it = backend.load(), lambda steps: None
     return make_reuse_learner(
         network=network,

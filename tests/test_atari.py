@@ -11,7 +11,7 @@ from a3c.envs import atari
 from a3c.envs.faults import Description
 from a3c.errors import UsageError
 from a3c.spaces.distributions.categorical import Categorical
-from a3c.spaces.observations import Part
+from a3c.spaces.observations import Leaf
 from parts import ANY, vector_sampler
 
 pytest.importorskip("ale_py")
@@ -43,7 +43,7 @@ def test_the_id_says_whether_actions_stick():
     found = envs.find("BreakoutNoFrameskip-v4")
     assert found.spec.kwargs["repeat_action_probability"] == 0.0
     assert found.actions == Categorical(4)
-    assert found.observations.tree == Part("image", (4, 84, 84), 1 / 255, dtype="uint8")
+    assert found.observations.tree == Leaf("image", (4, 84, 84), 1 / 255, dtype="uint8")
     assert found.observations.dtype == "uint8"
     assert found.vectorized
 

@@ -9,7 +9,7 @@ import pytest
 
 from a3c import algorithms, backend, envs, networks
 from a3c.config import Config
-from a3c.engines.job import hand_over_learned
+from a3c.engines.spec import hand_over_learned
 from a3c.envs import functional
 from a3c.envs.faults import Description
 from a3c.envs.functional.compilation import Compilation
@@ -294,8 +294,8 @@ def test_the_step_is_stateless():
 @pytest.mark.parametrize("algorithm", ["a3c", "one-step-sarsa"])
 def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
     """Unrolled from it, the network says what it said while acting: the actions taken are its greedy ones."""
-    from a3c.engines.job import Job
-    from a3c.networks.functional import unroll
+    from a3c.engines.spec import WorkerSpec
+    from a3c.networks.functional import apply_sequence
 
     environment = envs.find("functional_environments:Target")
     config = Config(algorithm=algorithm, seed=1, t_max=5, envs_per_worker=3, lstm_units=4, workers=1)
@@ -303,7 +303,7 @@ def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
     networks.build(model, environment.observations)
     weights = parameters_of(model) * 5
     network = Network(model, [], environment.observations)
-    shapes = Job.of(config, environment, model, keras.optimizers.Adam()).shapes(network)
+    shapes = WorkerSpec.of(config, environment, model, keras.optimizers.Adam()).shapes(network)
     policy = backend.load().policy_function(network)
     place = world(Target(), 9)
 
@@ -315,7 +315,7 @@ def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
     copies, key = blank(place.env, shapes), draw_key(key_data(0))[1]
     for _ in range(6):
         copies, transitions, _ = run(copies, key)
-        greedy = np.asarray(unroll(network, weights, transitions).parameters).argmax(-1)
+        greedy = np.asarray(apply_sequence(network, weights, transitions).parameters).argmax(-1)
         first = 0 if algorithm == "a3c" else int(not np.asarray(transitions.valid[0]).all())
         np.testing.assert_array_equal(greedy[first:5], np.asarray(transitions.actions)[first:])
         if algorithm != "a3c":

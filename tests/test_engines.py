@@ -17,13 +17,13 @@ import a3c.backend
 from a3c import algorithms, engines, envs, networks
 from a3c.config import Config
 from a3c.engines import serial, supervision
-from a3c.engines.job import Job
-from a3c.engines.stores import Contents
-from a3c.engines.supervision import Diverged, Vigil
+from a3c.engines.spec import WorkerSpec
+from a3c.engines.stores import StoreState
+from a3c.engines.supervision import Diverged, HeartbeatMonitor
 from a3c.errors import RunError, SettingError
 from a3c.networks.functional import Network
 from a3c.networks.parameters import parameters_of
-from a3c.training.metrics import Statistics
+from a3c.training.metrics import TrainingMetrics
 
 pytestmark = pytest.mark.both_backends
 
@@ -103,23 +103,23 @@ def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     model = model or networks.ActorCritic(environment.actions.outputs, (16,), seed=1)
     networks.build(model, environment.observations)
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
-    job = Job.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
+    worker_spec = WorkerSpec.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights, network = parameters_of(model), Network(model, [], environment.observations)
-    _, state = job.make_update(a3c.backend.load(), network)
-    return job, network, Contents(weights, state)
+    _, state = worker_spec.make_update(a3c.backend.load(), network)
+    return worker_spec, network, StoreState(weights, state)
 
 
 def start(*arguments, **keywords):
     """An engine at work, and the first weights."""
-    job, network, contents = prepare(*arguments, **keywords)
-    return engines.start(job, network, contents), contents.weights
+    worker_spec, network, contents = prepare(*arguments, **keywords)
+    return engines.start(worker_spec, network, contents), contents.weights
 
 
 class Observer:
-    """A `Watcher` that keeps everything."""
+    """A `RunListener` that keeps everything."""
 
     def __init__(self, on_report=None):
-        self.statistics, self.reports, self.ticks, self.events, self.faults = Statistics(), [], 0, [], []
+        self.statistics, self.reports, self.ticks, self.events, self.faults = TrainingMetrics(), [], 0, [], []
         self._give_up = time.monotonic() + harness.DEADLINE
         self._then = on_report
 
@@ -178,9 +178,9 @@ def run_until(engine, enough):
 
 def await_signs(engine, count):
     """Wait until every worker has shown that many signs of life."""
-    before = engine.store.beats()
+    before = engine.store.heartbeats()
     harness.wait_for(
-        lambda: all(now >= then + count for now, then in zip(engine.store.beats(), before, strict=True))
+        lambda: all(now >= then + count for now, then in zip(engine.store.heartbeats(), before, strict=True))
     )
 
 
@@ -192,7 +192,7 @@ def count_silence(monkeypatch):
     """
 
     def count(standing):
-        class Counting(Vigil):
+        class Counting(HeartbeatMonitor):
             def __init__(self, workers, limit):
                 super().__init__(workers, limit, clock=lambda: self.now)
                 self.now, self.moved = 0.0, [-1] * workers
@@ -333,7 +333,7 @@ def test_a_stopped_worker_is_found_out_even_if_it_holds_the_lock(engine_settings
     if engine_settings["engine"] != "processes":
         pytest.skip("there is no other process to stop")
     stopped = []
-    count_silence(lambda: stopped and (2 if engine.blocking() == 1 else 1))
+    count_silence(lambda: stopped and (2 if engine.lock_holder() == 1 else 1))
     engine, _ = start({**engine_settings, "max_steps": None, "hang_seconds": 10.0})
 
     def stop(report):
@@ -478,8 +478,8 @@ def test_workers_act_differently(name):
 
 def test_annealing_counts_the_steps_of_all_workers():
     """The learning rate is 0 at max-steps, whatever makes an update, and half as large half-way there."""
-    job, network, contents = prepare({**ENGINES["serial"], "anneal": True, "max_steps": 1000})
-    update, _ = job.make_update(a3c.backend.load(), network)
+    worker_spec, network, contents = prepare({**ENGINES["serial"], "anneal": True, "max_steps": 1000})
+    update, _ = worker_spec.make_update(a3c.backend.load(), network)
     gradient = np.ones_like(contents.weights)
 
     def moved(steps):
@@ -520,13 +520,13 @@ def test_a_held_store_makes_workers_wait(engine_settings):
         if len(seen) == 2:
             engine.store.stop()
         elif len(seen) == 1:
-            engine.store.hold(True)
+            engine.store.pause(True)
             if engine_settings["engine"] != "serial":  # whose worker stands here itself
                 await_signs(engine, 4)  # what was under way is pushed
                 before = engine.store.updates
                 await_signs(engine, 4)
                 assert engine.store.updates == before
-            engine.store.hold(False)
+            engine.store.pause(False)
         seen.append(report)
 
     run(engine, on_report)
@@ -545,7 +545,7 @@ def test_nothing_is_trained_before_somebody_watches(name):
     """A master that is slower than its workers would find the run at its limit, and nothing judged."""
     engine, _ = start(ENGINES[name])
     harness.wait_for(
-        lambda: engine.store.updates or min(engine.store.beats()) > 5
+        lambda: engine.store.updates or min(engine.store.heartbeats()) > 5
     )  # they are ready, and wait
     assert engine.store.steps == engine.store.updates == 0
     run(engine)
@@ -561,7 +561,7 @@ def test_every_step_is_a_sign_of_life(engine_settings):
     run(engine)
     pulls = sum(engine.store.pulls())
     assert pulls >= 2
-    assert sum(engine.store.beats()) >= 400 // 4 + pulls
+    assert sum(engine.store.heartbeats()) >= 400 // 4 + pulls
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

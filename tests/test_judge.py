@@ -10,7 +10,7 @@ import pytest
 
 from a3c.errors import RunError
 from a3c.evaluation.evaluator import Evaluation, Failed
-from a3c.evaluation.selection import Candidate, Judge
+from a3c.evaluation.selection import Candidate, ModelSelector
 
 
 @dataclass
@@ -39,92 +39,94 @@ class Scripted:
 
 
 def make_judge(means, threshold=475.0):
-    judge = Judge(Scripted(means), threshold, seed=0, concurrent=False)  # type: ignore[arg-type]
-    return judge
+    selector = ModelSelector(Scripted(means), threshold, seed=0, concurrent=False)  # type: ignore[arg-type]
+    return selector
 
 
 def candidate(steps, reached=False):
     return Candidate(np.full(3, steps, np.float32), steps, reached)
 
 
-def judged(judge, *arguments, **keywords):
-    judge.submit(candidate(*arguments, **keywords))
-    return judge.verdict()
+def judged(selector, *arguments, **keywords):
+    selector.submit(candidate(*arguments, **keywords))
+    return selector.outcome()
 
 
 def test_the_best_is_chosen_by_evaluation():
-    judge = make_judge([10.0, 30.0, 20.0])
+    selector = make_judge([10.0, 30.0, 20.0])
     for steps in (1, 2, 3):
-        judged(judge, steps)
-    assert judge.best is not None
-    assert judge.best.candidate.steps == 2
+        judged(selector, steps)
+    assert selector.best is not None
+    assert selector.best.candidate.steps == 2
 
 
 def test_solved_needs_training_returns_and_two_evaluations():
-    judge = make_judge([480.0, 480.0, 470.0, 480.0, 480.0])
-    assert not judge.solves(judged(judge, 1, reached=False))
-    assert not judge.solves(judged(judge, 2, reached=True)), "the second evaluation was below"
-    assert judge.solves(judged(judge, 3, reached=True))
-    assert judge.best.candidate.steps == 3
-    assert len(set(judge._evaluator.seeds)) == 5, "every evaluation has seeds of its own"
+    selector = make_judge([480.0, 480.0, 470.0, 480.0, 480.0])
+    assert not selector.solves(judged(selector, 1, reached=False))
+    assert not selector.solves(judged(selector, 2, reached=True)), "the second evaluation was below"
+    assert selector.solves(judged(selector, 3, reached=True))
+    assert selector.best.candidate.steps == 3
+    assert len(set(selector._evaluator.seeds)) == 5, "every evaluation has seeds of its own"
 
 
 def test_without_a_threshold_nothing_solves():
-    judge = make_judge([1e9], threshold=None)
-    assert not judge.reached(1e9)
-    assert not judge.solves(judged(judge, 1, reached=True))
+    selector = make_judge([1e9], threshold=None)
+    assert not selector.reached(1e9)
+    assert not selector.solves(judged(selector, 1, reached=True))
 
 
 def test_no_evaluation_before_a_hundred_episodes_nor_too_often():
-    judge = make_judge([1.0, 470.0, 470.0])
-    assert not judge.due(10_000, None)
-    assert judge.due(10_000, 20.0)
-    judged(judge, 10_000)
-    assert not judge.due(29_999, 20.0), "an evaluation of 1,000 steps is a twentieth of those until the next"
-    assert judge.due(30_000, 20.0)
-    assert judge.due(12_000, 480.0), "a threshold that is reached calls sooner"
-    judged(judge, 12_000, reached=True)
-    assert not judge.due(12_100, 480.0)
-    assert judge.due(12_600, 480.0)
+    selector = make_judge([1.0, 470.0, 470.0])
+    assert not selector.due(10_000, None)
+    assert selector.due(10_000, 20.0)
+    judged(selector, 10_000)
+    assert not selector.due(29_999, 20.0), (
+        "an evaluation of 1,000 steps is a twentieth of those until the next"
+    )
+    assert selector.due(30_000, 20.0)
+    assert selector.due(12_000, 480.0), "a threshold that is reached calls sooner"
+    judged(selector, 12_000, reached=True)
+    assert not selector.due(12_100, 480.0)
+    assert selector.due(12_600, 480.0)
 
 
 def test_a_crash_in_an_evaluation_is_not_swallowed():
-    judge = make_judge([])
+    selector = make_judge([])
     with pytest.raises(RunError, match="pop from empty list"):
-        judged(judge, 1)
+        judged(selector, 1)
 
 
 @pytest.mark.parametrize("concurrent", [False, True])
 def test_an_environment_that_fails_in_an_evaluation_is_made_anew(concurrent):
     evaluator, told = Scripted([7.0], failures=2), []
-    judge = Judge(evaluator, 475.0, 0, concurrent, max_failures=2, tell=told.append)  # type: ignore[arg-type]
-    judge.submit(candidate(1))
-    verdict = harness.wait_for(judge.verdict)
-    assert verdict.mean == 7.0
+    selector = ModelSelector(evaluator, 475.0, 0, concurrent, max_failures=2, tell=told.append)  # type: ignore[arg-type]
+    selector.submit(candidate(1))
+    outcome = harness.wait_for(selector.outcome)
+    assert outcome.mean == 7.0
     assert evaluator.rebuilt == 2
     assert len(set(evaluator.seeds)) == 3, "the same seed would fail again"
     assert told[0] == "an evaluation failed: Env-v0 raised ValueError; its environments made anew 1/2"
-    judge.close()
+    selector.close()
 
 
 def test_past_the_limit_the_first_failure_ends_the_run():
-    judge = Judge(Scripted([], failures=9), 475.0, 0, False, max_failures=2)  # type: ignore[arg-type]
+    selector = ModelSelector(Scripted([], failures=9), 475.0, 0, False, max_failures=2)  # type: ignore[arg-type]
     with pytest.raises(
         RunError, match=r"(?s)an evaluation failed: Env-v0 raised ValueError.*its own traceback"
     ):
-        judged(judge, 1)
+        judged(selector, 1)
 
 
 def test_what_was_under_judgement_is_judged_again_after_resuming():
-    first = Judge(Scripted([1.0, 2.0]), 475.0, 0, False)  # type: ignore[arg-type]
+    first = ModelSelector(Scripted([1.0, 2.0]), 475.0, 0, False)  # type: ignore[arg-type]
     judged(first, 5)
     first.abandon()
     assert judged(first, 1_000) is None
-    second = Judge(Scripted([3.0]), 475.0, 0, False)  # type: ignore[arg-type]
+    second = ModelSelector(Scripted([3.0]), 475.0, 0, False)  # type: ignore[arg-type]
     second.restore(first.state())
     assert second.best is not None
     assert second.best.mean == 1.0
-    assert second.verdict().candidate.steps == 1_000
+    assert second.outcome().candidate.steps == 1_000
     assert second.best.mean == 3.0
 
 
@@ -138,8 +140,8 @@ def test_an_evaluation_that_hangs_keeps_nobody_from_leaving(monkeypatch):
             over.get()
 
     monkeypatch.setattr(module, "_PATIENCE", 0.0)
-    judge = Judge(Hanging([]), 475.0, 0, concurrent=True)  # type: ignore[arg-type]
-    judge.submit(candidate(1))
-    harness.wait_for(lambda: "in evaluate" in judge.whereabouts())
-    judge.close()
+    selector = ModelSelector(Hanging([]), 475.0, 0, concurrent=True)  # type: ignore[arg-type]
+    selector.submit(candidate(1))
+    harness.wait_for(lambda: "in evaluate" in selector.stack_of())
+    selector.close()
     over.put(None)

@@ -36,7 +36,7 @@ class Chain(gym.Env):
 gym.register(CHAIN, entry_point=Chain, max_episode_steps=48)
 
 
-def judge(space=None, copies=2, seed=0):
+def selector(space=None, copies=2, seed=0):
     observations = describe_observations(spaces.Box(-1, 1, (3,)) if space is None else space, "env")
     return Novelty(observations, copies, 0.9, np.random.default_rng(seed))
 
@@ -61,7 +61,7 @@ def test_gradients_are_those_of_finite_differences():
 
 
 def test_what_was_seen_often_is_less_new_than_what_was_not():
-    judged, generator = judge(spaces.Discrete(10)), np.random.default_rng(1)
+    judged, generator = selector(spaces.Discrete(10)), np.random.default_rng(1)
     valid = np.ones((50, 2), np.float32)
     for _ in range(30):
         known = judged.of(generator.integers(0, 5, (50, 2, 1)).astype(np.float32), valid)
@@ -74,7 +74,7 @@ def test_steps_that_only_reset_are_worth_nothing_and_teach_nothing():
     valid[7, 1] = valid[12, 0] = 0
     other = seen.copy()
     other[7, 1], other[12, 0] = 1e3, -1e3
-    first, second = judge(), judge()
+    first, second = selector(), selector()
     a, b = first.of(seen, valid), second.of(other, valid)
     assert a[7, 1] == a[12, 0] == 0.0
     np.testing.assert_array_equal(a, b)
@@ -84,10 +84,10 @@ def test_steps_that_only_reset_are_worth_nothing_and_teach_nothing():
 def test_a_judge_that_is_restored_goes_on_as_it_would_have():
     generator = np.random.default_rng(2)
     rollouts = [generator.normal(size=(20, 2, 3)).astype(np.float32) for _ in range(6)]
-    valid, whole, half = np.ones((20, 2)), judge(), judge()
+    valid, whole, half = np.ones((20, 2)), selector(), selector()
     for seen in rollouts[:3]:
         whole.of(seen, valid), half.of(seen, valid)
-    again = judge(seed=9)
+    again = selector(seed=9)
     again.restore(half.state())
     for seen in rollouts[3:]:
         np.testing.assert_array_equal(again.of(seen, valid), whole.of(seen, valid))
@@ -95,7 +95,7 @@ def test_a_judge_that_is_restored_goes_on_as_it_would_have():
 
 def test_the_scale_of_errors_does_not_matter():
     """The deviation of discounted sums of novelty comes to 1."""
-    judged, generator, valid = judge(copies=8), np.random.default_rng(3), np.ones((100, 8))
+    judged, generator, valid = selector(copies=8), np.random.default_rng(3), np.ones((100, 8))
     found = [judged.of(generator.normal(size=(100, 8, 3)).astype(np.float32), valid) for _ in range(10)]
     sums, current = [], np.zeros(8)
     for row in np.concatenate(found):
@@ -161,7 +161,7 @@ def test_learning_gets_the_bonus_in_rewards_and_in_discounted_sums():
 
 def test_a_compiled_environment_has_no_place_for_it():
     with pytest.raises(SettingError, match="noise where the environment is compiled"):
-        resolve.settle(Config(env_id="jax/CartPole-v1", exploration="rnd"))
+        resolve.resolve_config(Config(env_id="jax/CartPole-v1", exploration="rnd"))
 
 
 def test_it_finds_a_reward_that_noise_does_not(tmp_path):

@@ -4,12 +4,12 @@ import pytest
 
 from a3c import Agent
 from a3c.training import trainer
-from a3c.training.metrics import Statistics
+from a3c.training.metrics import TrainingMetrics
 from a3c.types import Episode, Report
 
 
 def statistics_of(returns, steps=1000):
-    statistics = Statistics()
+    statistics = TrainingMetrics()
     episodes = [Episode(value, 10) for value in returns]
     statistics.add(Report(0, 1, 0, steps, episodes, [steps] * len(episodes), {}, 0.0), 1.0)
     return statistics
@@ -31,10 +31,12 @@ def test_what_was_seen_before_a_checkpoint_counts():
     for returns, told in (([1.0] + [0.0] * 30, False), ([0.0] * 30, True)):
         statistics = statistics_of(returns)
         state, rows = statistics.state(), statistics.rows
-        assert bool(Statistics.restored(state, rows).nothing_to_learn_from()) == told
+        assert bool(TrainingMetrics.restored(state, rows).nothing_to_learn_from()) == told
         del state["lowest"], state["highest"]  # as checkpoints of before have it
-        assert bool(Statistics.restored(state, rows).nothing_to_learn_from()) == told
-        assert Statistics.restored(state, []).nothing_to_learn_from() is None, "the file of episodes is lost"
+        assert bool(TrainingMetrics.restored(state, rows).nothing_to_learn_from()) == told
+        assert TrainingMetrics.restored(state, []).nothing_to_learn_from() is None, (
+            "the file of episodes is lost"
+        )
 
 
 @pytest.mark.parametrize(("name", "told"), [("Value", 1), ("ObservedValue", 0)])

@@ -16,7 +16,7 @@ from a3c.errors import SettingError, UsageError
 from a3c.networks import inputs
 from a3c.spaces import distributions
 from a3c.spaces.noise import DRAW, gumbel_noise
-from a3c.spaces.observations import Misfit, describe_observations
+from a3c.spaces.observations import ObservationMismatch, describe_observations
 from a3c.training import resolve
 from parts import gradient_of
 
@@ -78,7 +78,7 @@ def test_what_is_no_observation_is_told(name):
     for wrong in (np.zeros((7, 7, 7, 7)), {"a": 1}, (1, 2, 3), np.zeros(5), "text"):
         if (name, np.ndim(wrong)) in (("discrete", 1), ("vector", 1)) and len(wrong) in (3, 5):
             continue  # a batch of the one, an observation of the other
-        with pytest.raises(Misfit):
+        with pytest.raises(ObservationMismatch):
             described.pack_any(wrong)
 
 
@@ -352,7 +352,7 @@ def test_only_continuous_actions_have_a_deviation():
 
 def test_a_deviation_of_actions_that_have_none_is_refused():
     with pytest.raises(SettingError, match=r"not continuous\nCartPole-v1 has 2 actions"):
-        resolve.settle(Config(initial_deviation=0.5))
+        resolve.resolve_config(Config(initial_deviation=0.5))
 
 
 def test_no_noise_is_the_most_probable_action():

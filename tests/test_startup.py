@@ -65,13 +65,13 @@ def test_a_torso_of_a_killed_writer_is_swept_and_a_damaged_entry_survived(cli, t
     home = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     assert cli("train", "jax/CartPole-v1", *QUICK, environment=home).code == 0
     folder = tmp_path / "cache" / "a3c" / "xla"
-    torso, damaged = sorted(folder.glob("jit_run-*-cache"))[:2]
-    torso.write_bytes(torso.read_bytes()[:100])
-    torso.with_name(torso.name.replace("-cache", "-atime")).unlink()
+    partial_file, damaged = sorted(folder.glob("jit_run-*-cache"))[:2]
+    partial_file.write_bytes(partial_file.read_bytes()[:100])
+    partial_file.with_name(partial_file.name.replace("-cache", "-atime")).unlink()
     damaged.write_bytes(b"nonsense")
     outcome = cli("train", "jax/CartPole-v1", *QUICK, environment=home)
     assert outcome.code == 0, outcome.err
-    assert torso.stat().st_size > 1000, "written anew"
+    assert partial_file.stat().st_size > 1000, "written anew"
 
 
 @pytest.mark.thorough

@@ -8,7 +8,7 @@ import harness
 import numpy as np
 import pytest
 
-from a3c.engines.stores import Contents, memory, shared
+from a3c.engines.stores import StoreState, memory, shared
 from a3c.engines.stores.local import LocalStore
 from a3c.engines.stores.shared import SharedStore
 from a3c.errors import RunError
@@ -17,7 +17,7 @@ from a3c.types import Episode, Rollout
 
 def contents(**counts):
     state = {"int32": np.zeros(1, np.int32), "float32": np.zeros(5, np.float32)}
-    return Contents(np.arange(5, dtype=np.float32), state, **counts)
+    return StoreState(np.arange(5, dtype=np.float32), state, **counts)
 
 
 def step(weights, state, gradients, steps):
@@ -74,18 +74,18 @@ def test_what_is_no_number_is_skipped_and_counted(locking, loss):
     before = store.weights()
     push(store, 3, loss=loss, episodes=[Episode(1.0, 1)])
     np.testing.assert_array_equal(store.weights(), before)
-    assert store.streak() == 3
+    assert store.consecutive_skips() == 3
     [report] = store.reports()
     assert (report.updates, report.skipped, report.steps) == (1, 3, 40)
     assert report.losses == {"loss": 2.0}
     push(store)
-    assert store.streak() == 0
+    assert store.consecutive_skips() == 0
 
 
 def test_a_frozen_copy_and_the_reports_belong_together():
     store = make_store()
     push(store, 3, episodes=[Episode(1.0, 1)])
-    reports, frozen = store.freeze()
+    reports, frozen = store.snapshot()
     assert sum(r.updates for r in reports) == frozen.updates == 3
     assert (frozen.steps, frozen.episodes, frozen.skipped) == (30, 3, 0)
     np.testing.assert_array_equal(frozen.weights, store.weights())
@@ -97,14 +97,14 @@ def test_a_frozen_copy_and_the_reports_belong_together():
 def test_a_store_goes_on_from_what_was_frozen():
     first = make_store()
     push(first, 3, episodes=[Episode(1.0, 1)])
-    store = make_store(before=first.freeze()[1], max_steps=45)
+    store = make_store(before=first.snapshot()[1], max_steps=45)
     assert (store.updates, store.steps) == (3, 30)
     assert store.reports() == [], "what was counted before is not told again"
     push(store)
     assert [r.updates for r in store.reports()] == [1]
     push(store)
     assert store.pull() is None, "the limit counts what came before"
-    assert store.freeze()[1].updates == 5
+    assert store.snapshot()[1].updates == 5
 
 
 def test_a_worker_that_takes_anothers_place_goes_on_counting():
@@ -166,7 +166,7 @@ def overlapping(weights, state, gradients, steps):
 
 def test_running_statistics_are_written_and_never_added():
     """Two first updates at the same time: the sum of both differences could be a negative variance."""
-    first = Contents(np.zeros(5, np.float32), {"int32": np.zeros(1, np.int32)})
+    first = StoreState(np.zeros(5, np.float32), {"int32": np.zeros(1, np.int32)})
     shared = SharedStore(first, 2, ["loss"], None, None, locking=False, largest=8, statistics=2)
     shared.attach(1, overlapping)
 

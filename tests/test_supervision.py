@@ -6,7 +6,7 @@ import pytest
 
 from a3c.config import Config
 from a3c.engines import supervision
-from a3c.engines.supervision import Event, Faults, LagWatch, Supervision, Vigil
+from a3c.engines.supervision import Event, Faults, HeartbeatMonitor, StalenessMonitor, Supervisor
 from a3c.envs.faults import Fault
 from a3c.errors import RunError
 
@@ -22,7 +22,7 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-class Watcher:
+class RunListener:
     def __init__(self):
         self.events = []
 
@@ -34,12 +34,12 @@ class Watcher:
 
 
 def test_faults_are_counted_together_and_the_first_traceback_is_kept():
-    watcher = Watcher()
-    faults = Faults(2, watcher)
+    listener = RunListener()
+    faults = Faults(2, listener)
     faults.lost("worker 1 failed", "the first traceback")
     faults.environment(0, Fault("Env-v0 raised ValueError in step 3", "the second traceback", {}))
-    assert watcher.events[0] == "worker 1 failed; restarted 1/2"
-    assert "rebuilt 2/2; see it again with: a3c reproduce crash-1.json" in watcher.events[1]
+    assert listener.events[0] == "worker 1 failed; restarted 1/2"
+    assert "rebuilt 2/2; see it again with: a3c reproduce crash-1.json" in listener.events[1]
     with pytest.raises(
         RunError, match=r"(?s)worker 2 killed.*--max-restarts 2.*first was.*the first traceback"
     ):
@@ -48,16 +48,16 @@ def test_faults_are_counted_together_and_the_first_traceback_is_kept():
 
 def test_a_limit_of_none_says_just_what_happened():
     with pytest.raises(RunError) as caught:
-        Faults(0, Watcher()).lost("worker 1 failed", "its traceback")
+        Faults(0, RunListener()).lost("worker 1 failed", "its traceback")
     assert str(caught.value) == "worker 1 failed\nits traceback"
 
 
 def test_silence_is_told_once_per_doubling_and_then_ended(clock):
-    vigil, seen = Vigil(2, 100.0), []
+    monitor, seen = HeartbeatMonitor(2, 100.0), []
     for second in range(0, 131):
         clock.now = second
         beats = [second, 7]  # worker 1 stands still
-        tell, end = vigil.look(beats, [0, 1])
+        tell, end = monitor.look(beats, [0, 1])
         seen += [("tell", w, round(s)) for w, s in tell.items()] + [
             ("end", w, round(s)) for w, s in end.items()
         ]
@@ -67,26 +67,26 @@ def test_silence_is_told_once_per_doubling_and_then_ended(clock):
 
 
 def test_a_suspended_master_accuses_nobody(clock):
-    vigil = Vigil(1, 100.0)
-    vigil.look([1], [0])
+    monitor = HeartbeatMonitor(1, 100.0)
+    monitor.look([1], [0])
     clock.now = 1.0
-    vigil.look([1], [0])
+    monitor.look([1], [0])
     clock.now = 5_000.0  # the machine slept
-    assert vigil.look([1], [0]) == ({}, {})
+    assert monitor.look([1], [0]) == ({}, {})
 
 
 def test_long_rollouts_are_no_silence(clock):
     """Once a rollout of a minute has been seen, ten of them must pass."""
-    vigil = Vigil(1, 100.0)
+    monitor = HeartbeatMonitor(1, 100.0)
     for second in range(61):
         clock.now = second
-        vigil.look([1], [0])
+        monitor.look([1], [0])
     clock.now += 1
-    vigil.look([2], [0])
+    monitor.look([2], [0])
     ended = None
     for _ in range(1000):
         clock.now += 1
-        _, end = vigil.look([2], [0])
+        _, end = monitor.look([2], [0])
         if end:
             ended = end[0]
             break
@@ -94,7 +94,7 @@ def test_long_rollouts_are_no_silence(clock):
 
 
 def test_workers_on_frozen_parameters_are_named(clock):
-    watch, frozen = LagWatch(2), []
+    watch, frozen = StalenessMonitor(2), []
     for second in range(100):
         clock.now = second
         frozen += watch.look([10 * second, 5], [200 * second, 200 * second])
@@ -104,7 +104,7 @@ def test_workers_on_frozen_parameters_are_named(clock):
 
 def test_a_slow_worker_is_not_frozen(clock):
     """It has not pulled since: that is the vigil's business."""
-    watch, frozen = LagWatch(2), []
+    watch, frozen = StalenessMonitor(2), []
     for second in range(100):
         clock.now = second
         frozen += watch.look([10 * second, 5], [200 * second, 3])
@@ -113,7 +113,7 @@ def test_a_slow_worker_is_not_frozen(clock):
 
 def test_nobody_is_frozen_while_training_is_held(clock):
     """As while an agent is judged: all wait, and give signs of life."""
-    watch, frozen = LagWatch(2), []
+    watch, frozen = StalenessMonitor(2), []
     for second in range(100):
         clock.now = second
         frozen += watch.look([min(10 * second, 50), 40], [200 * second, 200 * second])
@@ -129,7 +129,7 @@ class Store:
     def __init__(self, clock):
         self._clock = clock
 
-    def beats(self):
+    def heartbeats(self):
         return [self.beat(worker, int(self._clock.now)) for worker in range(2)]
 
     def pulls(self):
@@ -138,14 +138,14 @@ class Store:
     def versions(self):
         return [0, 0]
 
-    def streak(self):
+    def consecutive_skips(self):
         return 0
 
     def reports(self):
         return []
 
 
-class Crew:
+class WorkerPool:
     """Workers of which worker 0 holds the lock whenever somebody looks."""
 
     def __init__(self, clock, store):
@@ -158,13 +158,13 @@ class Crew:
         self._clock.now += 1
         return [Event("ready", w) for w in range(2)] if self._clock.now == 1 else []
 
-    def whereabouts(self, worker):
+    def stack_of(self, worker):
         return "somewhere"
 
-    def blocking(self):
+    def lock_holder(self):
         return 0
 
-    def give_up(self, worker):
+    def terminate(self, worker):
         self.ended.append(worker)
 
 
@@ -180,9 +180,9 @@ def test_only_a_silent_worker_is_ended(clock, beat, guilty):
     """Whoever happens to hold the lock when the silence of another is over may be innocent."""
     store = Store(clock)
     store.beat = beat
-    crew, watcher = Crew(clock, store), Watcher()
-    watcher.on_tick = lambda: None
+    pool, listener = WorkerPool(clock, store), RunListener()
+    listener.on_tick = lambda: None
     config = Config(workers=2, hang_seconds=50.0)
-    Supervision(crew, store, config, watcher).run()
-    assert crew.ended == [guilty]
-    assert watcher.events[-1].startswith(f"worker {guilty} hung for 50 s")
+    Supervisor(pool, store, config, listener).run()
+    assert pool.ended == [guilty]
+    assert listener.events[-1].startswith(f"worker {guilty} hung for 50 s")

@@ -42,7 +42,7 @@ def main() -> None:
 
     pfrl.utils.set_random_seed(given.seed)
     agent = make_agent()
-    judge = process_clock.Judge(given.goal)
+    selector = process_clock.ModelSelector(given.goal)
     environments = [gymnasium.make("CartPole-v1") for _ in range(ENVIRONMENTS)]
     observations = [one.reset(seed=1000 * given.seed + i)[0] for i, one in enumerate(environments)]
     returns = np.zeros(ENVIRONMENTS)
@@ -55,10 +55,10 @@ def main() -> None:
         steps += ENVIRONMENTS
         agent.batch_observe(observations, rewards, terminated, truncated)
         for i in np.flatnonzero(np.logical_or(terminated, truncated)):
-            solved |= judge.episode(returns[i])
+            solved |= selector.episode(returns[i])
             returns[i] = 0.0
             observations[i] = environments[i].reset()[0]
-    process_clock.report(judge.solved_seconds, steps, time.perf_counter() - began)
+    process_clock.report(selector.solved_seconds, steps, time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def arguments(description: str | None, **more: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Judge:
+class ModelSelector:
     """Notes the moment when the mean of the last 100 training episodes first reaches the goal."""
 
     def __init__(self, goal: float) -> None:

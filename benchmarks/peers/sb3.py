@@ -23,12 +23,12 @@ def main() -> None:
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
 
-    judge = process_clock.Judge(given.goal)
+    selector = process_clock.ModelSelector(given.goal)
 
     class StopAtGoal(BaseCallback):
         def _on_step(self) -> bool:
             ended = [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
-            return not any(judge.episode(r) for r in ended)
+            return not any(selector.episode(r) for r in ended)
 
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -50,7 +50,7 @@ def main() -> None:
         model = A2C("MlpPolicy", **common)
     began = time.perf_counter()
     model.learn(min(given.max_steps, PPO_STEPS) if given.ppo else given.max_steps, callback=StopAtGoal())
-    process_clock.report(judge.solved_seconds, model.num_timesteps, time.perf_counter() - began)
+    process_clock.report(selector.solved_seconds, model.num_timesteps, time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from a3c.errors import SettingError, UsageError
 from a3c.evaluation.evaluator import Evaluation, make_evaluator, random_evaluation
 from a3c.spaces import distributions
 from a3c.spaces.distributions import Mode, ModeNoise
-from a3c.spaces.observations import Misfit
+from a3c.spaces.observations import ObservationMismatch
 from a3c.training import run_directory
 from a3c.types import Act, Episode, Policy
 from a3c.utils import seeding
@@ -137,7 +137,7 @@ class Agent:
         """From now on act in the manner that was learned, by those settings of a training that decide it."""
         from a3c.networks import saved_model
 
-        learned = {name: getattr(config, name) for name in saved_model.MANNER}
+        learned = {name: getattr(config, name) for name in saved_model.ACTING_SETTINGS}
         if learned["action_bounds"] != self.config.action_bounds:
             self.environment = envs.find(self.config.env_id, learned["action_bounds"])
         self.config = dataclasses.replace(self.config, **learned)
@@ -213,7 +213,7 @@ class Agent:
         seen, actions = self.environment.observations, self.environment.actions
         try:
             packed, single = seen.pack_any(observation)
-        except Misfit as error:
+        except ObservationMismatch as error:
             shape = np.shape(observation)
             raise UsageError(
                 f"observation of shape {shape}" if shape else f"observation {type(observation).__name__}",
@@ -270,7 +270,9 @@ class Agent:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
         model = saved_model.load_model(file, model_class, unsafe)
         try:
-            agent = cls(env_id, model=model, backend=backend_name, preset="none", **saved_model.manner(card))
+            agent = cls(
+                env_id, model=model, backend=backend_name, preset="none", **saved_model.acting_settings(card)
+            )
         except UsageError as error:
             trained = card.get("env_id")
             if trained and trained != env_id:
@@ -299,11 +301,11 @@ class Agent:
         """The model as a function."""
         from a3c.networks import normalisation
         from a3c.networks.functional import Network
-        from a3c.networks.parameters import fixed_of
+        from a3c.networks.parameters import non_trainable_of
 
         seen, config = self.environment.observations, self.config
         normaliser = normalisation.make(seen, config.normalise_observations, config.normalise_returns)
-        return Network(self.model, fixed_of(self.model), seen, normaliser)
+        return Network(self.model, non_trainable_of(self.model), seen, normaliser)
 
     @property
     def _state_size(self) -> int:

@@ -143,7 +143,7 @@ class Shapes:
         )
 
 
-class Learned(NamedTuple):
+class ComputedGradients(NamedTuple):
     """What came of transitions where acting, losses and gradients were one program."""
 
     gradients: Any
@@ -192,7 +192,7 @@ class Rollout:
     Steps and episodes count once: what is left of a rollout that is used again has none.
     """
 
-    transitions: Transitions | Learned | Reused
+    transitions: Transitions | ComputedGradients | Reused
     episodes: list[Episode]
     steps: int
     """Environment steps taken, resets not counted."""

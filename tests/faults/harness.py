@@ -109,10 +109,10 @@ def _as_before(cwd: Path, environment: dict[str, str]) -> Iterator[None]:
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
     """Wait until `condition()` holds, however long it takes; returns what it is then."""
-    give_up = time.monotonic() + DEADLINE
+    terminate = time.monotonic() + DEADLINE
     while not (met := condition()):
         assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < give_up, "it hangs"
+        assert time.monotonic() < terminate, "it hangs"
         time.sleep(0.01)
     return met
 

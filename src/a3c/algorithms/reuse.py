@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from a3c.networks.functional import Network, after_update, apply_network, prepare, unroll
+from a3c.networks.functional import Network, after_update, apply_network, apply_sequence, prepare
 from a3c.types import Batch, Delta, Shapes, Transitions, is_average
 
 
@@ -22,7 +22,7 @@ def estimate(network: Network, estimator: Any, weights: Any, transitions: Transi
         transitions: T steps in B environments.
     """
     transitions, found = prepare(network, weights, transitions)
-    batch = estimator(unroll(network, weights, transitions), transitions)
+    batch = estimator(apply_sequence(network, weights, transitions), transitions)
     moments = ops.concatenate(found, 0) if found else ops.zeros((0,))
     return (batch if batch.starts is not None else _in_one_row(batch)), moments
 

@@ -13,7 +13,15 @@ import numpy as np
 from a3c.algorithms.optimizers import build_optimizer
 from a3c.algorithms.reuse import evaluate_part, take_part
 from a3c.backend import cache
-from a3c.networks.functional import Network, act_once, after_update, partway, prepare, pushed, unroll
+from a3c.networks.functional import (
+    Network,
+    act_once,
+    after_update,
+    apply_sequence,
+    pack_gradients,
+    partway,
+    prepare,
+)
 from a3c.networks.parameters import Layout
 from a3c.types import Act, Batch, Delta, Policy, Transitions
 
@@ -70,13 +78,13 @@ def gradient_function(
     """The gradient of `loss` with respect to the flat weights, clipped to a global norm; not yet compiled."""
 
     def objective(weights, transitions, target):
-        fixed = None if target is None else unroll(network, target, transitions)
-        return loss(unroll(network, weights, transitions), transitions, fixed)
+        fixed = None if target is None else apply_sequence(network, target, transitions)
+        return loss(apply_sequence(network, weights, transitions), transitions, fixed)
 
     def clipped_gradient(weights, transitions, target):
         transitions, found = prepare(network, weights, transitions)
         (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, transitions, target)
-        gradient, norm = pushed(network, gradient, found, global_clipnorm)
+        gradient, norm = pack_gradients(network, gradient, found, global_clipnorm)
         return gradient, {**losses, "gradient_norm": norm}
 
     return clipped_gradient
@@ -147,7 +155,7 @@ def _part_gradient_function(network: Network, loss: Callable, global_clipnorm: f
     def gradient_of(weights, batch, index):
         part = take_part(batch, index)
         (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(weights, part)
-        gradient, norm = pushed(network, gradient, [], global_clipnorm)
+        gradient, norm = pack_gradients(network, gradient, [], global_clipnorm)
         return gradient, {**losses, "gradient_norm": norm}
 
     return gradient_of

@@ -15,7 +15,15 @@ import tensorflow as tf
 
 from a3c.algorithms.optimizers import build_optimizer
 from a3c.algorithms.reuse import evaluate_part, take_part
-from a3c.networks.functional import Network, act_once, after_update, partway, prepare, pushed, unroll
+from a3c.networks.functional import (
+    Network,
+    act_once,
+    after_update,
+    apply_sequence,
+    pack_gradients,
+    partway,
+    prepare,
+)
 from a3c.networks.parameters import Layout
 from a3c.types import Act, Batch, Delta, Policy, Transitions
 
@@ -64,11 +72,11 @@ def compile_gradients(
 
     def clipped_gradient(weights, transitions, target):
         transitions, found = prepare(network, weights, transitions)
-        fixed = None if target is None else unroll(network, target, transitions)
+        fixed = None if target is None else apply_sequence(network, target, transitions)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            total, losses = loss(unroll(network, weights, transitions), transitions, fixed)
-        gradient, norm = pushed(network, tape.gradient(total, weights), found, global_clipnorm)
+            total, losses = loss(apply_sequence(network, weights, transitions), transitions, fixed)
+        gradient, norm = pack_gradients(network, tape.gradient(total, weights), found, global_clipnorm)
         traced_names.update(names=(*losses, "gradient_norm"))
         return gradient, tf.stack([*losses.values(), norm])
 
@@ -142,7 +150,7 @@ def _part_gradient_function(network: Network, loss: Callable, global_clipnorm: f
         with tf.GradientTape() as tape:
             tape.watch(weights)
             total, losses = loss(*evaluate_part(network, weights, part), part)
-        gradient, norm = pushed(network, tape.gradient(total, weights), [], global_clipnorm)
+        gradient, norm = pack_gradients(network, tape.gradient(total, weights), [], global_clipnorm)
         return gradient, {**losses, "gradient_norm": norm}
 
     return gradient_of

@@ -109,14 +109,14 @@ def parse_counts(text: str) -> tuple[int, ...]:
 def _plan(config: Config, typed: dict[str, Any], counts: tuple[int, ...] | None, seeds: int) -> Plan:
     """Decide what was left open, refuse what cannot work, and make the directory."""
     from a3c import engines
-    from a3c.training.resolve import settle
+    from a3c.training.resolve import resolve_config
 
     cores = engines.usable_cores()
     counts = counts or _doubling(cores)
     # One engine for every number of workers: with `auto` a single one would get the serial engine.
     most = max(2, *counts) if config.engine == "auto" else max(counts)
     copies = config.envs_per_worker
-    config, _ = settle(config.replace(workers=most))
+    config, _ = resolve_config(config.replace(workers=most))
     config = config.replace(envs_per_worker=copies)  # where it is left open, each run has its own
     assert config.seed is not None
     shared = {**typed, "engine": config.engine}

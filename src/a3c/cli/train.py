@@ -105,11 +105,11 @@ def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: P
     """Train and tell about it. Returns the exit code."""
     from a3c import backend, engines
     from a3c.training import display
-    from a3c.training.resolve import settle
+    from a3c.training.resolve import resolve_config
     from a3c.utils.lazy_imports import import_keras
 
     started = process_start()
-    config, environment = settle(config)
+    config, environment = resolve_config(config)
     if config.engine == "serial":
         os.environ.update(backend.SINGLE_THREADED)  # one order of additions, one result
     engines.prepare(config)  # workers' imports go on beside ours

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from a3c import algorithms
 from a3c.config import Config
-from a3c.engines.stores import Contents, Master
+from a3c.engines.stores import Master, StoreState
 from a3c.errors import SettingError
 
 if TYPE_CHECKING:
-    from a3c.engines.job import Job
-    from a3c.engines.supervision import Watcher
+    from a3c.engines.spec import WorkerSpec
+    from a3c.engines.supervision import RunListener
     from a3c.networks.functional import Network
 
 
@@ -33,11 +33,11 @@ class Engine(Protocol):
         """The global parameters, as the master sees them."""
         ...
 
-    def run(self, watcher: "Watcher") -> None:
+    def run(self, listener: "RunListener") -> None:
         """Train until the store is stopped or reaches a limit, and every worker has left.
 
         Args:
-            watcher: Is told of everything that happens, on this thread; of events from any.
+            listener: Is told of everything that happens, on this thread; of events from any.
 
         Raises:
             RunError: after more faults than the settings allow.
@@ -129,7 +129,9 @@ def prepare(config: Config) -> None:
         processes.prepare()
 
 
-def start(job: "Job", network: "Network", contents: Contents, sampler_state: Any = None) -> Engine:
+def start(
+    worker_spec: "WorkerSpec", network: "Network", contents: StoreState, sampler_state: Any = None
+) -> Engine:
     """Start the workers of the engine that `job.config` names.
 
     Args:
@@ -138,12 +140,12 @@ def start(job: "Job", network: "Network", contents: Contents, sampler_state: Any
         contents: The first global parameters, or those of a checkpoint.
         sampler_state: Where the serial engine's worker goes on; None: it begins anew.
     """
-    if job.config.engine == "serial":
+    if worker_spec.config.engine == "serial":
         from a3c.engines.serial import SerialEngine
 
-        return SerialEngine(job, network, contents, sampler_state)
-    if job.config.engine == "threads":
+        return SerialEngine(worker_spec, network, contents, sampler_state)
+    if worker_spec.config.engine == "threads":
         from a3c.engines.threads import ThreadEngine as Chosen
     else:
         from a3c.engines.processes import ProcessEngine as Chosen
-    return Chosen(job, network, contents)
+    return Chosen(worker_spec, network, contents)

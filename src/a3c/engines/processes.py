@@ -26,7 +26,7 @@ from typing import Any
 
 from a3c import backend
 from a3c.backend import cache
-from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher
+from a3c.engines.supervision import PATIENCE, Event, RunListener, Supervisor
 from a3c.errors import RunError, describe_stack
 
 _FOLDER = "a3c-fork-server-"
@@ -92,36 +92,36 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 class ProcessEngine:
-    """Starts worker processes and listens to them; see `engines.Engine` and `supervision.Crew`."""
+    """Starts worker processes and listens to them; see `engines.Engine` and `supervision.WorkerPool`."""
 
-    def __init__(self, job: Any, network: Any, contents: Any):
+    def __init__(self, worker_spec: Any, network: Any, contents: Any):
         prepare()
-        config = job.config
-        self.store: Any = job.make_shared_store(network, contents)
-        self._job = job
+        config = worker_spec.config
+        self.store: Any = worker_spec.make_shared_store(network, contents)
+        self._spec = worker_spec
         self._context: Any = multiprocessing.get_context(_METHOD)
         self._processes: dict[int, Any] = {}
         self._ends: dict[int, Connection] = {}
         self._begun: set[int] = set()
         self._heard: list[Event] = []
-        self._supervision: Supervision | None = None
-        self.store.hold(True)  # until somebody watches, who may need longer to be ready than they do
+        self._supervision: Supervisor | None = None
+        self.store.pause(True)  # until somebody watches, who may need longer to be ready than they do
         for worker in range(config.workers):
             self.start(worker, 0)
         if self.store.central:
-            job.prepare_learner(backend.load(), network, self.store)
+            worker_spec.prepare_learner(backend.load(), network, self.store)
 
     @property
     def training_started(self) -> float | None:
         """`time.monotonic()` when the first worker began; None before."""
         return self._supervision and self._supervision.training_started
 
-    def run(self, watcher: Watcher) -> None:
+    def run(self, listener: RunListener) -> None:
         """Train until the store is stopped or reaches a limit, and every worker has left."""
-        self._supervision = Supervision(self, self.store, self._job.config, watcher)
+        self._supervision = Supervisor(self, self.store, self._spec.config, listener)
         if self.store.place and not self.store.place.startswith("/dev/shm"):
-            watcher.on_event(f"/dev/shm has no room for the parameters; they are kept in {self.store.place}")
-        self.store.hold(False)
+            listener.on_event(f"/dev/shm has no room for the parameters; they are kept in {self.store.place}")
+        self.store.pause(False)
         self._supervision.run()
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class ProcessEngine:
         for process in self._processes.values():
             process.kill()
 
-    # -- the crew -------------------------------------------------------------------------------------------
+    # -- the worker pool -----------------------------------------------------------------------------------
 
     def start(self, worker: int, restart: int) -> None:
         """Start a process for `worker`."""
@@ -150,7 +150,7 @@ class ProcessEngine:
         with _environment(backend.IN_WORKERS):
             process = self._context.Process(
                 target=_main,
-                args=(self._job, self.store.port(), theirs, worker, restart),
+                args=(self._spec, self.store.client(), theirs, worker, restart),
                 name=f"a3c-worker-{worker}",
                 daemon=True,
             )
@@ -185,7 +185,7 @@ class ProcessEngine:
         self._heard.append(Event(kind, worker, content))
         return None
 
-    def whereabouts(self, worker: int) -> str:
+    def stack_of(self, worker: int) -> str:
         """What a silent worker is doing: it is asked, and a thread of its own answers if it can."""
         end = self._ends.get(worker)
         try:
@@ -197,12 +197,12 @@ class ProcessEngine:
             return "it is gone"
         return "it does not answer: stopped, or in code that holds Python's lock"
 
-    def blocking(self) -> int | None:
+    def lock_holder(self) -> int | None:
         """The worker that holds the lock, if one does: others wait for it."""
         holder = self.store.lock_holder()
         return next((w for w, process in self._processes.items() if process.pid == holder), None)
 
-    def give_up(self, worker: int) -> None:
+    def terminate(self, worker: int) -> None:
         """Kill a hanging worker."""
         if end := self._ends.pop(worker, None):
             end.close()
@@ -222,7 +222,7 @@ class ProcessEngine:
 # -- in the worker process --------------------------------------------------------------------------------
 
 
-def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> None:
+def _main(worker_spec: Any, store: Any, end: Connection, worker: int, restart: int) -> None:
     """The life of a worker process."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the master decides
@@ -233,24 +233,24 @@ def _main(job: Any, store: Any, end: Connection, worker: int, restart: int) -> N
     try:
         from a3c.engines.worker import work
 
-        kept = cache.directory() if job.config.cache else None
+        kept = cache.directory() if worker_spec.config.cache else None
         framework = backend.load(cache_directory=kept, accelerated=False)
-        network = job.make_network()
+        network = worker_spec.make_network()
         if worker > 0 and framework.FUSES and kept is not None:
             store.await_compiled()  # then everything is in the cache: compiled once, not per worker
         # Before anything is traced, which leaves its marks on variables that were never initialised.
         update = None
         if not store.central:
-            update, state = job.make_update(framework, network)
-            job.warm_up(update, store.weights(), state)
-        kit = job.make_kit(framework, network, store.weights())
+            update, state = worker_spec.make_update(framework, network)
+            worker_spec.warm_up(update, store.weights(), state)
+        worker_program = worker_spec.make_program(framework, network, store.weights())
         store.attach(worker, update)
-        sampler = kit.make_sampler(worker, restart, partial(link.send, "fault"), store.show_life)
-        kit.wait()
+        sampler = worker_program.make_sampler(worker, restart, partial(link.send, "fault"), store.show_life)
+        worker_program.wait()
         store.announce_compiled()
         gc.freeze()  # else collections walk all of Keras again and again
         link.send("ready", None)
-        work(store, sampler, kit.learn)
+        work(store, sampler, worker_program.learn)
         link.send("left", None)
         sampler.close()
     except (BrokenPipeError, ConnectionResetError):

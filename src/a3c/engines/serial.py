@@ -12,10 +12,10 @@ from types import FrameType
 from typing import Any
 
 from a3c import backend
-from a3c.engines.job import Job
-from a3c.engines.stores import Contents
+from a3c.engines.spec import WorkerSpec
+from a3c.engines.stores import StoreState
 from a3c.engines.stores.local import WorkerStore
-from a3c.engines.supervision import Faults, Vigil, Watcher, check_streak, spell
+from a3c.engines.supervision import Faults, HeartbeatMonitor, RunListener, check_divergence, format_seconds
 from a3c.engines.worker import work
 from a3c.envs.vector_sampler import Sampler
 from a3c.errors import RunError, describe_stack
@@ -27,28 +27,33 @@ _TICK = 0.05  # seconds
 class SerialEngine:
     """Runs the worker cycle on the calling thread; see `engines.Engine`."""
 
-    def __init__(self, job: Job, network: Network, contents: Contents, sampler_state: Any = None):
+    def __init__(
+        self, worker_spec: WorkerSpec, network: Network, contents: StoreState, sampler_state: Any = None
+    ):
         framework = backend.load()
         # The worker's program first: it takes longest, and compiles while the rest is made.
-        self._config, self._kit = job.config, job.make_kit(framework, network, contents.weights)
-        self.store = job.make_local_store(framework, network, contents)
+        self._config, self._program = (
+            worker_spec.config,
+            worker_spec.make_program(framework, network, contents.weights),
+        )
+        self.store = worker_spec.make_local_store(framework, network, contents)
         self.training_started: float | None = None
         self.sampler: Sampler | None = None
         self._state = sampler_state
 
-    def run(self, watcher: Watcher) -> None:
+    def run(self, listener: RunListener) -> None:
         """Train until the store says that training is over."""
-        self._watcher, self._faults = watcher, Faults(self._config.max_restarts, watcher)
+        self._listener, self._faults = listener, Faults(self._config.max_restarts, listener)
         self._next_tick, restart = 0.0, 0
         self._make_sampler(restart)
-        self._kit.wait()
+        self._program.wait()
         self.training_started = time.monotonic()
-        with self._vigil():
+        with self._monitor():
             while True:
                 assert self.sampler is not None
                 try:
                     store = WorkerStore(self.store, 0, between=self._tick, after=self._pushed)
-                    return work(store, self.sampler, self._kit.learn)
+                    return work(store, self.sampler, self._program.learn)
                 except RunError:
                     raise
                 except Exception:
@@ -75,7 +80,7 @@ class SerialEngine:
         if before is not None:
             with contextlib.suppress(Exception):  # it has failed already
                 before.close()
-        self.sampler = self._kit.make_sampler(
+        self.sampler = self._program.make_sampler(
             0, restart, partial(self._faults.environment, 0), partial(self.store.show_life, 0)
         )
         if self._state is not None:
@@ -85,42 +90,42 @@ class SerialEngine:
     def _pushed(self) -> None:
         """Report after every update: what the master decides then must not depend on the clock."""
         for report in self.store.reports():
-            self._watcher.on_report(report)
-        check_streak(self.store, self._config)
+            self._listener.on_report(report)
+        check_divergence(self.store, self._config)
 
     def _tick(self) -> None:
         """Have the master do what is due; a checkpoint is whole only between two rollouts."""
         if (now := time.monotonic()) >= self._next_tick:
-            self._watcher.on_tick()
+            self._listener.on_tick()
             self._next_tick = now + _TICK
 
     @contextlib.contextmanager
-    def _vigil(self) -> Iterator[None]:
+    def _monitor(self) -> Iterator[None]:
         """Watch this very thread from another one, and interrupt it if it hangs."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread can be interrupted
             return
         done, thread = threading.Event(), threading.get_ident()
-        vigil = Vigil(1, self._config.hang_seconds)
+        monitor = HeartbeatMonitor(1, self._config.hang_seconds)
         told = ""
 
         def watch() -> None:
             nonlocal told
             while not done.wait(0.5):
-                tell, end = vigil.look([self.store.beats()[0] + self._watcher.beat()], [0])
+                tell, end = monitor.look([self.store.heartbeats()[0] + self._listener.beat()], [0])
                 for seconds in [*tell.values(), *end.values()]:
                     where = describe_stack(traceback.extract_stack(sys._current_frames()[thread]))
-                    told = f"nothing finished for {spell(seconds)}; {where}"
-                    self._watcher.on_event(f"worker 0: {told}")
+                    told = f"nothing finished for {format_seconds(seconds)}; {where}"
+                    self._listener.on_event(f"worker 0: {told}")
                 if end:
                     signal.pthread_kill(thread, signal.SIGALRM)
-                    vigil.forget(0)
+                    monitor.forget(0)
 
         def interrupt(number: int, frame: FrameType | None) -> None:
             raise TimeoutError(told)  # in an environment, this is a fault of it like any other
 
         before = signal.signal(signal.SIGALRM, interrupt)
-        watching = threading.Thread(target=watch, name="a3c-vigil", daemon=True)
+        watching = threading.Thread(target=watch, name="a3c-watchdog", daemon=True)
         watching.start()
         try:
             yield

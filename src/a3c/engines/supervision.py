@@ -1,6 +1,6 @@
 """Keeping workers alive: faults counted against a limit, lost workers replaced, hanging ones named.
 
-Each engine has its crew, which starts and ends workers; what becomes of them is decided here.
+Each engine has its worker pool, which starts and ends workers; what becomes of them is decided here.
 """
 
 import time
@@ -21,7 +21,7 @@ _FROZEN = 30.0  # seconds on the same parameters, while others update them, that
 _MANY = 50  # pulls within these seconds: it does not only act slowly
 
 
-class Watcher(Protocol):
+class RunListener(Protocol):
     """Who is told what happens while workers train: the master."""
 
     def on_report(self, report: Report) -> None:
@@ -41,7 +41,7 @@ class Watcher(Protocol):
         ...
 
     def beat(self) -> int:
-        """Grows while the watcher itself plays in environments, on the thread of the serial engine."""
+        """Grows while the listener itself plays in environments, on the thread of the serial engine."""
         ...
 
 
@@ -54,11 +54,11 @@ class Faults:
 
     Args:
         limit: How many are survived.
-        watcher: Who is told.
+        listener: Who is told.
     """
 
-    def __init__(self, limit: int, watcher: Watcher):
-        self._limit, self._watcher = limit, watcher
+    def __init__(self, limit: int, listener: RunListener):
+        self._limit, self._listener = limit, listener
         self._first: str | None = None
         self.count = 0
 
@@ -69,7 +69,7 @@ class Faults:
             RunError: if that was one too many.
         """
         self._count(what, trace)
-        self._watcher.on_event(f"{what}; restarted {self.count}/{self._limit}")
+        self._listener.on_event(f"{what}; restarted {self.count}/{self._limit}")
 
     def environment(self, worker: int, fault: Fault) -> None:
         """An environment failed; its worker rebuilds it.
@@ -77,11 +77,11 @@ class Faults:
         Raises:
             RunError: if that was one too many.
         """
-        card = self._watcher.on_fault(worker, fault)
+        card = self._listener.on_fault(worker, fault)
         what = f"worker {worker}: {fault.summary}"
         self._count(what, fault.traceback, f"See it again with: a3c reproduce {card}")
         again = f"rebuilt {self.count}/{self._limit}; see it again with: a3c reproduce {card}"
-        self._watcher.on_event(f"{what}; {again}")
+        self._listener.on_event(f"{what}; {again}")
 
     def _count(self, what: str, trace: str, fix: str = "") -> None:
         self.count += 1
@@ -94,7 +94,7 @@ class Faults:
             raise RunError(f"{what}: {limit}. The first was\n{self._first}")
 
 
-class Vigil:
+class HeartbeatMonitor:
     """Which workers show no sign of life, by the seconds that this process was awake itself.
 
     Args:
@@ -142,7 +142,7 @@ class Vigil:
         self._beats[worker], self._silent[worker], self._next_told[worker] = -1, 0.0, self._limit / 10
 
 
-class LagWatch:
+class StalenessMonitor:
     """Workers that go on acting on parameters which others have long changed."""
 
     def __init__(self, workers: int):
@@ -170,7 +170,7 @@ class LagWatch:
 
 @dataclass(frozen=True)
 class Event:
-    """What a crew has heard of one of its workers."""
+    """What a pool has heard of one of its workers."""
 
     kind: Literal["ready", "fault", "lost", "left"]
     worker: int
@@ -178,7 +178,7 @@ class Event:
     """`fault`: a `Fault`. `lost`: what happened and the traceback, if there is one."""
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """The workers of one engine, by number."""
 
     def start(self, worker: int, restart: int) -> None:
@@ -189,35 +189,35 @@ class Crew(Protocol):
         """What was heard, waiting for so long if there is nothing."""
         ...
 
-    def whereabouts(self, worker: int) -> str:
+    def stack_of(self, worker: int) -> str:
         """What a silent worker is doing, as far as can be told."""
         ...
 
-    def blocking(self) -> int | None:
+    def lock_holder(self) -> int | None:
         """The worker that others may be waiting for at this moment."""
         ...
 
-    def give_up(self, worker: int) -> None:
+    def terminate(self, worker: int) -> None:
         """End a silent worker."""
         ...
 
 
-class Supervision:
+class Supervisor:
     """Workers at work, from the first to the last.
 
     Args:
-        crew: Starts and ends them.
+        pool: Starts and ends them.
         store: What they train.
         config: The limits.
-        watcher: Who is told.
+        listener: Who is told.
     """
 
-    def __init__(self, crew: Crew, store: Master, config: Config, watcher: Watcher):
+    def __init__(self, pool: WorkerPool, store: Master, config: Config, listener: RunListener):
         assert config.workers is not None
-        self._crew, self._store, self._config, self._watcher = crew, store, config, watcher
-        self._faults = Faults(config.max_restarts, watcher)
-        self._vigil = Vigil(config.workers, config.hang_seconds)
-        self._lag = LagWatch(config.workers)
+        self._pool, self._store, self._config, self._listener = pool, store, config, listener
+        self._faults = Faults(config.max_restarts, listener)
+        self._monitor = HeartbeatMonitor(config.workers, config.hang_seconds)
+        self._lag = StalenessMonitor(config.workers)
         self._present = set(range(config.workers))
         self._ready: set[int] = set()
         self._restarts = [0] * config.workers
@@ -231,32 +231,32 @@ class Supervision:
         """
         deadline = None
         while self._present:
-            for event in self._crew.listen(0.0 if self._store.central else TICK):
+            for event in self._pool.listen(0.0 if self._store.central else TICK):
                 self._heard(event)
             if self._store.central:
-                self._store.turn(TICK)
+                self._store.learner_step(TICK)
             self.take_reports()
-            self._watcher.on_tick()
+            self._listener.on_tick()
             if self._store.finished:
                 deadline = deadline or time.monotonic() + PATIENCE
                 if not self._present & self._ready or time.monotonic() > deadline:
                     break
             else:
-                check_streak(self._store, self._config)
+                check_divergence(self._store, self._config)
                 self._look_after()
         self.take_reports()
 
     def take_reports(self) -> None:
-        """Hand what workers have done to the watcher."""
+        """Hand what workers have done to the listener."""
         for report in self._store.reports():
-            self._watcher.on_report(report)
+            self._listener.on_report(report)
 
     def _heard(self, event: Event) -> None:
         if event.worker not in self._present:
             return
         if event.kind == "ready":
             self._ready.add(event.worker)
-            self._vigil.forget(event.worker)
+            self._monitor.forget(event.worker)
             self.training_started = self.training_started or time.monotonic()
         elif event.kind == "left":
             self._present.discard(event.worker)
@@ -273,54 +273,56 @@ class Supervision:
             return
         self._faults.lost(what, trace)
         self._restarts[worker] += 1
-        self._vigil.forget(worker)
-        self._crew.start(worker, self._restarts[worker])
+        self._monitor.forget(worker)
+        self._pool.start(worker, self._restarts[worker])
 
     def _look_after(self) -> None:
         """Tell of workers that are silent, and replace those that are silent for too long."""
-        tell, end = self._vigil.look(self._store.beats(), self._present & self._ready)
+        tell, end = self._monitor.look(self._store.heartbeats(), self._present & self._ready)
         for worker, seconds in tell.items():
-            where = self._crew.whereabouts(worker)
-            self._watcher.on_event(f"worker {worker} has finished nothing for {spell(seconds)}; {where}")
+            where = self._pool.stack_of(worker)
+            self._listener.on_event(
+                f"worker {worker} has finished nothing for {format_seconds(seconds)}; {where}"
+            )
         for worker, seconds in end.items():
-            where = self._crew.whereabouts(worker)
+            where = self._pool.stack_of(worker)
             guilty = self._guilty(worker)
-            self._crew.give_up(guilty)
-            whose = f"worker {guilty} hung for {spell(seconds)}"
+            self._pool.terminate(guilty)
+            whose = f"worker {guilty} hung for {format_seconds(seconds)}"
             self._replace(guilty, f"{whose} ({where})" if guilty == worker else f"{whose} in an update")
             for other in end:
-                self._vigil.forget(other)  # they may have waited for the one that was ended
+                self._monitor.forget(other)  # they may have waited for the one that was ended
             break
         for worker, seconds in self._lag.look(self._store.versions(), self._store.pulls()).items():
-            what = f"worker {worker} has acted on the same parameters for {spell(seconds)}"
-            self._watcher.on_event(f"{what} while others changed them")
+            what = f"worker {worker} has acted on the same parameters for {format_seconds(seconds)}"
+            self._listener.on_event(f"{what} while others changed them")
 
     def _guilty(self, worker: int) -> int:
         """Whose fault the silence of `worker` is: another's if that one is silent and keeps it waiting.
 
         Whoever holds the lock at this moment may well be at work; it need not have been silent quite as long.
         """
-        blocking = self._crew.blocking()
-        if blocking is None or self._vigil.silence(blocking) < self._vigil.silence(worker) / 2:
+        lock_holder = self._pool.lock_holder()
+        if lock_holder is None or self._monitor.silence(lock_holder) < self._monitor.silence(worker) / 2:
             return worker
-        return blocking
+        return lock_holder
 
 
-def check_streak(store: Master, config: Config) -> None:
+def check_divergence(store: Master, config: Config) -> None:
     """Stop a run whose losses stay what no number is.
 
     Raises:
         Diverged: after `max_skips` updates in a row that had to be skipped.
     """
-    if (streak := store.streak()) >= config.max_skips:
+    if (skips_in_a_row := store.consecutive_skips()) >= config.max_skips:
         raise Diverged(
-            f"{streak} updates in a row had a loss or a gradient that is not finite "
+            f"{skips_in_a_row} updates in a row had a loss or a gradient that is not finite "
             f"(--max-skips {config.max_skips})."
             "\nMostly the learning rate is too high, or rewards or observations are very large: try a lower "
             "--learning-rate, --global-clipnorm 0.5, or scaled rewards and observations."
         )
 
 
-def spell(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Seconds in words: whole ones, where there are some."""
     return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"

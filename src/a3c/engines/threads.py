@@ -13,11 +13,11 @@ import traceback
 from typing import Any
 
 from a3c import backend
-from a3c.engines.job import Job
-from a3c.engines.stores import Contents
-from a3c.engines.stores.central import Port
+from a3c.engines.spec import WorkerSpec
+from a3c.engines.stores import StoreState
+from a3c.engines.stores.central import WorkerClient
 from a3c.engines.stores.local import WorkerStore
-from a3c.engines.supervision import PATIENCE, Event, Supervision, Watcher
+from a3c.engines.supervision import PATIENCE, Event, RunListener, Supervisor
 from a3c.engines.worker import work
 from a3c.envs.vector_sampler import Sampler
 from a3c.errors import describe_stack
@@ -25,30 +25,33 @@ from a3c.networks.functional import Network
 
 
 class ThreadEngine:
-    """Starts worker threads and listens to them; see `engines.Engine` and `supervision.Crew`."""
+    """Starts worker threads and listens to them; see `engines.Engine` and `supervision.WorkerPool`."""
 
-    def __init__(self, job: Job, network: Network, contents: Contents):
+    def __init__(self, worker_spec: WorkerSpec, network: Network, contents: StoreState):
         framework = backend.load()
-        workers = job.config.workers
+        workers = worker_spec.config.workers
         assert workers is not None
         # The workers' program first: it takes longest, and compiles while the rest is made.
-        self._config, self._kit = job.config, job.make_kit(framework, network, contents.weights)
-        self.store: Any = job.make_thread_store(framework, network, contents)
+        self._config, self._program = (
+            worker_spec.config,
+            worker_spec.make_program(framework, network, contents.weights),
+        )
+        self.store: Any = worker_spec.make_thread_store(framework, network, contents)
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._threads: dict[int, threading.Thread] = {}
-        self._stores: dict[int, WorkerStore | Port] = {}
+        self._stores: dict[int, WorkerStore | WorkerClient] = {}
         self._samplers: list[tuple[threading.Thread, Sampler]] = []
-        self._supervision: Supervision | None = None
+        self._supervision: Supervisor | None = None
 
     @property
     def training_started(self) -> float | None:
         """`time.monotonic()` when the first worker began; None before."""
         return self._supervision and self._supervision.training_started
 
-    def run(self, watcher: Watcher) -> None:
+    def run(self, listener: RunListener) -> None:
         """Train until the store is stopped or reaches a limit, and every worker has left."""
-        self._supervision = Supervision(self, self.store, self._config, watcher)
-        self._kit.wait()
+        self._supervision = Supervisor(self, self.store, self._config, listener)
+        self._program.wait()
         assert self._config.workers is not None
         for worker in range(self._config.workers):
             self.start(worker, 0)
@@ -63,12 +66,12 @@ class ThreadEngine:
             if not thread.is_alive():
                 sampler.close()
 
-    # -- the crew -------------------------------------------------------------------------------------------
+    # -- the worker pool -----------------------------------------------------------------------------------
 
     def start(self, worker: int, restart: int) -> None:
         """Start a thread for `worker`."""
         central = self.store.central
-        store = self.store.port().attach(worker) if central else WorkerStore(self.store, worker)
+        store = self.store.client().attach(worker) if central else WorkerStore(self.store, worker)
         self._stores[worker] = store
         thread = self._threads[worker] = threading.Thread(
             target=self._main, args=(worker, restart, store), name=f"a3c-worker-{worker}", daemon=True
@@ -82,25 +85,25 @@ class ThreadEngine:
         except queue.Empty:
             return []
 
-    def whereabouts(self, worker: int) -> str:
+    def stack_of(self, worker: int) -> str:
         """The function that a silent worker is in."""
         frame = sys._current_frames().get(self._threads[worker].ident or 0)
         return "its thread is gone" if frame is None else describe_stack(traceback.extract_stack(frame))
 
-    def blocking(self) -> int | None:
+    def lock_holder(self) -> int | None:
         """None: no thread stops while it holds the lock."""
         return None
 
-    def give_up(self, worker: int) -> None:
+    def terminate(self, worker: int) -> None:
         """Leave a hanging worker behind: a thread cannot be ended, but what it still brings is not wanted."""
         self._stores[worker].revoked = True
 
     # -- in the worker's thread -----------------------------------------------------------------------------
 
-    def _main(self, worker: int, restart: int, store: "WorkerStore | Port") -> None:
+    def _main(self, worker: int, restart: int, store: "WorkerStore | WorkerClient") -> None:
         """The life of a worker thread."""
         try:
-            sampler = self._kit.make_sampler(
+            sampler = self._program.make_sampler(
                 worker,
                 restart,
                 lambda fault: self._heard.put(Event("fault", worker, fault)),
@@ -108,7 +111,7 @@ class ThreadEngine:
             )
             self._samplers.append((threading.current_thread(), sampler))
             self._heard.put(Event("ready", worker))
-            work(store, sampler, self._kit.learn)
+            work(store, sampler, self._program.learn)
             event = Event("left", worker)
         except Exception:
             event = Event("lost", worker, (f"worker {worker} failed", traceback.format_exc()))

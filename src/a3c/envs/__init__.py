@@ -21,7 +21,7 @@ from a3c.envs import atari, functional
 from a3c.errors import UsageError, describe, first_line
 from a3c.spaces import distributions
 from a3c.spaces.distributions import Bounds, Distribution
-from a3c.spaces.observations import Misfit, Observations, describe_observations
+from a3c.spaces.observations import ObservationMismatch, Observations, describe_observations
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def _check_first(env: gym.Env, observations: Observations, env_id: str) -> None:
         return
     try:
         if not observations.pack_any(first)[1]:
-            raise Misfit(f"an observation of shape {np.shape(first)}, a batch of them")
-    except Misfit as error:
+            raise ObservationMismatch(f"an observation of shape {np.shape(first)}, a batch of them")
+    except ObservationMismatch as error:
         fix = "Correct its observation_space, or what its reset and step return."
         expected = f"{observations.describe()}, as its space says"
         raise UsageError(f"{env_id} showing {error}", expected, fix) from error

@@ -25,7 +25,7 @@ from gymnasium.vector import SyncVectorEnv
 
 from a3c.envs import state
 from a3c.errors import UsageError, first_line
-from a3c.spaces.observations import Misfit
+from a3c.spaces.observations import ObservationMismatch
 from a3c.utils import serialization
 
 _FORMAT = "a3c crash card"
@@ -130,7 +130,7 @@ def of_shape(observation: Any, expected: tuple[int, ...]) -> Finding:
     return _of_shape(np.shape(observation), expected, None)
 
 
-def of_misfit(error: Misfit) -> Finding:
+def of_misfit(error: ObservationMismatch) -> Finding:
     """What is wrong with observations of several parts."""
     return Finding("observation shape", f"returned {error}")
 

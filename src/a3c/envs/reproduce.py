@@ -14,7 +14,7 @@ from a3c import envs
 from a3c.envs import faults, state
 from a3c.envs.faults import Finding
 from a3c.errors import UsageError
-from a3c.spaces.observations import Misfit, Observations
+from a3c.spaces.observations import ObservationMismatch, Observations
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _play_vector(
 def _look(seen: Any, reward: Any, copies: int, observations: Observations) -> Finding | None:
     try:
         seen = observations.pack(seen)
-    except Misfit as error:
+    except ObservationMismatch as error:
         return faults.of_misfit(error)
     if np.shape(seen) != (copies, *observations.shape):
         return faults.of_shape(seen, observations.shape)

@@ -15,7 +15,7 @@ from gymnasium.vector import VectorEnv
 from a3c.envs import faults, state
 from a3c.envs.faults import Description, Finding, OnFault, Place, Trail
 from a3c.spaces.distributions import Distribution
-from a3c.spaces.observations import Misfit, Observations
+from a3c.spaces.observations import ObservationMismatch, Observations
 from a3c.types import Episode, Policy, Rollout, Shapes, Snapshot, Transitions
 from a3c.utils.serialization import plain
 
@@ -208,7 +208,7 @@ class VectorSampler:
                 observations[t + 1] = seen
                 if self._episodic_life:
                     self._lost[t], self._lives = info["lives"] < self._lives, info["lives"].copy()
-            except Misfit as error:
+            except ObservationMismatch as error:
                 return t, faults.of_misfit(error)
             except Exception as error:
                 return t, faults.of_exception(error, self._env, shape[1:] if pack is None else None)
@@ -272,7 +272,7 @@ class VectorSampler:
             if np.shape(seen) != shape:
                 return faults.of_shape(seen, shape[1:])
             self._transitions.observations[-1] = seen
-        except Misfit as error:
+        except ObservationMismatch as error:
             return faults.of_misfit(error)
         except Exception as error:
             return faults.of_exception(error, env, shape[1:] if self._pack is None else None)

@@ -39,7 +39,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EvaluationOutcome:
     """What an evaluation said of a candidate."""
 
     candidate: Candidate
@@ -53,7 +53,7 @@ class Verdict:
         return self.evaluation.mean
 
 
-class Judge:
+class ModelSelector:
     """Decides when to evaluate, and keeps the best parameters.
 
     A candidate counts as solving when the last 100 training episodes reach the threshold on average, a
@@ -92,14 +92,14 @@ class Judge:
         self._tasks: queue.SimpleQueue[Any] | None = queue.SimpleQueue() if concurrent else None
         self._thread: threading.Thread | None = None
         if concurrent:
-            self._thread = threading.Thread(target=self._work, name="a3c-judge", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="a3c-evaluation", daemon=True)
             self._thread.start()
-        self._pending: Future[Verdict] | None = None
+        self._pending: Future[EvaluationOutcome] | None = None
         self._candidate: Candidate | None = None
         self._evaluations = 0
         self._next_steps = 0  # evaluate no earlier than this
         self._next_reached = 0  # the same, while the threshold is reached
-        self.best: Verdict | None = None
+        self.best: EvaluationOutcome | None = None
 
     def warm_up(self, weights: np.ndarray) -> None:
         """Compile the policy. To be called on the main thread, where Keras was set up."""
@@ -139,25 +139,25 @@ class Judge:
         return steps >= (self._next_reached if self.reached(mean_return_100) else self._next_steps)
 
     def submit(self, candidate: Candidate) -> None:
-        """Begin to judge `candidate`; `verdict` tells when it is done."""
+        """Begin to evaluate `candidate`; `outcome` tells when it is done."""
         self._candidate, number = candidate, self._evaluations + 1
-        self._pending = self._submit(lambda again: self._judge(candidate, number, again))
+        self._pending = self._submit(lambda again: self._selector(candidate, number, again))
 
     @property
     def pending(self) -> bool:
-        """Whether a candidate is being judged, or its verdict waits to be taken."""
+        """Whether a candidate is being evaluated, or its outcome waits to be taken."""
         return self._pending is not None
 
-    def verdict(self) -> Verdict | None:
-        """The verdict on the last candidate, once, when it is there; updates `best`."""
+    def outcome(self) -> EvaluationOutcome | None:
+        """The outcome of the last candidate, once, when it is there; updates `best`."""
         if self._pending is None or not self._pending.done():
             return None
         pending, self._pending = self._pending, None
         if isinstance(pending.exception(), Abandoned):
             return None
-        verdict, self._candidate = pending.result(), None
+        outcome, self._candidate = pending.result(), None
         self._evaluations += 1
-        steps, cost = verdict.candidate.steps, int(verdict.evaluation.lengths.sum())
+        steps, cost = outcome.candidate.steps, int(outcome.evaluation.lengths.sum())
         # Periodic evaluations share the cores with training: in the long run they take one step in twenty.
         # Retries of a threshold nearly reached come sooner, since training is about to end.
         # Where only they can tell, they come more often.
@@ -165,17 +165,17 @@ class Judge:
             max(steps // 10, 4 * cost) if self._explores else max(steps // 4, 20 * cost)
         )
         self._next_reached = steps + max(steps // 20, cost // 4)
-        if self._is_better(verdict):
-            self.best = verdict
-        return verdict
+        if self._is_better(outcome):
+            self.best = outcome
+        return outcome
 
-    def solves(self, verdict: Verdict) -> bool:
-        """Whether this verdict ends the training."""
+    def solves(self, outcome: EvaluationOutcome) -> bool:
+        """Whether this outcome ends the training."""
         return (
-            verdict.candidate.reached
-            and verdict.confirmation is not None
+            outcome.candidate.reached
+            and outcome.confirmation is not None
             and self._threshold is not None
-            and verdict.confirmation.mean >= self._threshold
+            and outcome.confirmation.mean >= self._threshold
         )
 
     def final(self, weights: np.ndarray) -> "Future[Evaluation]":
@@ -189,8 +189,8 @@ class Judge:
         """Grows while an evaluation is under way and moves."""
         return self._evaluator.beat
 
-    def whereabouts(self) -> str:
-        """The function that the judge's thread is in."""
+    def stack_of(self) -> str:
+        """The function that the evaluation thread is in."""
         frame = sys._current_frames().get((self._thread and self._thread.ident) or 0)
         return "it is gone" if frame is None else describe_stack(traceback.extract_stack(frame))
 
@@ -209,7 +209,7 @@ class Judge:
             evaluations=self._evaluations,
             next_steps=self._next_steps,
             next_reached=self._next_reached,
-            best=None if self.best is None else _verdict_tree(self.best),
+            best=None if self.best is None else _outcome_tree(self.best),
             candidate=None if self._candidate is None else vars(self._candidate).copy(),
         )
 
@@ -217,7 +217,7 @@ class Judge:
         """Go on from such a state; a candidate that was under judgement is judged anew."""
         self._evaluations = state["evaluations"]
         self._next_steps, self._next_reached = state["next_steps"], state["next_reached"]
-        self.best = None if state["best"] is None else _verdict_of(state["best"])
+        self.best = None if state["best"] is None else _outcome_of(state["best"])
         if state["candidate"] is not None:
             self.submit(Candidate(**state["candidate"]))
 
@@ -231,22 +231,22 @@ class Judge:
                 return  # it hangs in an environment, which cannot be closed then
         self._evaluator.close()
 
-    def _is_better(self, verdict: Verdict) -> bool:
-        if self.best is None or self.solves(verdict):
+    def _is_better(self, outcome: EvaluationOutcome) -> bool:
+        if self.best is None or self.solves(outcome):
             return True
-        return verdict.mean >= self.best.mean and not self.solves(self.best)
+        return outcome.mean >= self.best.mean and not self.solves(self.best)
 
-    def _judge(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> Verdict:
+    def _selector(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> EvaluationOutcome:
         weights = candidate.weights
         seeds = (integer_seed(self._seed, "evaluation", 2 * number + i, again) for i in range(2))
         evaluation = self._play(weights, self._mode, next(seeds))
         confirmation = None
         if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
             confirmation = self._play(weights, self._mode, next(seeds))
-        return Verdict(candidate, evaluation, confirmation)
+        return EvaluationOutcome(candidate, evaluation, confirmation)
 
     def _submit(self, task: Callable[[tuple[int, ...]], Any]) -> Future:
-        """Run `task`, given what its seeds are told apart by, here or on the judge's thread."""
+        """Run `task`, given what its seeds are told apart by, here or on the evaluation thread."""
         future: Future = Future()
         if self._tasks is not None:
             self._tasks.put((task, future))
@@ -255,7 +255,7 @@ class Judge:
         return future
 
     def _work(self) -> None:
-        """The life of the judge's thread."""
+        """The life of the evaluation thread."""
         assert self._tasks is not None
         while (order := self._tasks.get()) is not None:
             self._carry_out(*order)
@@ -289,15 +289,15 @@ class Judge:
                 raise RunError(f"an evaluation failed:\n{traceback.format_exc()}") from error
 
 
-def _verdict_tree(verdict: Verdict) -> dict[str, Any]:
-    evaluations = (verdict.evaluation, verdict.confirmation)
+def _outcome_tree(outcome: EvaluationOutcome) -> dict[str, Any]:
+    evaluations = (outcome.evaluation, outcome.confirmation)
     first, second = (None if e is None else vars(e).copy() for e in evaluations)
-    return dict(candidate=vars(verdict.candidate).copy(), evaluation=first, confirmation=second)
+    return dict(candidate=vars(outcome.candidate).copy(), evaluation=first, confirmation=second)
 
 
-def _verdict_of(state: dict[str, Any]) -> Verdict:
+def _outcome_of(state: dict[str, Any]) -> EvaluationOutcome:
     first, second = (
         None if e is None else Evaluation(**e) for e in (state["evaluation"], state["confirmation"])
     )
     assert first is not None
-    return Verdict(Candidate(**state["candidate"]), first, second)
+    return EvaluationOutcome(Candidate(**state["candidate"]), first, second)

@@ -18,7 +18,7 @@ import keras
 from a3c.errors import UsageError, describe, first_line
 from a3c.networks.models import COPIES, STEPS, ActionValues, ActorCritic, call_on
 from a3c.spaces.distributions import Distribution
-from a3c.spaces.observations import Observations, Part, Tree, leaves, map_parts
+from a3c.spaces.observations import Leaf, Observations, Tree, leaves, map_parts
 
 OURS = (ActorCritic, ActionValues)
 ROWS = STEPS * COPIES  # of the trial call
@@ -55,7 +55,7 @@ def build(model: keras.Model, observations: Observations) -> Any:
 
 def _shapes(tree: Tree) -> Any:
     """The shapes of what a model sees of one observation, as `networks.call_on` takes them."""
-    if isinstance(tree, Part):
+    if isinstance(tree, Leaf):
         return list(tree.seen_shape)
     if isinstance(tree, dict):
         return {"dict": {name: _shapes(branch) for name, branch in tree.items()}}

@@ -100,7 +100,7 @@ def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[T
     return transitions._replace(rewards=rewards), found
 
 
-def pushed(
+def pack_gradients(
     network: Network, gradient: Any, found: list[Any], global_clipnorm: float | None
 ) -> tuple[Any, Any]:
     """What a worker pushes [P]: the clipped gradient, then the moments that `prepare` found.
@@ -161,7 +161,7 @@ def act_once(network: Network, weights: Any, observations: Any, state: Any = Non
     return parameters, after
 
 
-def unroll(network: Network, weights: Any, transitions: Transitions) -> Outputs:
+def apply_sequence(network: Network, weights: Any, transitions: Transitions) -> Outputs:
     """What the network says of every observation of a rollout, T + 1 steps of B copies."""
     time, batch = transitions.rewards.shape
     observations = ops.reshape(transitions.observations, (-1, *transitions.observations.shape[2:]))

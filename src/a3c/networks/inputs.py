@@ -10,7 +10,7 @@ from typing import Any
 from keras import ops
 
 from a3c.networks.normalisation import count_statistics, moments, standardise
-from a3c.spaces.observations import Observations, Part, leaves, map_parts
+from a3c.spaces.observations import Leaf, Observations, leaves, map_parts
 
 
 def unpack(
@@ -30,7 +30,7 @@ def unpack(
     packed = ops.cast(packed, "float32")
     position = used = 0
 
-    def take(part: Part) -> Any:
+    def take(part: Leaf) -> Any:
         nonlocal position, used
         position += part.size
         numbers = packed
@@ -59,7 +59,7 @@ def observed_moments(observations: Observations, packed: Any, valid: Any, images
     return [ops.concatenate(means, 0), ops.concatenate(variances, 0), count]
 
 
-def _seen(part: Part, array: Any) -> Any:
+def _seen(part: Leaf, array: Any) -> Any:
     """One part [N, *shape] as the network sees it: [N, *seen_shape]."""
     if part.kind == "choices":
         numbers = ops.reshape(array, (-1, len(part.sizes)))

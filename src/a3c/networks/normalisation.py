@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 from keras.backend import standardize_dtype
 
-from a3c.spaces.observations import Observations, Part, leaves
+from a3c.spaces.observations import Leaf, Observations, leaves
 
 LARGEST = 10.0
 """Standard deviations beyond which normalised numbers are cut off."""
@@ -79,7 +79,7 @@ def make(
     return Normaliser(count if wanted else 0, normalise_returns, clip_rewards, images)
 
 
-def count_statistics(part: Part, images: bool = True) -> int:
+def count_statistics(part: Leaf, images: bool = True) -> int:
     """How many means (and variances) a part has, where observations, and perhaps `images`, are normalised.
 
     Each number of a vector has its own, an image one for all of its pixels, so that what is seen in one place

@@ -16,7 +16,7 @@ import numpy as np
 from a3c.networks import OURS
 from a3c.networks.functional import Network
 from a3c.networks.normalisation import LARGEST, SMALL, Normaliser
-from a3c.spaces.observations import Part
+from a3c.spaces.observations import Leaf
 from a3c.types import Act, Policy
 
 _LARGEST = 2**17  # parameters; beyond that the arithmetic counts, and may have an accelerator
@@ -40,7 +40,7 @@ def dense_policy(network: Network) -> Policy | None:
     memory, where observations are vectors as they come.
     """
     model, seen, normaliser = network.model, network.observations.tree, network.normaliser
-    if not (isinstance(seen, Part) and (seen.kind, len(seen.shape), seen.scale) == ("vector", 1, 1.0)):
+    if not (isinstance(seen, Leaf) and (seen.kind, len(seen.shape), seen.scale) == ("vector", 1, 1.0)):
         return None
     if type(model) not in OURS or model.settings["activation"] not in _ACTIVATIONS or model.state_size:
         return None

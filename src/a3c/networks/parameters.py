@@ -85,7 +85,7 @@ def assign_parameters(model: keras.Model, flat: np.ndarray) -> None:
         variable.assign(np.reshape(flat[end - size : end], variable.shape))
 
 
-def fixed_of(model: keras.Model) -> list[np.ndarray]:
+def non_trainable_of(model: keras.Model) -> list[np.ndarray]:
     """The non-trainable weights of `model`, such as the statistics of a normalisation layer."""
     return [ops.convert_to_numpy(v.value) for v in model.non_trainable_variables]
 

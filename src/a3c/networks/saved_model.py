@@ -40,23 +40,25 @@ def describe(
         algorithm=config.algorithm,
         steps=steps,
         model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
-        settings={k: v for k, v in dataclasses.asdict(config).items() if v is not None or k in MANNER},
+        settings={
+            k: v for k, v in dataclasses.asdict(config).items() if v is not None or k in ACTING_SETTINGS
+        },
         versions=versions(),
         evaluation=None if evaluation is None else evaluation.as_dict(),
         random_baseline=baseline,
     )
 
 
-MANNER = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
+ACTING_SETTINGS = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
 """Those settings of a training that say how the network acts."""
 
 
-def manner(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of `MANNER` on an agent's card; a file without a card is a model of raw observations."""
+def acting_settings(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `ACTING_SETTINGS` on an agent's card; a file without a card is a model of raw observations."""
     settings = card.get("settings")
     if not isinstance(settings, dict):
         return dict(algorithm="a3c", normalise_observations=False, normalise_returns=False)
-    return {name: settings[name] for name in MANNER if name in settings}
+    return {name: settings[name] for name in ACTING_SETTINGS if name in settings}
 
 
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
@@ -74,7 +76,7 @@ def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class Archive:
+class SerializedModel:
     """A model as the bytes of its `.keras` file, to be sent to another process.
 
     All that Keras can save arrives there, such as the statistics of a normalisation layer; what it cannot
@@ -85,7 +87,7 @@ class Archive:
     cls: type
 
     @classmethod
-    def of(cls, model: keras.Model) -> "Archive":
+    def of(cls, model: keras.Model) -> "SerializedModel":
         """The archive of `model`.
 
         Raises:

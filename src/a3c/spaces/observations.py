@@ -22,7 +22,7 @@ _LARGEST = 2**24
 
 
 @dataclass(frozen=True)
-class Part:
+class Leaf:
     """One array of an observation.
 
     Attributes:
@@ -67,11 +67,11 @@ class Part:
         return (*self.shape, 1) if len(self.shape) == 2 else self.packed_shape
 
 
-class Misfit(ValueError):
+class ObservationMismatch(ValueError):
     """What an environment showed has another shape than its space."""
 
 
-Tree = Part | dict[str, Any] | tuple[Any, ...]
+Tree = Leaf | dict[str, Any] | tuple[Any, ...]
 """A part, or a `dict` or `tuple` of trees, as the space has them."""
 
 
@@ -87,7 +87,7 @@ class Observations:
     def plain(self) -> bool:
         """Whether the environment's own arrays are packed already."""
         part = self.tree
-        return isinstance(part, Part) and not (
+        return isinstance(part, Leaf) and not (
             part.kind == "choices" or part.channels_first or part.shape == ()
         )
 
@@ -95,7 +95,7 @@ class Observations:
     def shape(self) -> tuple[int, ...]:
         """*O, that of one packed observation."""
         if self.plain:
-            assert isinstance(self.tree, Part)
+            assert isinstance(self.tree, Leaf)
             return self.tree.shape
         return (sum(part.size for part in leaves(self.tree)),)
 
@@ -116,7 +116,7 @@ class Observations:
             return packed
         position = 0
 
-        def take(part: Part) -> np.ndarray:
+        def take(part: Leaf) -> np.ndarray:
             nonlocal position
             position += part.size
             array = packed[:, position - part.size : position].reshape(-1, *part.packed_shape)
@@ -133,7 +133,7 @@ class Observations:
         """
         pairs = _pairs(self.tree, observation)
         if any(np.asarray(array).dtype.kind not in "biuf" for _, array in pairs):
-            raise Misfit("something that is no numbers")
+            raise ObservationMismatch("something that is no numbers")
         ranks = [np.ndim(array) - len(part.shape) for part, array in pairs]
         single = set(ranks) == {0}
         fits = all(
@@ -142,7 +142,7 @@ class Observations:
         if not fits or not (single or set(ranks) == {1}):
             shapes = ", ".join(str(np.shape(array)) for _, array in pairs)
             what = "an observation of shape" if len(pairs) == 1 else "parts of shapes"
-            raise Misfit(f"{what} {shapes}")
+            raise ObservationMismatch(f"{what} {shapes}")
         rows = [np.asarray(array)[None] if single else np.asarray(array) for _, array in pairs]
         if self.plain:
             return np.asarray(rows[0], self.dtype), single
@@ -169,16 +169,16 @@ def describe_observations(space: gym.Space, env_id: str) -> Observations:
     return Observations(tree, "uint8" if bytes_only else "float32")
 
 
-def leaves(tree: Tree) -> list[Part]:
+def leaves(tree: Tree) -> list[Leaf]:
     """The parts, in the order in which they are packed."""
-    if isinstance(tree, Part):
+    if isinstance(tree, Leaf):
         return [tree]
     return [part for branch in (tree.values() if isinstance(tree, dict) else tree) for part in leaves(branch)]
 
 
-def map_parts(function: Callable[[Part], Any], tree: Tree) -> Any:
+def map_parts(function: Callable[[Leaf], Any], tree: Tree) -> Any:
     """`tree` with what `function` makes of each part in its place, in the order of packing."""
-    if isinstance(tree, Part):
+    if isinstance(tree, Leaf):
         return function(tree)
     if isinstance(tree, dict):
         return {name: map_parts(function, branch) for name, branch in tree.items()}
@@ -196,14 +196,14 @@ def _tree(space: gym.Space, env_id: str, within: str = "") -> Tree:
             largest = int(space.high.max()) if space.dtype == np.uint8 and space.high.size else 0
             scale = 1 / largest if largest else 1.0
             kind = "image" if _is_image(space.shape) else "vector"
-            return Part(kind, space.shape, scale, dtype=str(space.dtype))
+            return Leaf(kind, space.shape, scale, dtype=str(space.dtype))
         case spaces.Discrete() if space.n <= _LARGEST:
-            return Part("choices", (), 1.0, (int(space.n),), (int(space.start),), "int64")
+            return Leaf("choices", (), 1.0, (int(space.n),), (int(space.start),), "int64")
         case spaces.MultiDiscrete() if space.nvec.sum() <= _LARGEST:
             sizes, starts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
-            return Part("choices", space.shape, 1.0, tuple(sizes), tuple(starts), "int64")
+            return Leaf("choices", space.shape, 1.0, tuple(sizes), tuple(starts), "int64")
         case spaces.MultiBinary():
-            return Part("vector", tuple(space.shape), dtype="int8")
+            return Leaf("vector", tuple(space.shape), dtype="int8")
     raise UsageError(
         f"{env_id} with observations{within and f' {within}:'} {_brief(space)}",
         "Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these",
@@ -235,26 +235,28 @@ def _boxes(space: gym.Space) -> list[gym.spaces.Box]:
     return [space] if isinstance(space, gym.spaces.Box) else []
 
 
-def _pairs(tree: Tree, observation: Any) -> list[tuple[Part, Any]]:
+def _pairs(tree: Tree, observation: Any) -> list[tuple[Leaf, Any]]:
     """Each part with its array."""
-    if isinstance(tree, Part):
+    if isinstance(tree, Leaf):
         return [(tree, observation)]
     names = tree if isinstance(tree, dict) else range(len(tree))
     if isinstance(tree, tuple) and not (
         isinstance(observation, tuple | list) and len(observation) == len(tree)
     ):
-        raise Misfit(f"a {type(observation).__name__} in the place of a tuple of {len(tree)}")
+        raise ObservationMismatch(f"a {type(observation).__name__} in the place of a tuple of {len(tree)}")
     if isinstance(tree, dict) and not (isinstance(observation, dict) and set(observation) == set(tree)):
-        raise Misfit(f"a {type(observation).__name__} in the place of a dict of {', '.join(tree)}")
+        raise ObservationMismatch(
+            f"a {type(observation).__name__} in the place of a dict of {', '.join(tree)}"
+        )
     return [pair for name in names for pair in _pairs(tree[name], observation[name])]  # type: ignore[index]
 
 
-def _row(part: Part, array: Any, dtype: str) -> Any:
+def _row(part: Leaf, array: Any, dtype: str) -> Any:
     """The array [N, *shape] of one part as [N, size] of `dtype`."""
     if not hasattr(array, "__array_namespace__"):
         array = np.asarray(array)
     if array.shape[1:] != part.shape:
-        raise Misfit(f"an observation of shape {array.shape[1:]}, expected {part.shape}")
+        raise ObservationMismatch(f"an observation of shape {array.shape[1:]}, expected {part.shape}")
     if any(part.starts):
         array = array - np.array(part.starts).reshape(part.shape)  # in integers, whose size has no bounds
     if part.channels_first:  # three times as fast as NumPy copies a `transpose`

@@ -69,8 +69,8 @@ class Files:
 
     def sweep(self) -> None:
         """Remove what a writer that was killed has left."""
-        for torso in self.folder.glob(".*.tmp"):
-            torso.unlink(missing_ok=True)
+        for partial_file in self.folder.glob(".*.tmp"):
+            partial_file.unlink(missing_ok=True)
 
 
 def write(path: Path, state: dict[str, Any]) -> None:

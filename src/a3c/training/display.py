@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from a3c.training.metrics import Status
+from a3c.training.metrics import MetricsSnapshot
 from a3c.utils.console import say
 
 
@@ -23,7 +23,7 @@ class Display(Protocol):
         """Tell something that must not go unseen."""
         ...
 
-    def show(self, status: Status, final: bool = False) -> None:
+    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
         """Show the present state; called often, shown as often as makes sense."""
         ...
 
@@ -32,7 +32,7 @@ class Display(Protocol):
         ...
 
 
-class Silent:
+class QuietDisplay:
     """Shows no progress; what must not go unseen goes to standard error."""
 
     def note(self, text: str) -> None:
@@ -42,7 +42,7 @@ class Silent:
         """Print a line."""
         print(text, file=sys.stderr, flush=True)
 
-    def show(self, status: Status, final: bool = False) -> None:
+    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Lines:
 
     warn = note
 
-    def show(self, status: Status, final: bool = False) -> None:
+    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
         """Print the state, if it is time."""
         if final or status.seconds >= self._next:
             self._next = status.seconds + (1 if status.seconds < 20 else 10)
@@ -72,7 +72,7 @@ class Lines:
         """Nothing is left to tidy."""
 
 
-class Panel:
+class LiveDisplay:
     """A live table on a terminal."""
 
     def __init__(self, stream: TextIO):
@@ -87,7 +87,7 @@ class Panel:
 
     warn = note
 
-    def show(self, status: Status, final: bool = False) -> None:
+    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
         """Redraw the table."""
         now = time.monotonic()
         if not final and now < self._next:
@@ -103,7 +103,7 @@ class Panel:
         if self._started:
             self._live.stop()
 
-    def _table(self, status: Status) -> Table:
+    def _table(self, status: MetricsSnapshot) -> Table:
         table = Table.grid(padding=(0, 2))
         for _ in range(4):
             table.add_column(style="dim")
@@ -117,11 +117,11 @@ class Panel:
 def choose(stream: TextIO, quiet: bool) -> Display:
     """The display that fits `stream`."""
     if quiet:
-        return Silent()
-    return Panel(stream) if stream.isatty() else Lines(stream)
+        return QuietDisplay()
+    return LiveDisplay(stream) if stream.isatty() else Lines(stream)
 
 
-def describe(status: Status) -> list[tuple[str, str]]:
+def describe(status: MetricsSnapshot) -> list[tuple[str, str]]:
     """The figures of a status, named and formatted."""
     return [
         ("time", _duration(status.seconds)),

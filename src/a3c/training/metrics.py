@@ -28,7 +28,7 @@ EPISODE_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Status:
+class MetricsSnapshot:
     """The state of a run at one moment, for displays and files."""
 
     seconds: float
@@ -58,7 +58,7 @@ FEWEST = 20
 
 
 @dataclass
-class Statistics:
+class TrainingMetrics:
     """Running figures over the reports of all workers."""
 
     steps: int = 0
@@ -122,9 +122,9 @@ class Statistics:
             "for every step towards the goal (gymnasium.wrappers.TransformReward)"
         )
 
-    def status(self, seconds: float, **more: Any) -> Status:
+    def status(self, seconds: float, **more: Any) -> MetricsSnapshot:
         """The figures of this moment; `more` fills in what only the master knows."""
-        return Status(
+        return MetricsSnapshot(
             seconds=seconds,
             steps=self.steps,
             updates=self.updates,
@@ -145,7 +145,7 @@ class Statistics:
         return {**plain, "losses": dict(self.losses), "recent": list(self._recent)}
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any], rows: list[tuple]) -> "Statistics":
+    def restored(cls, state: Mapping[str, Any], rows: list[tuple]) -> "TrainingMetrics":
         """The figures whose `state` that was, with the rows that were written until then."""
         plain = dict(state)
         recent = deque(plain.pop("recent"), maxlen=100)
@@ -182,7 +182,7 @@ class Writer:
             self._csv.append(_csv_lines([EPISODE_COLUMNS]))
         self._events.append(_record(_event(file_version="brain.Event:2")))
 
-    def write(self, statistics: Statistics, status: Status) -> None:
+    def write(self, statistics: TrainingMetrics, status: MetricsSnapshot) -> None:
         """Write the episodes since the last call, and one row of figures.
 
         Raises:
@@ -311,7 +311,7 @@ def read_episodes(path: Path) -> dict[str, list[float]]:
 
 
 def read_rows(path: Path, end: int) -> list[tuple]:
-    """The rows in the first `end` bytes of an `episodes.csv`, as `Statistics` keeps them."""
+    """The rows in the first `end` bytes of an `episodes.csv`, as `TrainingMetrics` keeps them."""
     with open(path, newline="") as file:
         lines = file.read(end).splitlines()
     whole_rows = (row for row in csv.reader(lines[1:]) if len(row) == len(EPISODE_COLUMNS))

@@ -18,7 +18,7 @@ from a3c.config import Config
 from a3c.envs.faults import Fault, write_card
 from a3c.errors import RunError
 from a3c.training import checkpoint
-from a3c.training.metrics import EPISODE_COLUMNS, Statistics, Status, Writer
+from a3c.training.metrics import EPISODE_COLUMNS, MetricsSnapshot, TrainingMetrics, Writer
 
 
 class Recorder:
@@ -45,8 +45,8 @@ class Recorder:
             RunError: if the files cannot be opened.
         """
         try:
-            for torso in self.directory.glob(".*.tmp"):
-                torso.unlink()
+            for partial_file in self.directory.glob(".*.tmp"):
+                partial_file.unlink()
             self.checkpoints.sweep()
             self._writer = Writer(self.directory, positions, written)
         except OSError as error:
@@ -77,7 +77,7 @@ class Recorder:
 
     # -- figures --------------------------------------------------------------------------------------------
 
-    def write(self, statistics: Statistics, status: Status) -> bool:
+    def write(self, statistics: TrainingMetrics, status: MetricsSnapshot) -> bool:
         """Write the figures of now; whether that worked."""
         assert self._writer is not None
         with self._trying("the files of figures"):
@@ -86,7 +86,7 @@ class Recorder:
         return False
 
     def plot(
-        self, statistics: Statistics, title: str, threshold: float | None, baseline: float | None
+        self, statistics: TrainingMetrics, title: str, threshold: float | None, baseline: float | None
     ) -> None:
         """Draw the learning curve."""
         from a3c.training.plotting import Curve, learning_curve

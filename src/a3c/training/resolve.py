@@ -16,7 +16,7 @@ from a3c.utils import seeding
 _USUAL_STEPS = 1_000_000  # of a run, where it has no limit
 
 
-def settle(config: Config) -> tuple[Config, Environment]:
+def resolve_config(config: Config) -> tuple[Config, Environment]:
     """Decide what the settings left open, and refuse what cannot work, before anything is started."""
     if config.algorithm == "random":
         raise SettingError("algorithm", "random", "one that learns", "For the baseline: a3c random.")

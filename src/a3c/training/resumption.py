@@ -12,14 +12,14 @@ import numpy as np
 
 from a3c import backend
 from a3c.config import Config
-from a3c.engines.stores import Contents
+from a3c.engines.stores import StoreState
 from a3c.errors import UsageError, first_line
 from a3c.training import checkpoint, run_directory
-from a3c.training.metrics import Statistics, read_rows
+from a3c.training.metrics import TrainingMetrics, read_rows
 from a3c.utils.lazy_imports import keras_saving
 
 if TYPE_CHECKING:
-    from a3c.engines.job import Job
+    from a3c.engines.spec import WorkerSpec
 
 _PARTS = {"about", "store", "statistics", "judge", "sampler", "files", "seconds", "wall_seconds", "baseline"}
 _PARTS |= {"reached_seconds", "solved", "goal", "count"}
@@ -31,9 +31,9 @@ _OPTIMIZER = "optimizer.json"
 class Resumed:
     """Where a run stands when its workers start."""
 
-    contents: Contents
-    statistics: Statistics = field(default_factory=Statistics)
-    judge: dict[str, Any] | None = None
+    contents: StoreState
+    statistics: TrainingMetrics = field(default_factory=TrainingMetrics)
+    selector: dict[str, Any] | None = None
     sampler: Any = None
     """The state of the serial engine's sampler, if it could be saved."""
     files: dict[str, int] | None = None
@@ -50,7 +50,7 @@ class Resumed:
     """What the user must be told."""
 
 
-def begin(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
+def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any) -> Resumed:
     """The start of a new run; what its settings do not say of model and optimizer is written down.
 
     Args:
@@ -62,57 +62,59 @@ def begin(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
     import keras
 
     from a3c.networks.functional import Network
-    from a3c.networks.parameters import fixed_of, parameters_of
-    from a3c.networks.saved_model import Archive
+    from a3c.networks.parameters import non_trainable_of, parameters_of
+    from a3c.networks.saved_model import SerializedModel
 
-    if isinstance(job.model, Archive) and job.config.model is None:
-        (directory / _MODEL).write_bytes(job.model.content)
+    if isinstance(worker_spec.model, SerializedModel) and worker_spec.config.model is None:
+        (directory / _MODEL).write_bytes(worker_spec.model.content)
     if optimizer is not None:
         with keras_saving():
             serialized = keras.saving.serialize_keras_object(optimizer)
         run_directory.write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
-    network = Network(model, fixed_of(model), job.environment.observations, job.normaliser)
-    _, state = job.make_update(backend.load(), network)
-    return Resumed(Contents(parameters_of(model), state))
+    network = Network(
+        model, non_trainable_of(model), worker_spec.environment.observations, worker_spec.normaliser
+    )
+    _, state = worker_spec.make_update(backend.load(), network)
+    return Resumed(StoreState(parameters_of(model), state))
 
 
-def load(directory: Path, job: "Job", model: Any, optimizer: Any) -> Resumed:
+def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any) -> Resumed:
     """Where the run in `directory` stood in its newest whole checkpoint.
 
     Raises:
         UsageError: if it has none that is whole, or it is of another environment or network.
     """
-    files = checkpoint.Files(directory / checkpoint.FOLDER, job.config.keep_checkpoints)
+    files = checkpoint.Files(directory / checkpoint.FOLDER, worker_spec.config.keep_checkpoints)
     path, state, notes = checkpoint.newest(files)
     if path is None:
-        run_directory.record_resumption(directory, job.config)
+        run_directory.record_resumption(directory, worker_spec.config)
         note = "it was stopped before its first checkpoint: it begins anew"
-        return _noted(begin(directory, job, model, optimizer), note)
+        return _noted(begin(directory, worker_spec, model, optimizer), note)
     if missing := _PARTS - set(state):
         fix = f"It lacks {', '.join(sorted(missing))}."
         raise UsageError(f"checkpoint {path}", "one that this version of a3c wrote", fix)
-    if changes := checkpoint.differences(state["about"], describe(job, model)):
+    if changes := checkpoint.differences(state["about"], describe(worker_spec, model)):
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
-    run_directory.record_resumption(directory, job.config)
+    run_directory.record_resumption(directory, worker_spec.config)
     files_at, statistics = state["files"], state["statistics"]
     rows = _rows(directory, files_at, statistics["episodes"], notes)
     steps = state["store"]["steps"]
-    exact = job.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
+    exact = worker_spec.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
     notes.append(
         f"resumed at step {steps:,}" + (", exactly where it stood" if exact else "; episodes begin anew")
     )
     return Resumed(
-        contents=Contents(**state["store"]),
-        statistics=Statistics.restored(statistics, rows),
-        judge=state["judge"],
+        contents=StoreState(**state["store"]),
+        statistics=TrainingMetrics.restored(statistics, rows),
+        selector=state["judge"],
         sampler=state["sampler"] if exact else None,
         files=files_at,
         seconds=state["seconds"],
         wall_seconds=state["wall_seconds"],
         baseline=state["baseline"],
         reached_seconds=state["reached_seconds"],
-        solved=state["solved"] and not _raised(job.config, state),
+        solved=state["solved"] and not _raised(worker_spec.config, state),
         count=state["count"] + (not exact),
         notes=tuple(notes),
     )
@@ -139,9 +141,9 @@ def _rows(directory: Path, at: dict[str, int], episodes: int, notes: list[str]) 
     return rows
 
 
-def describe(job: "Job", model: Any) -> dict[str, Any]:
+def describe(worker_spec: "WorkerSpec", model: Any) -> dict[str, Any]:
     """What a checkpoint fits to: environment, network, optimizer."""
-    environment = job.environment
+    environment = worker_spec.environment
     network = {
         f"network {variable.path}": list(map(int, variable.shape)) for variable in model.trainable_variables
     }
@@ -149,8 +151,8 @@ def describe(job: "Job", model: Any) -> dict[str, Any]:
         "environment": environment.id,
         "observations": environment.observations.describe(),
         "actions": environment.actions.describe(),
-        "algorithm": job.config.algorithm,
-        "optimizer": job.optimizer.cls.__name__,
+        "algorithm": worker_spec.config.algorithm,
+        "optimizer": worker_spec.optimizer.cls.__name__,
         **_named_apart(network),
     }
 
@@ -189,6 +191,6 @@ def load_optimizer(directory: Path) -> Any:
         raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error
 
 
-def is_finite(contents: Contents) -> bool:
+def is_finite(contents: StoreState) -> bool:
     """Whether the parameters are numbers: no others are kept as a checkpoint."""
     return bool(np.isfinite(contents.weights).all())

@@ -48,18 +48,18 @@ def make_new(parent: Path, name: str, files: dict[str, str]) -> Path:
         OSError: if it cannot be made.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    torso = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+    partial_file = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
     try:
         for file, text in files.items():
-            (torso / file).write_text(text)
-        torso.chmod(0o777 & ~_umask())
+            (partial_file / file).write_text(text)
+        partial_file.chmod(0o777 & ~_umask())
         for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
             directory = parent / (name + suffix)
             with contextlib.suppress(FileExistsError):  # only one of two that begin in one second gets a name
                 directory.mkdir()
-                return torso.rename(directory)  # takes the place of the empty one in one step
+                return partial_file.rename(directory)  # takes the place of the empty one in one step
     finally:
-        shutil.rmtree(torso, ignore_errors=True)
+        shutil.rmtree(partial_file, ignore_errors=True)
     raise FileExistsError(17, "No new directory could be made", str(parent / name))
 
 

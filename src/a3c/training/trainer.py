@@ -20,22 +20,22 @@ from a3c import backend, engines
 from a3c.algorithms.optimizers import make_optimizer
 from a3c.backend import cache
 from a3c.config import Config
-from a3c.engines.supervision import Diverged, Vigil, spell
+from a3c.engines.supervision import Diverged, HeartbeatMonitor, format_seconds
 from a3c.envs import Environment
 from a3c.envs.faults import Fault
 from a3c.errors import RunError, UsageError
 from a3c.evaluation.evaluator import Abandoned
 from a3c.training import checkpoint, resumption, run_directory
-from a3c.training.display import Display, Silent
+from a3c.training.display import Display, QuietDisplay
 from a3c.training.interrupts import Interrupts
-from a3c.training.metrics import FEWEST, Statistics, Status
+from a3c.training.metrics import FEWEST, MetricsSnapshot, TrainingMetrics
 from a3c.training.recorder import Recorder
-from a3c.training.resolve import make_model, settle
+from a3c.training.resolve import make_model, resolve_config
 from a3c.training.resumption import Resumed
 from a3c.types import Report
 
 if TYPE_CHECKING:
-    from a3c.engines.job import Job
+    from a3c.engines.spec import WorkerSpec
 
 Ending = Literal["solved", "limit", "interrupted", "failed"]
 
@@ -46,7 +46,7 @@ class Result:
 
     summary: dict[str, Any]
     """The keys of `--json`; see `docs/json.md`."""
-    statistics: Statistics
+    statistics: TrainingMetrics
     model: Any
     """The network with the best weights: a `keras.Model`."""
     interrupted: bool
@@ -80,29 +80,31 @@ def train(
     """
     started = time.monotonic() if process_started is None else process_started
     if environment is None:
-        config, environment = settle(config)
+        config, environment = resolve_config(config)
     engines.prepare(config)
-    display = display or Silent()
+    display = display or QuietDisplay()
     kept = cache.directory() if config.cache else None
     if config.cache and kept is None:
         display.note("Compiled programs are not kept: the cache directory cannot be written to (--no-cache).")
     framework = backend.load(engines.compute_threads(config), kept, engines.accelerated(config))
-    from a3c.engines.job import Job
+    from a3c.engines.spec import WorkerSpec
 
     if resume is not None and model is None:
         model = resumption.load_model(resume, config)
     network = make_model(config, environment, model)
     if resume is not None and optimizer is None:
         optimizer = resumption.load_optimizer(resume)
-    job = Job.of(config, environment, network, make_optimizer(config) if optimizer is None else optimizer)
+    worker_spec = WorkerSpec.of(
+        config, environment, network, make_optimizer(config) if optimizer is None else optimizer
+    )
     directory = run_directory.create(config, sys.argv) if resume is None else resume
     with contextlib.ExitStack() as stack:
         stack.callback(display.close)
         stack.enter_context(run_directory.locked(directory))
         start = resumption.begin if resume is None else resumption.load
-        resumed = start(directory, job, network, optimizer)
-        job = dataclasses.replace(job, resumed=resumed.count)
-        run = _Run(job, framework, network, directory, display, started, resumed)
+        resumed = start(directory, worker_spec, network, optimizer)
+        worker_spec = dataclasses.replace(worker_spec, resumed=resumed.count)
+        run = _Run(worker_spec, framework, network, directory, display, started, resumed)
         stack.enter_context(run.interrupts)
         return run.execute()
 
@@ -119,11 +121,11 @@ _CHECKPOINT_SHARE = 0.01
 
 
 class _Run:
-    """One run under way: the master's state, and the `Watcher` of its engine."""
+    """One run under way: the master's state, and the `RunListener` of its engine."""
 
     def __init__(
         self,
-        job: "Job",
+        worker_spec: "WorkerSpec",
         framework: ModuleType,
         model: Any,
         directory: Path,
@@ -132,24 +134,31 @@ class _Run:
         resumed: Resumed,
     ):
         from a3c.networks.functional import Network
-        from a3c.networks.parameters import fixed_of
+        from a3c.networks.parameters import non_trainable_of
 
-        self._job, self._config, self._environment, self._model = job, job.config, job.environment, model
+        self._spec, self._config, self._environment, self._model = (
+            worker_spec,
+            worker_spec.config,
+            worker_spec.environment,
+            model,
+        )
         self._display, self._started, self._framework = display, started, framework
-        self._network = Network(model, fixed_of(model), job.environment.observations, job.normaliser)
+        self._network = Network(
+            model, non_trainable_of(model), worker_spec.environment.observations, worker_spec.normaliser
+        )
         self._resumed = resumed
         self._statistics = resumed.statistics
         self._baseline, self._reached_seconds = resumed.baseline, resumed.reached_seconds
         self._solved = resumed.solved
-        self._recorder = Recorder(directory, job.config, display.warn)
+        self._recorder = Recorder(directory, worker_spec.config, display.warn)
         self._engine: engines.Engine | None = None
         self._trained: float | None = None
         self._baseline_future: Future[Any] | None = None
         self._evaluating: Future[Any] | None = None
-        self._vigil = Vigil(1, job.config.hang_seconds)
+        self._monitor = HeartbeatMonitor(1, worker_spec.config.hang_seconds)
         self._next_status = self._next_write = 0.0
         self._next_plot = resumed.seconds + _FIRST_PLOT
-        self._next_checkpoint = resumed.seconds + job.config.checkpoint_seconds
+        self._next_checkpoint = resumed.seconds + worker_spec.config.checkpoint_seconds
         self._best_is_new = self._cannot_save_environment = self._told_not_finite = False
         self._looked_for_signal = False
         self.interrupts = Interrupts(self._end_at_once)
@@ -179,23 +188,23 @@ class _Run:
     def _prepare(self) -> engines.Engine:
         """Start the workers; meanwhile set up what watches them."""
         from a3c.evaluation.evaluator import make_evaluator
-        from a3c.evaluation.selection import Judge
+        from a3c.evaluation.selection import ModelSelector
 
         config, resumed = self._config, self._resumed
         assert config.seed is not None
         weights = resumed.contents.weights
-        self._engine = engines.start(self._job, self._network, resumed.contents, resumed.sampler)
+        self._engine = engines.start(self._spec, self._network, resumed.contents, resumed.sampler)
         if self._solved:
             self._engine.store.stop()
-        self._judge = Judge(
+        self._selector = ModelSelector(
             evaluator=make_evaluator(
                 self._environment,
                 self._network,
                 config.evaluation_episodes,
-                self._job.algorithm.values,
+                self._spec.algorithm.values,
                 config.eager,
             ),
-            explores=self._job.algorithm.values,
+            explores=self._spec.algorithm.values,
             threshold=config.stop_return,
             seed=config.seed,
             # Eager code runs Keras itself, which is not for two threads at once.
@@ -207,17 +216,17 @@ class _Run:
         self._recorder.open(resumed.files, self._statistics.episodes)
         if resumed.files is None:
             self._checkpoint()  # from the first moment on there is something to go on from
-        self._judge.warm_up(weights)
-        self.interrupts.defer(self._judge.abandon)
+        self._selector.warm_up(weights)
+        self.interrupts.defer(self._selector.abandon)
         return self._engine
 
     def _begin_judgement(self) -> None:
         """Have random play judged, and what was under judgement when the run was stopped."""
         resumed = self._resumed
         if self._baseline is None:
-            self._baseline_future = self._judge.baseline(resumed.contents.weights)
-        if resumed.judge is not None:
-            self._judge.restore(resumed.judge)
+            self._baseline_future = self._selector.baseline(resumed.contents.weights)
+        if resumed.selector is not None:
+            self._selector.restore(resumed.selector)
             self._take_verdict()
 
     def _finish(self, failure: RunError | None) -> Result:
@@ -235,8 +244,8 @@ class _Run:
             evaluation = None if failure else self._judge_at_the_end(last)
         except RunError as error:
             failure = error
-        self._judge.close()
-        best = self._judge.best
+        self._selector.close()
+        best = self._selector.best
         interrupted = self.interrupts.requested
         summary = self._summary(evaluation, _ending(self._solved, interrupted, failure))
         try:
@@ -265,15 +274,15 @@ class _Run:
         if not self._solved:
             self._submit(last)
             self._await_verdict()
-        best = self._judge.best
+        best = self._selector.best
         self._take_baseline(wait=True)
-        final = self._judge.final(last if best is None else best.candidate.weights)
+        final = self._selector.final(last if best is None else best.candidate.weights)
         with contextlib.suppress(Abandoned):
             return self._await(final)
         return None
 
     def _await_verdict(self) -> None:
-        while self._judge.pending:
+        while self._selector.pending:
             self._take_verdict()
             self._look_after_judge()
             time.sleep(0.001)
@@ -293,12 +302,12 @@ class _Run:
             RunError: after `hang_seconds`.
         """
         futures = (self._baseline_future, self._evaluating)
-        busy = self._judge.pending or any(f is not None and not f.done() for f in futures)
-        tell, end = self._vigil.look([self._judge.beat], [0] if busy else [])
+        busy = self._selector.pending or any(f is not None and not f.done() for f in futures)
+        tell, end = self._monitor.look([self._selector.beat], [0] if busy else [])
         if not busy:
-            self._vigil.forget(0)
+            self._monitor.forget(0)
         for seconds in [*tell.values(), *end.values()]:
-            text = f"an evaluation has not moved for {spell(seconds)}; {self._judge.whereabouts()}"
+            text = f"an evaluation has not moved for {format_seconds(seconds)}; {self._selector.stack_of()}"
             if end:
                 raise RunError(text)
             self._recorder.event(text)
@@ -329,12 +338,12 @@ class _Run:
         if self.interrupts.requested:
             self._engine.store.stop()
             return
-        due = self._judge.due(statistics.steps, statistics.mean_return_100)
-        if (due or self._judge.pending) and self._judge.reached(statistics.mean_return_100):
-            self._engine.store.hold(True)  # training waits for a verdict that may end it
+        due = self._selector.due(statistics.steps, statistics.mean_return_100)
+        if (due or self._selector.pending) and self._selector.reached(statistics.mean_return_100):
+            self._engine.store.pause(True)  # training waits for a verdict that may end it
         if due:
             self._submit(self._engine.store.weights())
-            if self._job.algorithm.gathers == "gradients":
+            if self._spec.algorithm.gathers == "gradients":
                 self._await_verdict()  # in step, what is decided must not depend on how long that takes
             self._take_verdict()
 
@@ -348,7 +357,7 @@ class _Run:
 
     def beat(self) -> int:
         """Grows while an evaluation moves."""
-        return self._judge.beat
+        return self._selector.beat
 
     def on_tick(self) -> None:
         """Do what is due: verdicts, checkpoints, the display, files, the picture."""
@@ -390,29 +399,29 @@ class _Run:
         """Have the judge evaluate `weights`."""
         from a3c.evaluation.selection import Candidate
 
-        reached = self._judge.decides(self._statistics.mean_return_100)
+        reached = self._selector.decides(self._statistics.mean_return_100)
         if reached:
             self._reached_seconds = self._wall_seconds()
-        self._judge.submit(Candidate(weights, self._statistics.steps, reached))
+        self._selector.submit(Candidate(weights, self._statistics.steps, reached))
 
     def _take_verdict(self) -> None:
         assert self._engine is not None
-        if not self._judge.pending:
+        if not self._selector.pending:
             return
-        if (verdict := self._judge.verdict()) is not None:
-            self._heed(verdict)
-        if not self._judge.pending:  # or was given up, by a signal: who waits must see the end
-            self._engine.store.hold(False)
+        if (outcome := self._selector.outcome()) is not None:
+            self._heed(outcome)
+        if not self._selector.pending:  # or was given up, by a signal: who waits must see the end
+            self._engine.store.pause(False)
 
-    def _heed(self, verdict: Any) -> None:
+    def _heed(self, outcome: Any) -> None:
         """End the training, or keep the best agent so far."""
         assert self._engine is not None
-        if self._judge.solves(verdict):
+        if self._selector.solves(outcome):
             self._solved = True
             self._engine.store.stop()
-        elif verdict is self._judge.best:
-            card = self._card(verdict.evaluation)
-            self._recorder.try_to_save("best.keras", self._model, verdict.candidate.weights, card)
+        elif outcome is self._selector.best:
+            card = self._card(outcome.evaluation)
+            self._recorder.try_to_save("best.keras", self._model, outcome.candidate.weights, card)
             self._best_is_new = True
             self._next_checkpoint = min(self._next_checkpoint, self._seconds() + _BEST_INTERVAL)
 
@@ -426,7 +435,7 @@ class _Run:
         """Save where the run stands: what was counted, and what was learned from exactly that."""
         assert self._engine is not None
         before = time.monotonic()
-        reports, contents = self._engine.store.freeze()
+        reports, contents = self._engine.store.snapshot()
         for report in reports:
             self._statistics.add(report, self._seconds())
         seconds = self._seconds()
@@ -436,10 +445,10 @@ class _Run:
             self._recorder.event("parameters that are no numbers are not kept: no checkpoints from here on")
         if self._recorder.write(self._statistics, self._status(seconds)) and finite:
             state = dict(
-                about=resumption.describe(self._job, self._model),
+                about=resumption.describe(self._spec, self._model),
                 store=contents.as_tree(),
                 statistics=self._statistics.state(),
-                judge=self._judge.state(),
+                selector=self._selector.state(),
                 sampler=self._sampler_state(),
                 seconds=seconds,
                 wall_seconds=self._wall_seconds(),
@@ -481,8 +490,8 @@ class _Run:
         """Seconds since the process started, and those of the processes before it."""
         return self._resumed.wall_seconds + time.monotonic() - self._started
 
-    def _status(self, seconds: float) -> Status:
-        best = self._judge.best
+    def _status(self, seconds: float) -> MetricsSnapshot:
+        best = self._selector.best
         return self._statistics.status(
             seconds,
             best=None if best is None else best.mean,

@@ -20,7 +20,7 @@ from a3c.config import Config, make_config
 from a3c.envs import Environment
 from a3c.spaces.distributions import random_actions
 from a3c.spaces.distributions.categorical import Categorical
-from a3c.spaces.observations import Misfit
+from a3c.spaces.observations import ObservationMismatch
 
 _STEPS = 10_000  # of random play
 _SECONDS = 5.0  # for it at most, after its first step
@@ -156,7 +156,7 @@ class Play:
             return
         try:
             self.observations.append(self.described.pack_any(seen)[0][0])
-        except Misfit as error:
+        except ObservationMismatch as error:
             self.misfits.append(str(error))
 
 

@@ -23,8 +23,8 @@ from a3c.envs.vector_sampler import VectorSampler
 from a3c.errors import RunError, UsageError
 from a3c.networks.functional import Network
 from a3c.networks.numpy_policy import make_policy
-from a3c.networks.parameters import fixed_of, parameters_of
-from a3c.networks.saved_model import Archive
+from a3c.networks.parameters import non_trainable_of, parameters_of
+from a3c.networks.saved_model import SerializedModel
 from a3c.spaces.distributions.categorical import Categorical, MultiCategorical
 from a3c.spaces.distributions.gaussian import Gaussian
 from a3c.spaces.noise import PolicyNoise
@@ -56,7 +56,7 @@ class Subject:
         self.config, self.environment, self.seed = config, environment, seed
         self.framework = backend.load()
         self.model = make_model(config, environment)
-        self.network = Network(self.model, fixed_of(self.model), environment.observations)
+        self.network = Network(self.model, non_trainable_of(self.model), environment.observations)
         self.weights = parameters_of(self.model)
         # Where a rollout is used several times, what it teaches at first is what it teaches a3c.
         name = config.algorithm if not algorithms.find(config.algorithm).reuses else "a3c"
@@ -161,7 +161,7 @@ def shapes(subject: Subject) -> Check:
 
 def saving(subject: Subject) -> Check:
     """Whether it can be sent to workers and kept in a file."""
-    Archive.of(subject.model)
+    SerializedModel.of(subject.model)
     return ok("saving", "Keras saves it and loads it again in safe mode")
 
 

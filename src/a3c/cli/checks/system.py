@@ -109,11 +109,11 @@ def compute() -> str:
 
     from a3c import networks
     from a3c.networks import functional, parameters
-    from a3c.spaces.observations import Observations, Part
+    from a3c.spaces.observations import Leaf, Observations
 
     framework = backend.load()
     model = networks.ActorCritic(2, hidden_units=(), seed=0)
-    observations = Observations(Part("vector", (3,)), "float32")
+    observations = Observations(Leaf("vector", (3,)), "float32")
     networks.build(model, observations)
     act = framework.compile_policy(functional.Network(model, [], observations))(
         parameters.parameters_of(model)

@@ -43,7 +43,7 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True)
-class Contents:
+class StoreState:
     """All that a store holds at one moment, between two updates."""
 
     weights: np.ndarray
@@ -69,7 +69,7 @@ class Master(Protocol):
     central: bool
     """Whether the master makes the updates, in turns; else the workers do."""
 
-    def turn(self, seconds: float) -> None:
+    def learner_step(self, seconds: float) -> None:
         """Make an update of what workers have handed in, or wait for that so long; only where `central`."""
         ...
 
@@ -81,11 +81,11 @@ class Master(Protocol):
         """What workers have done since the last call, at most one report of each."""
         ...
 
-    def freeze(self) -> tuple[list[Report], Contents]:
+    def snapshot(self) -> tuple[list[Report], StoreState]:
         """A copy of everything, and the reports that lead up to exactly this moment."""
         ...
 
-    def beats(self) -> list[int]:
+    def heartbeats(self) -> list[int]:
         """For each worker a number that grows as it acts, pulls and pushes."""
         ...
 
@@ -97,7 +97,7 @@ class Master(Protocol):
         """For each worker how many updates were in the parameters that it pulled last."""
         ...
 
-    def streak(self) -> int:
+    def consecutive_skips(self) -> int:
         """The most updates in a row that one worker has had to skip, up to now."""
         ...
 
@@ -105,7 +105,7 @@ class Master(Protocol):
         """Make every later pull return None."""
         ...
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Make every later pull wait, or let them go on."""
         ...
 
@@ -115,7 +115,7 @@ class Master(Protocol):
         ...
 
 
-def renews(target_steps: int | None, before: float, after: float) -> bool:
+def crosses_period(target_steps: int | None, before: float, after: float) -> bool:
     """Whether the target network takes over the parameters between `before` and `after` steps."""
     return target_steps is not None and after // target_steps > before // target_steps
 

@@ -3,7 +3,7 @@
 In step (A2C), each worker hands in its gradients and waits; when all have come, their mean makes one update
 and everybody goes on from it. Otherwise (IMPALA) workers hand in rollouts and go on with the newest
 parameters there are; the learner takes them in batches, and a worker whose rollouts have not been taken
-waits, so that none grows older than the queue is long. What lies between is an `Exchange`: `exchange.py`.
+waits, so that none grows older than the queue is long. What lies between is an `SubmissionQueue`: `submissions.py`.
 """
 
 import math
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from a3c.engines.stores import Contents, is_finite
-from a3c.engines.stores.exchange import Exchange, Parcel
+from a3c.engines.stores import StoreState, is_finite
+from a3c.engines.stores.submissions import Submission, SubmissionQueue
 from a3c.networks.normalisation import NOTHING, Normaliser, pool
 from a3c.networks.parameters import Towers
 from a3c.types import Report, Rollout, Snapshot, Transitions
@@ -28,9 +28,9 @@ class Rules:
     """How workers and learner take turns.
 
     Attributes:
-        in_step: Whether workers wait for the update that their parcel is for.
-        batch: Parcels per update; in step, one of each worker.
-        room: Parcels of one worker that may wait to be taken.
+        in_step: Whether workers wait for the update that their submission is for.
+        batch: Submissions per update; in step, one of each worker.
+        room: Submissions of one worker that may wait to be taken.
     """
 
     in_step: bool
@@ -57,9 +57,9 @@ class CentralStore:
 
     def __init__(
         self,
-        contents: Contents,
+        contents: StoreState,
         rules: Rules,
-        exchange: Exchange,
+        submission_queue: SubmissionQueue,
         workers: int,
         max_steps: int | None,
         max_episodes: int | None,
@@ -70,14 +70,14 @@ class CentralStore:
         self._normaliser, self._clipnorm = normaliser, global_clipnorm
         self._towers = ((slice(0, len(contents.weights) - normaliser.size),),) if towers is None else towers
         self._weights, self._state = contents.weights, contents.optimizer
-        self._rules, self._exchange, self._workers = rules, exchange, workers
+        self._rules, self._queue, self._workers = rules, submission_queue, workers
         self._max_steps = math.inf if max_steps is None else max_steps
         self._max_episodes = math.inf if max_episodes is None else max_episodes
         self.steps, self.updates = contents.steps, contents.updates
         self.episodes, self.skipped = contents.episodes, contents.skipped
         self._streak = 0
         self._reports: list[Report] = []
-        self._taken: list[Parcel] = []
+        self._taken: list[Submission] = []
         self._publish()
 
     def prepare(self, update: Callable[..., tuple[Any, dict]], learn: Callable | None, blank: Any) -> None:
@@ -93,54 +93,58 @@ class CentralStore:
             learn(self._weights, _joined([blank] * self._rules.batch))
         update(self._weights, self._state, self._weights * 0, 0)
 
-    def port(self) -> "Port":
+    def client(self) -> "WorkerClient":
         """The store as workers see it, each to be given its number by `attach`."""
-        return Port(self._exchange, self._rules)
+        return WorkerClient(self._queue, self._rules)
 
     # -- the learner ----------------------------------------------------------------------------------------
 
-    def turn(self, seconds: float) -> None:
-        """Make an update if enough parcels are there, or come within so many seconds."""
-        self._exchange.release(self._taken)
+    def learner_step(self, seconds: float) -> None:
+        """Make an update if enough submissions are there, or come within so many seconds."""
+        self._queue.release(self._taken)
         self._taken = []
         deadline = time.monotonic() + seconds
-        while (parcels := self._enough()) is None:
+        while (submissions := self._enough()) is None:
             left = deadline - time.monotonic()
             if left <= 0 or self.finished:
                 return
-            self._exchange.await_arrival(left)
-        self._learn_from(parcels)
+            self._queue.await_arrival(left)
+        self._learn_from(submissions)
         self._publish()
-        self._taken = parcels
+        self._taken = submissions
         if not self._rules.in_step:  # else the master looks at what came of it before anybody goes on
-            self._exchange.release(self._taken)
+            self._queue.release(self._taken)
             self._taken = []
 
-    def _enough(self) -> list[Parcel] | None:
-        """The parcels of the next update, or None while some are missing."""
-        parcels = self._exchange.arrived()
-        if len(parcels) < self._rules.batch:
+    def _enough(self) -> list[Submission] | None:
+        """The submissions of the next update, or None while some are missing."""
+        submissions = self._queue.arrived()
+        if len(submissions) < self._rules.batch:
             return None
         if self._rules.in_step:
-            return sorted(parcels, key=lambda parcel: parcel.worker)  # whoever was first: sums stay the same
-        return sorted(parcels, key=lambda parcel: parcel.time)[: self._rules.batch]
+            return sorted(
+                submissions, key=lambda submission: submission.worker
+            )  # whoever was first: sums stay the same
+        return sorted(submissions, key=lambda submission: submission.time)[: self._rules.batch]
 
-    def _learn_from(self, parcels: list[Parcel]) -> None:
+    def _learn_from(self, submissions: list[Submission]) -> None:
         if self._learn is None:
-            gradients, norm = self._mean([np.asarray(parcel.content) for parcel in parcels])
-            every = [parcel.losses for parcel in parcels]
+            gradients, norm = self._mean([np.asarray(submission.content) for submission in submissions])
+            every = [submission.losses for submission in submissions]
             losses = {name: float(np.mean([each[name] for each in every])) for name in every[0]}
             losses["gradient_norm"] = norm
         else:
-            gradients, losses = self._learn(self._weights, _joined([parcel.content for parcel in parcels]))
-        lag = float(np.mean([self.updates - parcel.version for parcel in parcels]))
+            gradients, losses = self._learn(
+                self._weights, _joined([submission.content for submission in submissions])
+            )
+        lag = float(np.mean([self.updates - submission.version for submission in submissions]))
         if finite := is_finite(losses):
             self._weights, self._state = self._update(self._weights, self._state, gradients, self.steps)
         self.updates += finite
         self.skipped += not finite
         self._streak = 0 if finite else self._streak + 1
-        for number, parcel in enumerate(parcels):
-            self._count(parcel, losses if finite else {}, lag, number == 0, finite)
+        for number, submission in enumerate(submissions):
+            self._count(submission, losses if finite else {}, lag, number == 0, finite)
 
     def _mean(self, gradients: list[np.ndarray]) -> tuple[np.ndarray, float]:
         """The mean of gradients, clipped, with its norm before; of the moments behind them those of all.
@@ -161,27 +165,27 @@ class CentralStore:
         return mean, norm
 
     def _count(
-        self, parcel: Parcel, losses: Mapping[str, float], lag: float, first: bool, finite: bool
+        self, submission: Submission, losses: Mapping[str, float], lag: float, first: bool, finite: bool
     ) -> None:
-        """One update stands in the report of the first parcel it was made of."""
-        self.steps += parcel.steps
-        self.episodes += len(parcel.episodes)
+        """One update stands in the report of the first submission it was made of."""
+        self.steps += submission.steps
+        self.episodes += len(submission.episodes)
         report = Report(
-            worker=parcel.worker,
+            worker=submission.worker,
             updates=int(first and finite),
             skipped=int(first and not finite),
-            steps=parcel.steps,
-            episodes=list(parcel.episodes),
-            episode_steps=[parcel.steps] * len(parcel.episodes),
+            steps=submission.steps,
+            episodes=list(submission.episodes),
+            episode_steps=[submission.steps] * len(submission.episodes),
             losses=losses if first else {},
             lag=lag if first else 0.0,
         )
         self._reports.append(report)
 
     def _publish(self) -> None:
-        self._exchange.publish(self._weights, self.updates, self.steps)
+        self._queue.publish(self._weights, self.updates, self.steps)
         if self.finished:
-            self._exchange.close()
+            self._queue.close()
 
     # -- the master -----------------------------------------------------------------------------------------
 
@@ -190,29 +194,29 @@ class CentralStore:
         return np.array(self._weights)
 
     def reports(self) -> list[Report]:
-        """What workers have done since the last call, one report per parcel."""
+        """What workers have done since the last call, one report per submission."""
         reports, self._reports = self._reports, []
         return reports
 
-    def freeze(self) -> tuple[list[Report], Contents]:
+    def snapshot(self) -> tuple[list[Report], StoreState]:
         """A copy of everything, and the reports that lead up to exactly this moment."""
         state = {name: np.array(vector) for name, vector in self._state.items()}
         counts = self.steps, self.updates, self.episodes, self.skipped
-        return self.reports(), Contents(self.weights(), state, *counts)
+        return self.reports(), StoreState(self.weights(), state, *counts)
 
-    def beats(self) -> list[int]:
+    def heartbeats(self) -> list[int]:
         """For each worker a number that grows as it acts, pulls and pushes."""
-        return self._exchange.beats()
+        return self._queue.heartbeats()
 
     def pulls(self) -> list[int]:
         """For each worker how often it has pulled."""
-        return self._exchange.pulls()
+        return self._queue.pulls()
 
     def versions(self) -> list[int]:
         """For each worker how many updates were in the parameters that it pulled last."""
-        return self._exchange.versions()
+        return self._queue.versions()
 
-    def streak(self) -> int:
+    def consecutive_skips(self) -> int:
         """The most updates in a row that had to be skipped, up to now."""
         return self._streak
 
@@ -222,79 +226,81 @@ class CentralStore:
     @property
     def place(self) -> str:
         """The directory whose file system holds shared memory; empty where none is shared."""
-        return self._exchange.place
+        return self._queue.place
 
     @property
     def finished(self) -> bool:
         """Whether every later pull returns None."""
         over = self.steps >= self._max_steps or self.episodes >= self._max_episodes
-        return over or self._exchange.closed
+        return over or self._queue.closed
 
     def stop(self) -> None:
         """Make every later pull return None."""
-        self._exchange.close()
+        self._queue.close()
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Make every later pull wait, or let them go on."""
-        self._exchange.hold(held)
+        self._queue.pause(held)
 
 
-class Port:
+class WorkerClient:
     """A `CentralStore` in the hands of one worker."""
 
-    def __init__(self, exchange: Exchange, rules: Rules, worker: int = 0):
-        self._exchange, self._rules, self._worker = exchange, rules, worker
+    def __init__(self, submission_queue: SubmissionQueue, rules: Rules, worker: int = 0):
+        self._queue, self._rules, self._worker = submission_queue, rules, worker
         self.revoked = False
         """Set when the worker was given up: what it may still bring is not wanted."""
 
     central = True
 
-    def attach(self, worker: int, update: None = None) -> "Port":
-        """Make this the port of `worker`; it makes no updates itself."""
+    def attach(self, worker: int, update: None = None) -> "WorkerClient":
+        """Make this the client of `worker`; it makes no updates itself."""
         self._worker = worker
         return self
 
     def weights(self) -> np.ndarray:
         """The newest parameters: [P] float32."""
-        return self._exchange.published().weights
+        return self._queue.published().weights
 
     def announce_compiled(self) -> None:
         """Tell the other workers that everything lies in the cache of compiled programs."""
-        self._exchange.announce_compiled()
+        self._queue.announce_compiled()
 
     def await_compiled(self) -> None:
         """Wait until some worker has compiled everything."""
-        self._exchange.await_compiled()
+        self._queue.await_compiled()
 
     def pull(self, again: bool = False) -> Snapshot | None:
         """The newest parameters, or None when training is over; in step, those of the update to come."""
-        exchange, worker = self._exchange, self._worker
-        self._wait_while(lambda: exchange.held or (self._rules.in_step and exchange.waiting(worker) > 0))
-        if exchange.closed or self.revoked:
+        submission_queue, worker = self._queue, self._worker
+        self._wait_while(
+            lambda: submission_queue.held or (self._rules.in_step and submission_queue.waiting(worker) > 0)
+        )
+        if submission_queue.closed or self.revoked:
             return None
-        snapshot = exchange.published()
-        exchange.note(worker, snapshot.version)
+        snapshot = submission_queue.published()
+        submission_queue.note(worker, snapshot.version)
         return snapshot
 
     def show_life(self) -> None:
         """See `Store.show_life`."""
-        self._exchange.note(self._worker, None)
+        self._queue.note(self._worker, None)
 
     def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
         """Hand in gradients or transitions, when there is room for them."""
-        exchange, worker = self._exchange, self._worker
-        self._wait_while(lambda: exchange.waiting(worker) >= self._rules.room)
-        if not (exchange.closed or self.revoked):
+        submission_queue, worker = self._queue, self._worker
+        self._wait_while(lambda: submission_queue.waiting(worker) >= self._rules.room)
+        if not (submission_queue.closed or self.revoked):
             now = time.monotonic_ns()
-            parcel = Parcel(worker, now, gradients, version, rollout.steps, rollout.episodes, losses)
-            exchange.post(parcel)
+            submission = Submission(worker, now, gradients, version, rollout.steps, rollout.episodes, losses)
+            submission_queue.post(submission)
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
-        exchange, worker = self._exchange, self._worker
-        exchange.note(worker, None)
-        while not (exchange.closed or self.revoked) and condition():
-            exchange.wait(worker, _LOOK)
-            exchange.note(worker, None)
+        submission_queue, worker = self._queue, self._worker
+        submission_queue.note(worker, None)
+        while not (submission_queue.closed or self.revoked) and condition():
+            submission_queue.wait(worker, _LOOK)
+            submission_queue.note(worker, None)
 
 
 def _joined(rollouts: list[Transitions]) -> Transitions:

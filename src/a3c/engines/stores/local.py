@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from a3c.engines.stores import Contents, is_finite, renews
-from a3c.engines.stores.tally import Tally
+from a3c.engines.stores import StoreState, crosses_period, is_finite
+from a3c.engines.stores.tally import ReportAccumulator
 from a3c.types import Report, Rollout, Snapshot, is_average
 
 
@@ -35,7 +35,7 @@ class LocalStore:
 
     def __init__(
         self,
-        contents: Contents,
+        contents: StoreState,
         update: Callable[..., tuple[Any, dict]],
         workers: int,
         max_steps: int | None,
@@ -58,7 +58,7 @@ class LocalStore:
         self._running.set()
         self.steps, self.updates = contents.steps, contents.updates
         self.episodes, self.skipped = contents.episodes, contents.skipped
-        self._tallies: dict[int, Tally] = {}
+        self._tallies: dict[int, ReportAccumulator] = {}
         self._beats, self._pulls, self._versions, self._streaks = ([0] * workers for _ in range(4))
 
     # -- the workers' side ----------------------------------------------------------------------------------
@@ -107,18 +107,18 @@ class LocalStore:
         self.updates += finite
         self.skipped += not finite
         self._streaks[worker] = 0 if finite else self._streaks[worker] + 1
-        if renews(self._target_steps, self.steps, self.steps + rollout.steps):
+        if crosses_period(self._target_steps, self.steps, self.steps + rollout.steps):
             self._target = self._parameters[0]
         self.steps += rollout.steps
         self.episodes += len(rollout.episodes)
-        tally = self._tallies.get(worker)
-        if tally is None:
-            tally = self._tallies[worker] = Tally()
-        tally.add(rollout, losses, lag, finite)
+        accumulator = self._tallies.get(worker)
+        if accumulator is None:
+            accumulator = self._tallies[worker] = ReportAccumulator()
+        accumulator.add(rollout, losses, lag, finite)
 
     # -- the master's side ----------------------------------------------------------------------------------
 
-    def turn(self, seconds: float) -> None:
+    def learner_step(self, seconds: float) -> None:
         """Nothing: workers make the updates."""
 
     def weights(self) -> np.ndarray:
@@ -132,7 +132,7 @@ class LocalStore:
         with self._counting:
             return self._take()
 
-    def freeze(self) -> tuple[list[Report], Contents]:
+    def snapshot(self) -> tuple[list[Report], StoreState]:
         """A copy of everything, and the reports that lead up to exactly this moment."""
         with self._updating, self._counting:
             weights, state = self._parameters
@@ -140,13 +140,13 @@ class LocalStore:
             reports, target = self._take(), self._target
         copied = {name: np.array(vector) for name, vector in state.items()}
         fixed = None if target is None else np.array(target)
-        return reports, Contents(np.array(weights), copied, *counts, target=fixed)
+        return reports, StoreState(np.array(weights), copied, *counts, target=fixed)
 
     def _take(self) -> list[Report]:
         tallies, self._tallies = self._tallies, {}
-        return [tally.report(worker) for worker, tally in tallies.items()]
+        return [accumulator.report(worker) for worker, accumulator in tallies.items()]
 
-    def beats(self) -> list[int]:
+    def heartbeats(self) -> list[int]:
         """For each worker a number that grows as it acts, pulls and pushes."""
         return list(self._beats)
 
@@ -158,7 +158,7 @@ class LocalStore:
         """For each worker how many updates were in the parameters that it pulled last."""
         return list(self._versions)
 
-    def streak(self) -> int:
+    def consecutive_skips(self) -> int:
         """The most updates in a row that one worker has had to skip, up to now."""
         return max(self._streaks)
 
@@ -172,7 +172,7 @@ class LocalStore:
         self._stopped = True
         self._running.set()
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Make every later pull wait, or let them go on."""
         if held and not self._stopped:
             self._running.clear()

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from a3c.engines.stores import Contents, is_finite, renews
+from a3c.engines.stores import StoreState, crosses_period, is_finite
 from a3c.engines.stores.memory import LINE, SharedFile, aligned
 from a3c.types import Episode, Report, Rollout, Snapshot, is_average
 
@@ -53,7 +53,7 @@ class SharedStore:
 
     def __init__(
         self,
-        contents: Contents,
+        contents: StoreState,
         workers: int,
         figures: Sequence[str],
         max_steps: int | None,
@@ -82,7 +82,7 @@ class SharedStore:
         self._header[_PERIOD] = 0 if target_steps is None else contents.steps // target_steps
         self._seen = self._counts[0].copy()
 
-    def port(self) -> "SharedStore":
+    def client(self) -> "SharedStore":
         """The store as workers see it, each to be given its number by `attach`."""
         return self
 
@@ -253,7 +253,7 @@ class SharedStore:
         bank["weights"][:] = weights
         if self._target_steps is not None:
             passed = before_steps + self._row[_STEPS] - self._plain_counts[active][self._own_row][_STEPS]
-            renewed = renews(self._target_steps, before_steps, passed)
+            renewed = crosses_period(self._target_steps, before_steps, passed)
             bank[_TARGET][:] = weights if renewed else self._banks[active][_TARGET]
         for name, vector in state.items():
             bank[name][:] = vector
@@ -340,7 +340,7 @@ class SharedStore:
         totals = counts[-1] if self._locking else counts.sum(axis=0)
         return [int(n) for n in totals[:4]]
 
-    def turn(self, seconds: float) -> None:
+    def learner_step(self, seconds: float) -> None:
         """Nothing: workers make the updates."""
 
     def weights(self) -> np.ndarray:
@@ -351,7 +351,7 @@ class SharedStore:
         """What workers have done since the last call."""
         return self._since(self._look(lambda active: self._counts[active].copy()))
 
-    def freeze(self) -> tuple[list[Report], Contents]:
+    def snapshot(self) -> tuple[list[Report], StoreState]:
         """A copy of everything, and the reports that lead up to exactly this moment."""
         counts, bank = self._look(
             lambda active: (
@@ -360,7 +360,7 @@ class SharedStore:
             )
         )
         weights, target = bank.pop("weights"), bank.pop(_TARGET, None)
-        return self._since(counts), Contents(weights, bank, *self._sum(counts), target=target)
+        return self._since(counts), StoreState(weights, bank, *self._sum(counts), target=target)
 
     def _since(self, counts: np.ndarray) -> list[Report]:
         """A report of each worker that has done something between the last `counts` and these."""
@@ -391,7 +391,7 @@ class SharedStore:
             lag=float(change[_LAG]) / divisor,
         )
 
-    def beats(self) -> list[int]:
+    def heartbeats(self) -> list[int]:
         """For each worker a number that grows as it acts, pulls and pushes."""
         return self._signs[:, _BEAT].tolist()
 
@@ -403,7 +403,7 @@ class SharedStore:
         """For each worker how many updates were in the parameters that it pulled last."""
         return self._signs[:, _VERSION].tolist()
 
-    def streak(self) -> int:
+    def consecutive_skips(self) -> int:
         """The most updates in a row that one worker has had to skip, up to now."""
         return int(self._look(lambda active: self._counts[active][:-1, _STREAK].max()))
 
@@ -415,6 +415,6 @@ class SharedStore:
         """Make every later pull of every worker return None."""
         self._header[_STOPPED] = 1
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Make every later pull of every worker wait, or let them go on."""
         self._header[_HELD] = held

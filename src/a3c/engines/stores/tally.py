@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from a3c.types import Episode, Report, Rollout
 
 
-class Tally:
+class ReportAccumulator:
     """The updates of one worker since its last report."""
 
     def __init__(self) -> None:

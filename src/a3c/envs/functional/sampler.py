@@ -19,7 +19,7 @@ from a3c.envs.functional import world_of
 from a3c.envs.functional.compilation import Compilation
 from a3c.envs.functional.stepping import Copies, Finished, World, blank, draw_key, key_data, rollout
 from a3c.spaces.noise import LOUD, EpsilonNoise
-from a3c.types import Episode, Learned, Rollout, Shapes, Snapshot, Transitions
+from a3c.types import ComputedGradients, Episode, Rollout, Shapes, Snapshot, Transitions
 
 _SMALL = 8  # copies; a program for more is worth compiling well
 
@@ -134,7 +134,7 @@ class CompiledSampler:
         self._rollouts += 1
         self._recent.append(actions)
         named = dict(zip(program.loss_names, losses, strict=True))
-        content = learned if isinstance(learned, Transitions) else Learned(learned, named)
+        content = learned if isinstance(learned, Transitions) else ComputedGradients(learned, named)
         return Rollout(content, episodes_of(finished), int(steps))
 
     def close(self) -> None:

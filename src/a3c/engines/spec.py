@@ -15,11 +15,11 @@ from a3c.algorithms import Algorithm, reuse
 from a3c.algorithms.optimizers import is_elementwise
 from a3c.config import Config
 from a3c.engines.learning import make_reuse_learner
-from a3c.engines.stores import Contents
+from a3c.engines.stores import StoreState
 from a3c.engines.stores.central import CentralStore, Rules
-from a3c.engines.stores.exchange import LocalExchange, SharedExchange
 from a3c.engines.stores.local import LocalStore
 from a3c.engines.stores.shared import SharedStore
+from a3c.engines.stores.submissions import LocalSubmissions, SharedSubmissions
 from a3c.engines.worker import Learn
 from a3c.envs.faults import Description, Fault, OnFault
 from a3c.envs.novelty import CuriousSampler, Novelty
@@ -29,15 +29,15 @@ from a3c.networks import normalisation, saved_model
 from a3c.networks.functional import Network
 from a3c.networks.normalisation import Normaliser
 from a3c.networks.numpy_policy import make_policy
-from a3c.networks.parameters import fixed_of
+from a3c.networks.parameters import non_trainable_of
 from a3c.spaces.noise import EpsilonNoise, PolicyNoise
-from a3c.types import Delta, Learned, Policy, Rollout, Shapes, Snapshot
+from a3c.types import ComputedGradients, Delta, Policy, Rollout, Shapes, Snapshot
 from a3c.utils import seeding
 from a3c.utils.lazy_imports import keras_saving
 
 
 @dataclass(frozen=True)
-class Kit:
+class WorkerProgram:
     """What the workers of one process share, compiled once."""
 
     learn: Learn
@@ -49,14 +49,14 @@ class Kit:
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class SerializedConfig:
     """A Keras object as its class and configuration, to be built anew elsewhere."""
 
     cls: type
     config: dict[str, Any]
 
     @classmethod
-    def of(cls, thing: Any) -> "Blueprint":
+    def of(cls, thing: Any) -> "SerializedConfig":
         """The blueprint of an optimizer or of our own model."""
         with keras_saving():
             return cls(type(thing), thing.get_config())
@@ -68,14 +68,14 @@ class Blueprint:
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerSpec:
     """Everything that the workers of one run have in common."""
 
     config: Config
     seed: int
     environment: envs.Environment
-    model: Blueprint | saved_model.Archive
-    optimizer: Blueprint
+    model: SerializedConfig | saved_model.SerializedModel
+    optimizer: SerializedConfig
     resumed: int = 0
     """How often the run was resumed with environments made anew; their seeds differ each time."""
 
@@ -86,7 +86,7 @@ class Job:
         environment: envs.Environment,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-    ) -> "Job":
+    ) -> "WorkerSpec":
         """The job of training `model` with `optimizer`.
 
         Raises:
@@ -94,8 +94,8 @@ class Job:
         """
         assert config.seed is not None
         ours = type(model) in networks.OURS
-        sent = Blueprint.of(model) if ours else saved_model.Archive.of(model)
-        return cls(config, config.seed, environment, sent, Blueprint.of(optimizer))
+        sent = SerializedConfig.of(model) if ours else saved_model.SerializedModel.of(model)
+        return cls(config, config.seed, environment, sent, SerializedConfig.of(optimizer))
 
     @property
     def algorithm(self) -> Algorithm:
@@ -133,9 +133,9 @@ class Job:
 
     def make_network(self) -> Network:
         """A worker's network. Its trainable weights are never used: each worker pulls the global ones."""
-        if isinstance(self.model, saved_model.Archive):
+        if isinstance(self.model, saved_model.SerializedModel):
             model = self.model.build()
-            return Network(model, fixed_of(model), self.environment.observations, self.normaliser)
+            return Network(model, non_trainable_of(model), self.environment.observations, self.normaliser)
         # Not initialising saves the start a while, where the optimizer does not ask for the variables.
         with keras.StatelessScope(initialize_variables=not is_elementwise(self.optimizer.build())):
             model = self.model.build()
@@ -173,7 +173,7 @@ class Job:
             nothing = Delta(nothing, state)
         update(weights, state, nothing, 0)
 
-    def make_local_store(self, framework: ModuleType, network: Network, contents: Contents) -> LocalStore:
+    def make_local_store(self, framework: ModuleType, network: Network, contents: StoreState) -> LocalStore:
         """A store for workers in this process, its update compiled."""
         update, _ = self.make_update(framework, network)
         self.warm_up(update, contents.weights, contents.optimizer)
@@ -191,16 +191,16 @@ class Job:
         )
 
     def make_thread_store(
-        self, framework: ModuleType, network: Network, contents: Contents
+        self, framework: ModuleType, network: Network, contents: StoreState
     ) -> LocalStore | CentralStore:
         """A store for threads of this process, compiled."""
         if self.algorithm.gathers is None:
             return self.make_local_store(framework, network, contents)
-        store = self._central_store(network, contents, LocalExchange(self._workers))
+        store = self._central_store(network, contents, LocalSubmissions(self._workers))
         self.prepare_learner(framework, network, store)
         return store
 
-    def make_shared_store(self, network: Network, contents: Contents) -> SharedStore | CentralStore:
+    def make_shared_store(self, network: Network, contents: StoreState) -> SharedStore | CentralStore:
         """A store for processes; one in the middle is to be prepared when they have been started."""
         config, largest = self.config, self.config.t_max * self._copies
         if self.algorithm.gathers is None:
@@ -217,7 +217,7 @@ class Job:
                 lends_optimizer=self.algorithm.local_steps,
             )
         rollouts = self.algorithm.gathers == "rollouts"
-        exchange = SharedExchange(
+        submission_queue = SharedSubmissions(
             workers=self._workers,
             room=self._rules().room,
             size=contents.weights.size,
@@ -225,7 +225,7 @@ class Job:
             figures=() if rollouts else self.algorithm.figure_names,
             largest=largest,
         )
-        return self._central_store(network, contents, exchange)
+        return self._central_store(network, contents, submission_queue)
 
     @property
     def _workers(self) -> int:
@@ -245,12 +245,12 @@ class Job:
         queue = max(batch, self.config.queue_rollouts or 2 * batch)
         return Rules(in_step=False, batch=batch, room=-(-queue // self._workers))
 
-    def _central_store(self, network: Network, contents: Contents, exchange: Any) -> CentralStore:
+    def _central_store(self, network: Network, contents: StoreState, submission_queue: Any) -> CentralStore:
         config = self.config
         return CentralStore(
             contents,
             self._rules(),
-            exchange,
+            submission_queue,
             self._workers,
             config.max_steps,
             config.max_episodes,
@@ -279,7 +279,7 @@ class Job:
         """Whether workers only act, and somebody else learns; a single one does both."""
         return self.algorithm.gathers == "rollouts" and self.config.engine != "serial"
 
-    def make_kit(self, framework: ModuleType, network: Network, weights: Any) -> Kit:
+    def make_program(self, framework: ModuleType, network: Network, weights: Any) -> WorkerProgram:
         """What the workers of this process share."""
         config, environment = self.config, self.environment
         shapes = self.shapes(network)
@@ -288,7 +288,7 @@ class Job:
             return self._compiled_kit(framework, network, shapes, learn, weights)
         policy, blank = make_policy(framework, network, config.eager), shapes.blank()
         policy(weights)(blank.observations[0], blank.state)
-        return Kit(learn, functools.partial(self._vector_sampler, policy, shapes))
+        return WorkerProgram(learn, functools.partial(self._vector_sampler, policy, shapes))
 
     def _make_learn(self, framework: ModuleType, network: Network, shapes: Shapes, weights: Any) -> Learn:
         """Steps 3 and 4 of the worker cycle, compiled."""
@@ -399,7 +399,7 @@ class Job:
 
     def _compiled_kit(
         self, framework: ModuleType, network: Network, shapes: Shapes, learn: Learn, weights: Any
-    ) -> Kit:
+    ) -> WorkerProgram:
         """For workers whose environment runs inside their program."""
         from a3c.envs.functional import world_of
         from a3c.envs.functional.sampler import CompiledSampler, Program
@@ -424,7 +424,7 @@ class Job:
             explore = self._epsilon_noise(worker, shapes) if values else None
             return CompiledSampler(program, explore, seeds, describe, self._bounded(on_fault))
 
-        return Kit(learn, make_sampler, program.run.wait)
+        return WorkerProgram(learn, make_sampler, program.run.wait)
 
 
 def _hand_over(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, dict[str, float], None]:
@@ -435,5 +435,5 @@ def _hand_over(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, dict[str, flo
 def hand_over_learned(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
     """Steps 3 and 4 of the worker cycle, which the sampler's program has done already."""
     learned = rollout.transitions
-    assert isinstance(learned, Learned)
+    assert isinstance(learned, ComputedGradients)
     return learned.gradients, learned.losses, None

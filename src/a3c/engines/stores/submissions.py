@@ -1,8 +1,8 @@
-"""What lies between workers and a learner in the middle: parcels one way, parameters the other.
+"""What lies between workers and a learner in the middle: submissions one way, parameters the other.
 
-`LocalExchange` for workers in this process, `SharedExchange` for others, in memory that all of them map.
-Nothing in them can be held by a worker that dies: a parcel is there when it is whole, by the writing of one
-number, and bells only wake whoever waits.
+`LocalSubmissions` for workers in this process, `SharedSubmissions` for others, in memory that all of them map.
+Nothing in them can be held by a worker that dies: a submission is there when it is whole, by the writing of one
+number, and wake-up pipes only wake whoever waits.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from a3c.engines.stores.memory import SharedFile, aligned
 from a3c.types import Episode, Snapshot, Transitions
 
 
-class Parcel(NamedTuple):
+class Submission(NamedTuple):
     """What a worker hands in after a rollout."""
 
     worker: int
@@ -38,7 +38,7 @@ class Parcel(NamedTuple):
     slot: int = 0
 
 
-class Exchange(Protocol):
+class SubmissionQueue(Protocol):
     """Between workers and learner."""
 
     @property
@@ -50,33 +50,33 @@ class Exchange(Protocol):
 
     # the learner's side
     def publish(self, weights: Any, version: int, steps: int) -> None: ...
-    def arrived(self) -> list[Parcel]: ...
+    def arrived(self) -> list[Submission]: ...
     def await_arrival(self, seconds: float) -> None: ...
-    def release(self, parcels: list[Parcel]) -> None: ...
-    def hold(self, held: bool) -> None: ...
+    def release(self, submissions: list[Submission]) -> None: ...
+    def pause(self, held: bool) -> None: ...
     def close(self) -> None: ...
-    def beats(self) -> list[int]: ...
+    def heartbeats(self) -> list[int]: ...
     def pulls(self) -> list[int]: ...
     def versions(self) -> list[int]: ...
 
     # the workers' side
     def published(self) -> Snapshot: ...
     def waiting(self, worker: int) -> int: ...
-    def post(self, parcel: Parcel) -> None: ...
+    def post(self, submission: Submission) -> None: ...
     def wait(self, worker: int, seconds: float) -> None: ...
     def note(self, worker: int, version: int | None) -> None: ...
     def announce_compiled(self) -> None: ...
     def await_compiled(self) -> None: ...
 
 
-class LocalExchange:
-    """For workers that are threads of this process: parcels are passed on as they are."""
+class LocalSubmissions:
+    """For workers that are threads of this process: submissions are passed on as they are."""
 
     place = ""
 
     def __init__(self, workers: int):
         self._changed = threading.Condition()
-        self._parcels: list[deque[Parcel]] = [deque() for _ in range(workers)]
+        self._submissions: list[deque[Submission]] = [deque() for _ in range(workers)]
         self._beats, self._pulls, self._versions = ([0] * workers for _ in range(3))
         self._snapshot = Snapshot(None, 0)
         self.held = self.closed = False
@@ -85,27 +85,29 @@ class LocalExchange:
         """Let workers have these parameters."""
         self._snapshot = Snapshot(weights, version, steps)
 
-    def arrived(self) -> list[Parcel]:
-        """All parcels that wait to be taken."""
+    def arrived(self) -> list[Submission]:
+        """All submissions that wait to be taken."""
         with self._changed:
-            return [parcel for parcels in self._parcels for parcel in parcels]
+            return [submission for submissions in self._submissions for submission in submissions]
 
     def await_arrival(self, seconds: float) -> None:
         """Wait until something may have come."""
         with self._changed:
             self._changed.wait(seconds)
 
-    def release(self, parcels: list[Parcel]) -> None:
-        """Make room where these parcels were."""
-        if parcels:
+    def release(self, submissions: list[Submission]) -> None:
+        """Make room where these submissions were."""
+        if submissions:
             with self._changed:
-                gone = set(map(id, parcels))
-                for worker in {parcel.worker for parcel in parcels}:
-                    waiting = self._parcels[worker]
-                    self._parcels[worker] = deque(parcel for parcel in waiting if id(parcel) not in gone)
+                gone = set(map(id, submissions))
+                for worker in {submission.worker for submission in submissions}:
+                    waiting = self._submissions[worker]
+                    self._submissions[worker] = deque(
+                        submission for submission in waiting if id(submission) not in gone
+                    )
                 self._changed.notify_all()
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Make every later pull wait, or let them go on."""
         with self._changed:
             self.held = held
@@ -117,7 +119,7 @@ class LocalExchange:
             self.closed = True
             self._changed.notify_all()
 
-    def beats(self) -> list[int]:
+    def heartbeats(self) -> list[int]:
         """For each worker a number that grows as it shows signs of life."""
         return list(self._beats)
 
@@ -134,16 +136,16 @@ class LocalExchange:
         return self._snapshot
 
     def waiting(self, worker: int) -> int:
-        """How many parcels of `worker` have not been taken."""
-        return len(self._parcels[worker])
+        """How many submissions of `worker` have not been taken."""
+        return len(self._submissions[worker])
 
-    def post(self, parcel: Parcel) -> None:
-        """Hand a parcel in; samplers use their arrays again, so that those are copied."""
-        content = parcel.content
+    def post(self, submission: Submission) -> None:
+        """Hand a submission in; samplers use their arrays again, so that those are copied."""
+        content = submission.content
         if isinstance(content, Transitions) and isinstance(content.rewards, np.ndarray):
             content = Transitions._make(None if array is None else array.copy() for array in content)
         with self._changed:
-            self._parcels[parcel.worker].append(parcel._replace(content=content))
+            self._submissions[submission.worker].append(submission._replace(content=content))
             self._changed.notify_all()
 
     def wait(self, worker: int, seconds: float) -> None:
@@ -166,7 +168,7 @@ class LocalExchange:
         """Threads share what is compiled."""
 
 
-class Bell:
+class WakeupPipe:
     """Wakes one that waits in another process; what it means, shared memory tells."""
 
     def __init__(self, ends: tuple[int, int] | None = None):
@@ -189,8 +191,8 @@ class Bell:
             os.read(self._read, 65536)
 
 
-def _attach_bell(read: Any, write: Any) -> Bell:
-    return Bell((read.detach(), write.detach()))
+def _attach_bell(read: Any, write: Any) -> WakeupPipe:
+    return WakeupPipe((read.detach(), write.detach()))
 
 
 _CLOSED, _HELD, _GENERATION, _COMPILED = range(4)  # of the header; the generation's last bit is the bank
@@ -198,14 +200,14 @@ _BEAT, _PULLS, _VERSION = range(3)  # of a worker's signs of life
 _FULL, _TIME, _AT, _STEPS, _EPISODES, _LOSSES = range(6)  # of a slot's numbers
 
 
-class SharedExchange:
+class SharedSubmissions:
     """For worker processes: slots in memory that all of them map.
 
     Args:
         workers: Number of workers.
         room: Slots of each.
         size: P.
-        content: An example of what parcels hold: gradients [P], or `Transitions`.
+        content: An example of what submissions hold: gradients [P], or `Transitions`.
         figures: The names of the losses that come with them.
         largest: The most episodes that may end in one rollout.
     """
@@ -220,7 +222,7 @@ class SharedExchange:
         self._spec = [None if array is None else (array.shape, array.dtype.str) for array in arrays]
         self._file = SharedFile(self._layout(None))
         self.place = self._file.place
-        self._master_bell, self._bells = Bell(), [Bell() for _ in range(workers)]
+        self._master_bell, self._bells = WakeupPipe(), [WakeupPipe() for _ in range(workers)]
         self._layout(self._file)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -263,8 +265,8 @@ class SharedExchange:
         numbers[:] = version, steps
         self._header[_GENERATION] = generation + 1
 
-    def arrived(self) -> list[Parcel]:
-        """All parcels that wait to be taken; their arrays are those of the slots, until they are released."""
+    def arrived(self) -> list[Submission]:
+        """All submissions that wait to be taken; their arrays are those of the slots, until they are released."""
         return [
             self._parcel(worker, slot)
             for worker, slots in enumerate(self._slots)
@@ -272,25 +274,25 @@ class SharedExchange:
             if numbers[_FULL]
         ]
 
-    def _parcel(self, worker: int, slot: int) -> Parcel:
+    def _parcel(self, worker: int, slot: int) -> Submission:
         numbers, episodes, arrays = self._slots[worker][slot]
         _, when, version, steps, count, *losses = numbers.tolist()
         finished = [Episode(value, int(length)) for value, length in episodes[: int(count)].tolist()]
         content = Transitions._make(arrays) if self._is_transitions else arrays[0]
         named = dict(zip(self._figures, losses, strict=True))
-        return Parcel(worker, int(when), content, int(version), int(steps), finished, named, slot)
+        return Submission(worker, int(when), content, int(version), int(steps), finished, named, slot)
 
     def await_arrival(self, seconds: float) -> None:
         """Wait until something may have come."""
         self._master_bell.wait(seconds)
 
-    def release(self, parcels: list[Parcel]) -> None:
-        """Make room where these parcels were."""
-        for parcel in parcels:
-            self._slots[parcel.worker][parcel.slot][0][_FULL] = 0
-            self._bells[parcel.worker].ring()
+    def release(self, submissions: list[Submission]) -> None:
+        """Make room where these submissions were."""
+        for submission in submissions:
+            self._slots[submission.worker][submission.slot][0][_FULL] = 0
+            self._bells[submission.worker].ring()
 
-    def hold(self, held: bool) -> None:
+    def pause(self, held: bool) -> None:
         """Make every later pull wait, or let them go on."""
         self._header[_HELD] = held
         self._ring_all()
@@ -301,10 +303,10 @@ class SharedExchange:
         self._ring_all()
 
     def _ring_all(self) -> None:
-        for bell in self._bells:
-            bell.ring()
+        for wakeup in self._bells:
+            wakeup.ring()
 
-    def beats(self) -> list[int]:
+    def heartbeats(self) -> list[int]:
         """For each worker a number that grows as it shows signs of life."""
         return self._signs[:, _BEAT].tolist()
 
@@ -338,21 +340,26 @@ class SharedExchange:
                 return snapshot
 
     def waiting(self, worker: int) -> int:
-        """How many parcels of `worker` have not been taken."""
+        """How many submissions of `worker` have not been taken."""
         return sum(bool(numbers[_FULL]) for numbers, _, _ in self._slots[worker])
 
-    def post(self, parcel: Parcel) -> None:
-        """Copy a parcel into a free slot; it counts from the moment that the slot says so."""
-        slots = self._slots[parcel.worker]
+    def post(self, submission: Submission) -> None:
+        """Copy a submission into a free slot; it counts from the moment that the slot says so."""
+        slots = self._slots[submission.worker]
         numbers, episodes, arrays = next(slot for slot in slots if not slot[0][_FULL])
-        given = parcel.content if self._is_transitions else [parcel.content]
+        given = submission.content if self._is_transitions else [submission.content]
         for array, value in zip(arrays, given, strict=True):
             if array is not None:
                 array[...] = value
-        if parcel.episodes:
-            episodes[: len(parcel.episodes)] = parcel.episodes
-        numbers[_TIME:_LOSSES] = parcel.time, parcel.version, parcel.steps, len(parcel.episodes)
-        numbers[_LOSSES:] = [parcel.losses[name] for name in self._figures]
+        if submission.episodes:
+            episodes[: len(submission.episodes)] = submission.episodes
+        numbers[_TIME:_LOSSES] = (
+            submission.time,
+            submission.version,
+            submission.steps,
+            len(submission.episodes),
+        )
+        numbers[_LOSSES:] = [submission.losses[name] for name in self._figures]
         numbers[_FULL] = 1
         self._master_bell.ring()
 
