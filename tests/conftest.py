@@ -1,10 +1,7 @@
 """What every test shares: the backend, chosen before Keras is imported, and a place to run commands."""
 
-import json
+import functools
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
 
 import pytest
 
@@ -15,39 +12,16 @@ from a3c.utils.lazy_imports import import_keras
 
 import_keras()
 
-
-def pytest_collection_modifyitems(items):
-    """The longest test first, so that it does not run on alone at the end of a suite on several cores."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/test_tensorflow.py"))
-
-
-@dataclass
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict:
-        """The last line of standard output."""
-        return json.loads(self.out.strip().splitlines()[-1])
+import harness  # noqa: E402
 
 
 @pytest.fixture
 def cli(tmp_path):
     """Run `a3c ARGUMENTS` as a user does, in a process of its own and an empty directory."""
+    return functools.partial(harness.run, tmp_path)
 
-    def run(*arguments: str, timeout: float = 180, environment: dict[str, str] | None = None) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-m", "a3c", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
 
-    return run
+@pytest.fixture
+def call(tmp_path):
+    """Run `a3c ARGUMENTS` in this process and an empty directory, which takes a fraction of the time."""
+    return functools.partial(harness.call, tmp_path)

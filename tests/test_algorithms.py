@@ -2,14 +2,15 @@
 
 import csv
 import threading
-import time
 
+import harness
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from a3c import Agent, algorithms, backend, envs, networks
+from a3c.algorithms import optimizers
 from a3c.algorithms.returns import lambda_returns, vtrace
 from a3c.config import Config
 from a3c.engines.spec import WorkerSpec
@@ -406,7 +407,7 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
         Config(env_id=env_id, algorithm=algorithm, seed=1, **size, **settings)
     )
     model = resolve.make_model(config, environment)
-    worker_spec = WorkerSpec.of(config, environment, model, resolve.make_optimizer(config))
+    worker_spec = WorkerSpec.of(config, environment, model, optimizers.make_optimizer(config))
     network = Network(model, non_trainable_of(model), environment.observations, worker_spec.normaliser)
     weights = parameters_of(model)
     # Louder than the first parameters, under which most policies look alike.
@@ -583,20 +584,16 @@ def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
 
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 10
-    while len(pushed) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    assert len(pushed) == 2, "the third waits"
+    harness.wait_for(lambda: len(pushed) >= 2)
     beats = store.heartbeats()[0]
-    time.sleep(0.3)
-    assert store.heartbeats()[0] > beats, "whoever waits is alive"
+    harness.wait_for(lambda: store.heartbeats()[0] > beats + 6)  # whoever waits is alive
+    assert len(pushed) == 2, "the third waits"
     lags = []
     for _ in range(50):
         store.learner_step(1.0)
         lags += [report.lag for report in store.reports()]
     store.stop()
-    thread.join(5)
+    thread.join(harness.DEADLINE)
     assert not thread.is_alive()
     assert len(lags) == 50
     assert 1 <= max(lags) <= 3
@@ -606,7 +603,7 @@ def test_a_slow_actor_holds_nobody_up():
     """By default there is room for another rollout of each: the quick one's are learned from meanwhile."""
     config, environment = resolve.resolve_config(Config(algorithm="impala", workers=2, preset="none", seed=1))
     model = resolve.make_model(config, environment)
-    rules = WorkerSpec.of(config, environment, model, resolve.make_optimizer(config))._rules()
+    rules = WorkerSpec.of(config, environment, model, optimizers.make_optimizer(config))._rules()
     store = central(rules, shared=False)
     client = store.client().attach(0)
     for _ in range(6):

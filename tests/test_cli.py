@@ -1,6 +1,7 @@
 """The command line, run as a user runs it."""
 
 import csv
+import functools
 import json
 import os
 import pty
@@ -8,11 +9,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
-from pathlib import Path
 
+import harness
 import keras
 import pytest
 
@@ -44,14 +44,23 @@ EVALUATION_KEYS = ["mode", "episodes", "mean", "std", "min", "max", "ci95", "cut
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "10")
 
 
-def train_quickly(cli, *more):
-    outcome = cli("train", *QUICK, "--json", *more)
+def train_quickly(run, *more):
+    outcome = run("train", *QUICK, "--json", *more)
     assert outcome.code == 0, outcome.err
     return outcome.json
 
 
-def test_train_leaves_a_whole_run_directory(cli, tmp_path):
-    outcome = cli("train", "CartPole-v1", *QUICK, "--json", "--seed", "5")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What came of a run, and its directory: for all that only look at one."""
+    home = tmp_path_factory.mktemp("trained")
+    outcome = harness.run(home, "train", "CartPole-v1", *QUICK, "--json", "--seed", "5")
+    assert outcome.code == 0, outcome.err
+    return outcome, home / outcome.json["run_dir"]
+
+
+def test_train_leaves_a_whole_run_directory(trained):
+    outcome, run = trained
     summary = outcome.json
     assert list(summary) == TRAIN_KEYS
     assert list(summary["evaluation"]) == EVALUATION_KEYS
@@ -62,8 +71,7 @@ def test_train_leaves_a_whole_run_directory(cli, tmp_path):
     assert 10 < summary["random_baseline"] < 40
     assert "a3c " in outcome.err.splitlines()[0], "progress goes to standard error"
     assert len(outcome.out.strip().splitlines()) == 1
-    run = tmp_path / summary["run_dir"]
-    assert run.parent == tmp_path / "runs" / "CartPole-v1"
+    assert run.parent.parts[-2:] == ("runs", "CartPole-v1")
     assert re.fullmatch(r"\d{8}-\d{6}-a3c-s5", run.name)
     assert {
         "config.toml",
@@ -84,9 +92,8 @@ def test_train_leaves_a_whole_run_directory(cli, tmp_path):
     assert json.loads((run / "result.json").read_text()) == summary
 
 
-def test_the_moving_average_is_the_tutorials(cli, tmp_path):
-    run = tmp_path / train_quickly(cli)["run_dir"]
-    with open(run / "episodes.csv") as file:
+def test_the_moving_average_is_the_tutorials(trained):
+    with open(trained[1] / "episodes.csv") as file:
         rows = list(csv.DictReader(file))
     average = None
     for i, row in enumerate(rows):
@@ -118,88 +125,66 @@ def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
         assert all((a == b).all() for a, b in zip(first, second, strict=True))
 
 
-def test_the_tutorials_spellings_are_valid(cli):
-    summary = train_quickly(
-        cli, "--lr", "1e-3", "--update-freq", "7", "--gamma", "0.9", "--max-eps", "20", "--workers", "1"
-    )
+def test_the_tutorials_spellings_are_valid(call):
+    spelled = "--lr 1e-3 --update-freq 7 --gamma 0.9 --max-eps 20 --workers 1"
+    summary = train_quickly(call, *spelled.split())
     assert 20 <= summary["episodes"] < 60
     assert summary["steps"] < 3000
 
 
-def test_random_is_about_22(cli):
+def test_random_is_about_22(call):
     """`--algorithm random` needs no other flag; in the tutorial it played a trained model."""
     for arguments in (
         ["random", "--episodes", "4000"],
         ["train", "--algorithm", "random", "--max-eps", "4000"],
     ):
-        outcome = cli(*arguments, "--json")
+        outcome = call(*arguments, "--json")
         assert outcome.code == 0, outcome.err
         assert outcome.json["evaluation"]["episodes"] == 4000
         assert 21 < outcome.json["evaluation"]["mean"] < 23.5
-    assert "random actions earn 2" in cli("random", "--seed", "3").out
+    assert "random actions earn 2" in call("random", "--seed", "3").out
 
 
-def test_evaluate_play_and_plot_a_run(cli, tmp_path):
-    first, second = train_quickly(cli), train_quickly(cli, "--seed", "2")
-    outcome = cli("evaluate", "--episodes", "20", "--json", "--seed", "4")
+def test_evaluate_play_and_plot_a_run(trained):
+    home, first = trained[1].parents[2], trained[0].json
+    call, no_display = functools.partial(harness.call, home), {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    second = train_quickly(call, "--seed", "2")
+    outcome = call("evaluate", "--episodes", "20", "--json", "--seed", "4")
     assert outcome.code == 0, outcome.err
     assert outcome.json["model"].startswith(second["run_dir"]), "the newest run by default"
     assert outcome.json["evaluation"]["mode"] == "greedy"
     assert outcome.json["sampled"]["mode"] == "sampled"
     assert list(outcome.json["sampled"]) == EVALUATION_KEYS
     assert outcome.json["threshold"] == 475
-    again = cli(
+    again = call(
         "evaluate", f"{second['run_dir']}/best.keras", "--episodes", "20", "--json", "--seed", "4"
     ).json
     assert again["evaluation"] == outcome.json["evaluation"]
-    text = cli("evaluate", first["run_dir"], "--episodes", "10").out
+    text = call("evaluate", first["run_dir"], "--episodes", "10").out
     assert "greedy" in text
     assert "random actions earn" in text
 
-    outcome = cli(
-        "play", "CartPole-v1", "--video", "film.gif", environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""}
-    )
+    outcome = call("play", "CartPole-v1", "--video", "film.gif", environment=no_display)
     assert outcome.code == 0, outcome.err
     assert re.search(r"^step 1  reward 1  action [01]$", outcome.out, re.M)
-    assert (tmp_path / "film.gif").stat().st_size > 1000
-    outcome = cli("play", "--quiet", "--video", "film.mp4")
+    assert (home / "film.gif").stat().st_size > 1000
+    outcome = call("play", "--quiet", "--video", "film.mp4")
     assert outcome.code == 0, outcome.err
-    assert (tmp_path / "film.mp4").stat().st_size > 1000
-    outcome = cli("play", "--sampled", environment={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    assert (home / "film.mp4").stat().st_size > 1000
+    outcome = call("play", "--sampled", environment=no_display)
     assert "There is no display here" in outcome.out
 
-    outcome = cli("plot", first["run_dir"], second["run_dir"], "--output", "both.png")
+    outcome = call("plot", first["run_dir"], second["run_dir"], "--output", "both.png")
     assert outcome.code == 0, outcome.err
-    assert (tmp_path / "both.png").read_bytes()[:4] == b"\x89PNG"
+    assert (home / "both.png").read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_ends_with_130(sent, tmp_path):
-    # A shell in the background makes its children ignore Ctrl-C, and so would this one: undo that first.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from a3c.cli import main\n"
-        "if __name__ == '__main__':\n"
-        "    arguments = ['--stop-return', '1e9', '--max-steps', '100000000', '--json']\n"
-        "    raise SystemExit(main(['train', *arguments]))\n"
-    )
-    (tmp_path / "run.py").write_text(code)
-    command = [sys.executable, "run.py"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not any(
-            '"updates": 0,' not in line
-            for path in tmp_path.glob("runs/*/*/metrics.jsonl")
-            for line in path.read_text().splitlines()
-        ):
-            time.sleep(0.1)
-        process.send_signal(sent)
-        out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
+    process = harness.start(*harness.TRAIN, *harness.ENDLESS, cwd=tmp_path, code=harness.PATIENT)
+    harness.wait_for(lambda: harness.updates(tmp_path), process)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=harness.DEADLINE)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     summary = json.loads(out.strip().splitlines()[-1])
@@ -209,8 +194,7 @@ def test_ctrl_c_saves_and_ends_with_130(sent, tmp_path):
     assert (run / "learning_curve.png").exists()
 
 
-def test_the_first_line_comes_within_half_a_second_or_so(tmp_path):
-    """Not a timing: what matters is that it comes before anything heavy is imported."""
+def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path):
     code = (
         "import sys, builtins, a3c.cli\n"
         "def first(*a, **k): print('FIRST', [m for m in ('keras', 'jax', 'gymnasium', 'matplotlib') "
@@ -218,9 +202,7 @@ def test_the_first_line_comes_within_half_a_second_or_so(tmp_path):
         "builtins.print, print = first, print\n"
         "a3c.cli.main(['train'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.strip() == "FIRST []"
 
 
@@ -244,7 +226,7 @@ def test_a_terminal_gets_a_live_panel(tmp_path):
         if not chunk:
             break
         text += chunk
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=harness.DEADLINE) == 0
     shown = text.decode()
     for word in (
         "steps/s",
@@ -260,155 +242,21 @@ def test_a_terminal_gets_a_live_panel(tmp_path):
     assert "\x1b[" in shown
 
 
-# -- bad input: exit 2, one or two lines, no traceback, nothing overwritten ----------------------------------
-
-BAD = {
-    "unknown id": (["train", "CartPole-v9"], "environment CartPole-v9: expected", "Closest: CartPole"),
-    "unknown module": (["train", "nowhere:Env-v0"], "module:EnvId", "Importing nowhere failed"),
-    "class of an environment": (
-        ["train", "a3c_bad_envs:Words"],
-        "id of a registered",
-        "It is a class. Register",
-    ),
-    "text observations": (["train", "a3c_bad_envs:Words-v0"], "observations Text", "TransformObservation"),
-    "composite actions": (["train", "a3c_bad_envs:Both-v0"], "with actions Dict", "TransformAction"),
-    "values of continuous actions": (
-        ["train", "Pendulum-v1", "--algorithm", "n-step-q"],
-        "1 continuous actions and --algorithm n-step-q: expected Discrete actions",
-        "--algorithm appo, a3c, ppo, a2c or impala",
-    ),
-    "no limit of divergence in step": (
-        ["train", "--algorithm", "ppo", "--kl-limit", "0.02"],
-        "--kl-limit 0.02: expected none with --algorithm ppo",
-        "--algorithm appo has one",
-    ),
-    "no lock with a learner": (
-        ["train", "--algorithm", "a2c", "--no-locking"],
-        "--locking False: expected true where a learner makes all updates",
-        "workers update nothing themselves",
-    ),
-    "convolutions of vectors": (
-        ["train", "--network", "nature"],
-        "--network nature: expected another: it is one for images",
-        "CartPole-v1 shows vectors of 4",
-    ),
-    "negative workers": (["train", "--workers", "-2"], "--workers -2: expected an integer of at least 1", ""),
-    "negative t-max": (["train", "--update-freq", "-1"], "--t-max -1: expected an integer of at least 1", ""),
-    "word for an optional one": (
-        ["train", "--clip-rewards", "x"],
-        "--clip-rewards x: expected a number, or none",
-        "",
-    ),
-    "words for units": (
-        ["train", "--hidden-units", "3", "x"],
-        "--hidden-units 3 x: expected integers, or none",
-        "",
-    ),
-    "word for a number": (["train", "--lr", "fast"], "--learning-rate fast: expected a number", "--help"),
-    "number out of range": (
-        ["train", "--gamma", "1.01"],
-        "--gamma 1.01: expected a number of at least 0 and",
-        "",
-    ),
-    "unknown flag": (["train", "--learning-rat", "1"], "--learning-rat: expected an option", "--help"),
-    "unknown choice": (["train", "--engine", "ray"], "--engine ray: expected one of auto, serial", ""),
-    "unknown preset": (["train", "--preset", "best"], "--preset best: expected auto, none", ""),
-    "unknown command": (["trian"], "command trian: expected one of train", "a3c --help"),
-    "serial with workers": (
-        ["train", "--engine", "serial", "--workers", "3"],
-        "1 with the serial engine",
-        "",
-    ),
-    "unwritable directory": (["train", "--save-dir", "a_file"], "save-dir a_file: expected", "--save-dir"),
-    "unknown model class": (["train", "--model", "nowhere:Model"], "model nowhere:Model: expected", ""),
-    "unknown activation": (["train", "--activation", "swoosh"], "--activation swoosh: expected", ""),
-    "missing model file": (["play", "missing.keras"], "model file missing.keras: expected an existing", ""),
-    "damaged model file": (["evaluate", "damaged.keras"], "model file damaged.keras", "cannot be read"),
-    "no run yet": (["play", "Acrobot-v1"], "a run of Acrobot-v1", "a3c train Acrobot-v1"),
-    "no run at all": (["evaluate"], "a run: expected", "a3c train"),
-    "plot of nothing": (["plot"], "no run: expected", ""),
-    "plot of no run": (["plot", "a_folder"], "run a_folder: expected", ""),
-    "no episodes": (["random", "--episodes", "0"], "--episodes 0: expected an integer of at least 1", ""),
-    "negative seed": (["train", "--seed", "-1"], "--seed -1: expected an integer of at least 0", ""),
-}
-ENVS = """
-import gymnasium as gym, numpy as np
-class Words(gym.Env):
-    observation_space = gym.spaces.Text(20)
-    action_space = gym.spaces.Discrete(2)
-class Both(gym.Env):
-    observation_space = gym.spaces.Box(0, 1, (2,))
-    action_space = gym.spaces.Dict(a=Words.action_space, b=Words.action_space)
-for cls in (Words, Both):
-    gym.register(cls.__name__ + "-v0", entry_point=cls)
-"""
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_input(name, cli, tmp_path):
-    arguments, expected, fix = BAD[name]
-    (tmp_path / "a_file").write_text("precious")
-    (tmp_path / "a_folder").mkdir()
-    (tmp_path / "damaged.keras").write_text("not a zip")
-    (tmp_path / "a3c_bad_envs.py").write_text(ENVS)
-    before = sorted(p.name for p in tmp_path.iterdir())
-    outcome = cli(*arguments)
-    assert outcome.code == 2, outcome.err
-    assert expected in outcome.err
-    assert fix in outcome.err
-    assert "Traceback" not in outcome.err + outcome.out
-    assert len(outcome.err.strip().splitlines()) <= 2, outcome.err
-    assert (tmp_path / "a_file").read_text() == "precious"
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "__pycache__") == before
-
-
-def test_a_missing_backend_names_the_installed_ones_and_the_command(cli, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorflow'] = None\n")
-    environment = {"PYTHONPATH": str(tmp_path), "KERAS_BACKEND": ""}
-    outcome = cli("train", "--backend", "tensorflow", environment=environment)
-    assert outcome.code == 2
-    assert "an installed one (jax)" in outcome.err
-    assert "pip install 'a3c[tensorflow]'" in outcome.err
-    assert len(outcome.err.strip().splitlines()) <= 2
-
-
-def test_a_model_of_another_environment_is_refused(cli, tmp_path):
-    model = Path(train_quickly(cli)["run_dir"]) / "best.keras"
-    outcome = cli("evaluate", str(model), "--env-id", "Acrobot-v1")
-    assert outcome.code == 2
-    assert "a model for Acrobot-v1" in outcome.err
-    assert "trained on CartPole-v1" in outcome.err
-    assert "Traceback" not in outcome.err
-    assert len(outcome.err.strip().splitlines()) <= 2, outcome.err
-
-
-def test_runs_are_never_overwritten(cli, tmp_path):
-    runs = {train_quickly(cli, "--seed", "1", "--max-steps", "200")["run_dir"] for _ in range(2)}
+def test_runs_are_never_overwritten(call):
+    runs = {train_quickly(call, "--seed", "1", "--max-steps", "200")["run_dir"] for _ in range(2)}
     assert len(runs) == 2
 
 
-def test_agents_are_read_in_safe_mode(cli, tmp_path):
-    """A downloaded agent must not run code: a Lambda layer is refused."""
-    x = keras.Input((4,))
-    y = keras.layers.Lambda(lambda t: t)(x)
-    model = keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)])
-    model.save(tmp_path / "evil.keras")
-    outcome = cli("evaluate", "evil.keras", "--env-id", "CartPole-v1")
-    assert outcome.code == 2
-    assert "safe mode" in outcome.err
-    assert "Traceback" not in outcome.err
-
-
-def test_a_plain_keras_model_can_be_judged(cli, tmp_path):
+def test_a_plain_keras_model_can_be_judged(call, tmp_path):
     x = keras.Input((4,))
     keras.Model(x, [keras.layers.Dense(2)(x), keras.layers.Dense(1)(x)]).save(tmp_path / "plain.keras")
-    assert cli("evaluate", "plain.keras").code == 2
-    outcome = cli("evaluate", "plain.keras", "--env-id", "CartPole-v1", "--episodes", "5", "--json")
+    assert call("evaluate", "plain.keras").code == 2
+    outcome = call("evaluate", "plain.keras", "--env-id", "CartPole-v1", "--episodes", "5", "--json")
     assert outcome.code == 0, outcome.err
 
 
-def test_an_agents_file_is_a_keras_file_with_a_card(cli, tmp_path):
-    path = tmp_path / train_quickly(cli)["run_dir"] / "best.keras"
+def test_an_agents_file_is_a_keras_file_with_a_card(trained):
+    path = trained[1] / "best.keras"
     with zipfile.ZipFile(path) as archive:
         card = json.loads(archive.read("a3c.json"))
     assert card["env_id"] == "CartPole-v1"
@@ -419,14 +267,14 @@ def test_an_agents_file_is_a_keras_file_with_a_card(cli, tmp_path):
 @pytest.mark.parametrize(
     "command", ["train", "resume", "random", "play", "evaluate", "plot", "reproduce", "doctor"]
 )
-def test_help(command, cli):
-    outcome = cli(command, "--help")
+def test_help(command, call):
+    outcome = call(command, "--help")
     assert outcome.code == 0
     assert "usage: a3c " + command in outcome.out
 
 
-def test_help_of_train_lists_every_setting_with_its_range(cli):
-    text = cli("train", "--help", environment={"COLUMNS": "200"}).out
+def test_help_of_train_lists_every_setting_with_its_range(call):
+    text = call("train", "--help", environment={"COLUMNS": "200"}).out
     from a3c.config import FIELDS
 
     for name in FIELDS:
@@ -435,18 +283,9 @@ def test_help_of_train_lists_every_setting_with_its_range(cli):
         assert expected in text
 
 
-def test_towers_and_layers_can_be_given(cli, tmp_path):
-    quick = (
-        "--max-steps",
-        "2000",
-        "--stop-return",
-        "1e9",
-        "--engine",
-        "serial",
-        "--evaluation-episodes",
-        "2",
-    )
-    outcome = cli("train", "--shared-tower", "--hidden-units", "8", "4", *quick, "--json", "--quiet")
+def test_towers_and_layers_can_be_given(call, tmp_path):
+    quick = "--max-steps 2000 --stop-return 1e9 --engine serial --evaluation-episodes 2 --json --quiet"
+    outcome = call("train", "--shared-tower", "--hidden-units", "8", "4", *quick.split())
     assert outcome.code == 0, outcome.err
     model = keras.models.load_model(tmp_path / outcome.json["run_dir"] / "last.keras")
     assert tuple(model.settings["hidden_units"]) == (8, 4)

@@ -8,7 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def test_cartpole_is_solved_played_and_judged(cli, tmp_path):
+def test_cartpole_is_solved_played_and_judged(cli, call, tmp_path):
     outcome = cli("train", "jax/CartPole-v1", "--json", "--seed", "5")
     assert outcome.code == 0, outcome.err
     summary = outcome.json
@@ -18,9 +18,9 @@ def test_cartpole_is_solved_played_and_judged(cli, tmp_path):
     assert 15 < summary["random_baseline"] < 30
     rows = (Path(tmp_path) / summary["run_dir"] / "episodes.csv").read_text().splitlines()
     assert len(rows) == summary["episodes"] + 1
-    judged = cli("evaluate", "--json")
+    judged = call("evaluate", "--json")
     assert judged.json["solved"] is True
-    played = cli("play", "--video", "film.gif")
+    played = call("play", "--video", "film.gif")
     assert played.code == 0, played.err
     assert (tmp_path / "film.gif").stat().st_size > 10_000
 
@@ -105,10 +105,10 @@ class Branches(Catch):
         ("envpool/Nothing", "EnvPool"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(env_id, said, cli, tmp_path):
+def test_mistakes_are_said_in_a_sentence(env_id, said, call, tmp_path):
     shutil.copy(EXAMPLES / "compiled_environment.py", tmp_path)
     (tmp_path / "wrong.py").write_text(WRONG)
-    outcome = cli("train", env_id, "--quiet")
+    outcome = call("train", env_id, "--quiet")
     assert outcome.code == 2
     assert said in outcome.err
     assert "Traceback" not in outcome.err

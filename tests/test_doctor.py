@@ -446,8 +446,8 @@ def test_the_command(cli, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_environment_is_a_fault_with_its_fix(cli):
-    outcome = cli("doctor", "CartPole-v9")
+def test_an_unknown_environment_is_a_fault_with_its_fix(call):
+    outcome = call("doctor", "CartPole-v9")
     assert outcome.code == 1
     assert "fault   environment: environment CartPole-v9: expected the id" in outcome.out
     assert "        Closest: CartPole" in outcome.out
@@ -482,8 +482,8 @@ def test_a_module_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--resume"], ["--backend", "torch"], ["--frob"]])
-def test_unusable_arguments(cli, arguments):
-    outcome = cli("doctor", *arguments)
+def test_unusable_arguments(call, arguments):
+    outcome = call("doctor", *arguments)
     assert outcome.code == 2
     assert len(outcome.err.strip().splitlines()) <= 2
 

@@ -1,9 +1,10 @@
 """The judge: best by evaluation and not by luck, solved only when confirmed, costs bounded."""
 
+import queue
 import threading
-import time
 from dataclasses import dataclass, field
 
+import harness
 import numpy as np
 import pytest
 
@@ -100,8 +101,7 @@ def test_an_environment_that_fails_in_an_evaluation_is_made_anew(concurrent):
     evaluator, told = Scripted([7.0], failures=2), []
     selector = ModelSelector(evaluator, 475.0, 0, concurrent, max_failures=2, tell=told.append)  # type: ignore[arg-type]
     selector.submit(candidate(1))
-    while (outcome := selector.outcome()) is None:
-        time.sleep(0.001)
+    outcome = harness.wait_for(selector.outcome)
     assert outcome.mean == 7.0
     assert evaluator.rebuilt == 2
     assert len(set(evaluator.seeds)) == 3, "the same seed would fail again"
@@ -133,13 +133,15 @@ def test_what_was_under_judgement_is_judged_again_after_resuming():
 def test_an_evaluation_that_hangs_keeps_nobody_from_leaving(monkeypatch):
     from a3c.evaluation import selection as module
 
+    over = queue.SimpleQueue()
+
     class Hanging(Scripted):
         def evaluate(self, weights, mode, seed):
-            time.sleep(3600)
+            over.get()
 
-    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
     selector = ModelSelector(Hanging([]), 475.0, 0, concurrent=True)  # type: ignore[arg-type]
     selector.submit(candidate(1))
-    time.sleep(0.05)
-    assert "in evaluate" in selector.stack_of()
+    harness.wait_for(lambda: "in evaluate" in selector.stack_of())
     selector.close()
+    over.put(None)

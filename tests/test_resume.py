@@ -1,15 +1,16 @@
 """Checkpoints and resuming, from the command line and from Python."""
 
+import functools
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 import tomllib
 from pathlib import Path
 
+import harness
 import keras
 import numpy as np
 import pytest
@@ -20,13 +21,27 @@ from a3c.errors import UsageError
 from a3c.training import checkpoint, run_directory
 
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "5", "--stop-return", "1e9")
-SETTINGS = dict(max_steps=3000, evaluation_episodes=5, stop_return=1e9, engine="serial", seed=5)
+SETTINGS = dict(max_steps=3000, evaluation_episodes=5, stop_return=1e9, engine="serial", seed=7)
 
 
 def train(cli, *more):
     outcome = cli("train", "CartPole-v1", *QUICK, "--json", *more)
     assert outcome.code == 0, outcome.err
     return outcome.json
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """A serial run that has reached its limit, and what came of it."""
+    home = tmp_path_factory.mktemp("ended")
+    summary = train(functools.partial(harness.run, home), "--engine", "serial", "--seed", "7")
+    return home / summary["run_dir"], summary
+
+
+@pytest.fixture
+def run(ended, tmp_path):
+    """A copy of it, to be taken further."""
+    return Path(shutil.copytree(ended[0], tmp_path / ended[1]["run_dir"]))
 
 
 def state_of(run):
@@ -71,10 +86,10 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
 # -- the command line ---------------------------------------------------------------------------------------
 
 
-def test_a_run_that_has_ended_says_so_and_can_be_taken_further(cli, tmp_path):
+def test_a_run_that_has_ended_says_so_and_can_be_taken_further(call, cli, tmp_path):
     first = train(cli, "--seed", "3")
     run = tmp_path / first["run_dir"]
-    again = cli("resume", "--json")
+    again = call("resume", "--json")
     assert again.code == 0
     assert again.json == first
     assert "has ended" in again.err
@@ -93,9 +108,9 @@ def test_a_run_that_has_ended_says_so_and_can_be_taken_further(cli, tmp_path):
 
 
 @pytest.mark.parametrize("more", [(), ("--preset", "none", "--exploration", "rnd")], ids=["preset", "rnd"])
-def test_a_serial_run_taken_further_equals_the_longer_run(cli, tmp_path, more):
+def test_a_serial_run_taken_further_equals_the_longer_run(cli, run, tmp_path, more):
     serial = ("--engine", "serial", "--seed", "7", *more)
-    run = tmp_path / train(cli, *serial)["run_dir"]
+    run = tmp_path / train(cli, *serial)["run_dir"] if more else run
     outcome = cli("resume", str(run), "--max-steps", "9000", "--json")
     assert "exactly where it stood" in outcome.err
     whole = tmp_path / train(cli, *serial, "--max-steps", "9000")["run_dir"]
@@ -106,44 +121,34 @@ def test_a_serial_run_taken_further_equals_the_longer_run(cli, tmp_path, more):
     assert first["updates"] == second["updates"]
 
 
-def test_who_is_taken_further_does_not_explore_anew(cli, tmp_path):
+def test_who_is_taken_further_does_not_explore_anew(call, tmp_path):
     """ε falls over a twentieth of the steps that the run was begun with."""
     serial = ("--engine", "serial", "--seed", "7", "--algorithm", "n-step-q", "--preset", "none")
-    run = tmp_path / train(cli, *serial)["run_dir"]
+    run = tmp_path / train(call, *serial)["run_dir"]
     steps = tomllib.loads((run / "config.toml").read_text())["settings"]
     assert steps["epsilon_steps"] == steps["max_steps"] // 20 > 0
-    assert cli("resume", str(run), "--max-steps", "9000").code == 0
+    assert call("resume", str(run), "--max-steps", "9000").code == 0
     after = tomllib.loads((run / "config.toml").read_text())["settings"]
     assert (after["max_steps"], after["epsilon_steps"]) == (9000, steps["epsilon_steps"])
 
 
-def test_auto_takes_up_what_is_unfinished_and_begins_where_nothing_is(cli, tmp_path):
-    outcome = cli("train", "CartPole-v1", *QUICK, "--seed", "4", "--resume", "auto", "--json")
+def test_auto_takes_up_what_is_unfinished_and_begins_where_nothing_is(call, tmp_path):
+    auto = ("train", "CartPole-v1", *QUICK, "--engine", "serial", "--resume", "auto", "--json")
+    outcome = call(*auto, "--seed", "4")
     assert outcome.code == 0, outcome.err
     run = tmp_path / outcome.json["run_dir"]
     (run / "result.json").unlink()  # as if it had been killed at the end
-    again = cli("train", "CartPole-v1", *QUICK, "--seed", "4", "--resume", "auto", "--json")
+    again = call(*auto, "--seed", "4")
     assert "going on with" in again.err
     assert again.json["run_dir"] == outcome.json["run_dir"]
     (run / "result.json").unlink()
-    other = cli("train", "CartPole-v1", *QUICK, "--seed", "5", "--resume", "auto", "--json")
+    other = call(*auto, "--seed", "5")
     assert other.json["run_dir"] != outcome.json["run_dir"], "it has another seed"
 
 
-def test_settings_that_make_a_run_what_it_is_cannot_change(cli, tmp_path):
-    run = train(cli, "--seed", "3")["run_dir"]
-    outcome = cli("train", "CartPole-v1", "--resume", run, "--gamma", "0.5")
-    assert outcome.code == 2
-    assert "--gamma 0.5: expected 0.98, as in" in outcome.err
-    assert "--gamma" not in cli("resume", "--help").out
-
-
-def test_one_process_at_a_time(cli, tmp_path):
-    run = tmp_path / train(cli, "--seed", "3")["run_dir"]
-    with run_directory.locked(run):
-        outcome = cli("resume", str(run), "--max-steps", "9000")
-    assert outcome.code == 2
-    assert "no other process is training" in outcome.err
+def test_help_lists_no_setting_that_cannot_change(call):
+    """That they are refused, and a run that another process trains, is among `faults/test_inputs.py`."""
+    assert "--gamma" not in call("resume", "--help").out
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="POSIX")
@@ -152,26 +157,12 @@ def test_one_process_at_a_time(cli, tmp_path):
     ["SIGINT", "twice", *(pytest.param(how, marks=pytest.mark.thorough) for how in ("SIGTERM", "SIGHUP"))],
 )
 def test_signals(how, tmp_path):
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "from a3c.cli import main\n"
-        "raise SystemExit(main(['train', '--stop-return', '1e9', '--max-steps', '1000000000', '--quiet']))\n"
-    )
-    (tmp_path / "run.py").write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
-    process = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 60
-        while not _trained(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        number = signal.SIGINT if how == "twice" else getattr(signal, how)
-        os.kill(process.pid, number)
-        if how == "twice":
-            time.sleep(0.01)
-            os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    finally:
-        process.kill()
+    process = harness.start(*harness.TRAIN, *harness.ENDLESS, cwd=tmp_path, code=harness.PATIENT)
+    harness.wait_for(lambda: harness.updates(tmp_path), process)
+    process.send_signal(signal.SIGINT if how == "twice" else getattr(signal, how))
+    if how == "twice":
+        process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=harness.DEADLINE)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     [run] = tmp_path.glob("runs/*/*")
@@ -202,15 +193,11 @@ def test_a_signal_while_training_waits_for_a_verdict(tmp_path):
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=tmp_path, timeout=180, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, timeout=harness.DEADLINE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     [run] = tmp_path.glob("runs/*/*")
     assert json.loads((run / "result.json").read_text())["ended"] == "interrupted"
-
-
-def _trained(directory: Path) -> bool:
-    return any(len(path.read_text().splitlines()) > 3 for path in directory.glob("runs/*/*/metrics.jsonl"))
 
 
 # -- Python -------------------------------------------------------------------------------------------------
@@ -222,33 +209,33 @@ def functional_model():
     return keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)])
 
 
-def test_models_and_optimizers_of_ones_own_are_found_again(cli, tmp_path):
+def test_models_and_optimizers_of_ones_own_are_found_again(call, tmp_path):
     optimizer = keras.optimizers.Nadam(keras.optimizers.schedules.ExponentialDecay(1e-3, 100, 0.9))
     agent = Agent(
         "CartPole-v1", model=functional_model(), optimizer=optimizer, save_dir=str(tmp_path), **SETTINGS
     )
     run = agent.fit(verbose=0).summary["run_dir"]
-    outcome = cli("resume", run, "--max-steps", "6000", "--json")
+    outcome = call("resume", run, "--max-steps", "6000", "--json")
     assert outcome.code == 0, outcome.err
     assert outcome.json["steps"] >= 6000
     assert state_of(Path(run))["about"]["optimizer"] == "Nadam"
 
 
-def test_fit_goes_on_with_a_run(tmp_path):
-    run = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS).fit(verbose=0).summary["run_dir"]
+def test_fit_goes_on_with_a_run(run, tmp_path):
     agent = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS)
-    history = agent.fit(verbose=0, resume=run, max_steps=6000)
-    assert history.summary["run_dir"] == run
+    history = agent.fit(verbose=0, resume=str(run), max_steps=6000)
+    assert history.summary["run_dir"] == str(run)
     assert history.summary["steps"] >= 6000
     assert len(history.history["return"]) == history.summary["episodes"], "the whole run's episodes"
 
 
-def test_another_network_is_refused_with_the_difference(tmp_path):
-    run = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS).fit(verbose=0).summary["run_dir"]
-    files = (Path(run) / "episodes.csv", Path(run) / "config.toml")
+def test_another_network_is_refused_with_the_difference(run, tmp_path):
+    files = (run / "episodes.csv", run / "config.toml")
     before = [file.read_bytes() for file in files]
     with pytest.raises(UsageError, match=r"\[4, 32\] in the checkpoint, \[4, 8\] now") as caught:
-        Agent("CartPole-v1", hidden_units=(8,), save_dir=str(tmp_path), **SETTINGS).fit(verbose=0, resume=run)
+        Agent("CartPole-v1", hidden_units=(8,), save_dir=str(tmp_path), **SETTINGS).fit(
+            verbose=0, resume=str(run)
+        )
     assert "checkpoint" in str(caught.value)
     assert [file.read_bytes() for file in files] == before
 

@@ -4,10 +4,8 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
+import harness
 import pytest
 
 from a3c.cli import speedup
@@ -110,8 +108,8 @@ def test_the_command_writes_table_and_picture(cli, tmp_path):
         (("--engine", "serial", "--workers", "1,2"), "serial"),
     ],
 )
-def test_mistakes_are_told_before_anything_runs(arguments, message, cli, tmp_path):
-    outcome = cli("scaling", "CartPole-v1", *arguments)
+def test_mistakes_are_told_before_anything_runs(arguments, message, call, tmp_path):
+    outcome = call("scaling", "CartPole-v1", *arguments)
     assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
@@ -120,31 +118,11 @@ def test_mistakes_are_told_before_anything_runs(arguments, message, cli, tmp_pat
 
 @pytest.mark.thorough
 def test_ctrl_c_leaves_a_table_of_the_runs_that_were_finished(tmp_path):
-    # A shell in the background makes its children ignore Ctrl-C, and so would this one: undo that first.
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from a3c.cli import main\n"
-        "raise SystemExit(main(['scaling', 'jax/CartPole-v1', '--workers', '1,2', '--seeds', '50',\n"
-        "                       '--max-steps', '5000']))\n"
-    )
-    (tmp_path / "run.py").write_text(code)
-    process = subprocess.Popen(
-        [sys.executable, "run.py"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C reaches a whole group: this one
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and len(list(tmp_path.glob("runs/*/*/*/*/*/result.json"))) < 2:
-            time.sleep(0.1)
-        time.sleep(0.5)
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    flags = ("--workers", "1,2", "--seeds", "1000", "--max-steps", "5000")
+    process = harness.start("scaling", "jax/CartPole-v1", *flags, cwd=tmp_path)
+    harness.wait_for(lambda: len(list(tmp_path.glob("runs/*/*/*/*/*/result.json"))) >= 2, process)
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C reaches a whole group: this one
+    out, err = process.communicate(timeout=harness.DEADLINE)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "| workers |" in out

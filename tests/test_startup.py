@@ -94,7 +94,7 @@ def test_sweeping_keeps_whole_entries(tmp_path):
 CHECK = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "jax"
-from a3c.imports import import_keras
+from a3c.utils.lazy_imports import import_keras
 import_keras(plotting=False)
 import keras, numpy as np
 left_out = ["scipy", "h5py", "matplotlib", "pandas", "tensorflow", "jax.experimental.sparse"]
@@ -139,5 +139,5 @@ def test_workers_compute_on_the_processor_unless_the_user_says_otherwise(variabl
     """
     environment = {**os.environ, "KERAS_BACKEND": "jax", **variables}
     line = [sys.executable, "-c", textwrap.dedent(code)]
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == platforms, done.stderr

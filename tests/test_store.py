@@ -2,12 +2,13 @@
 
 import os
 import threading
-import time
+from types import SimpleNamespace
 
+import harness
 import numpy as np
 import pytest
 
-from a3c.engines.stores import StoreState, memory
+from a3c.engines.stores import StoreState, memory, shared
 from a3c.engines.stores.local import LocalStore
 from a3c.engines.stores.shared import SharedStore
 from a3c.errors import RunError
@@ -124,16 +125,24 @@ def test_many_episodes_wrap_around():
         assert store.reports()[0].episodes == episodes
 
 
-def test_a_master_that_is_late_makes_workers_wait_and_loses_nothing():
+def test_a_master_that_is_late_makes_workers_wait_and_loses_nothing(monkeypatch):
     store = make_store()
     episodes = [Episode(float(n), 1) for n in range(3000)]
     push(store, episodes=episodes)
+    waiting, room = threading.Event(), threading.Event()
+
+    def wait(seconds):
+        waiting.set()
+        assert room.wait(harness.DEADLINE)
+
+    monkeypatch.setattr(shared, "time", SimpleNamespace(sleep=wait))
     pushing = threading.Thread(target=push, args=(store,), kwargs=dict(episodes=episodes))
     pushing.start()
-    time.sleep(0.05)
+    assert waiting.wait(harness.DEADLINE)
     assert store.updates == 1, "there was no room yet"
     assert store.reports()[0].episodes == episodes
-    pushing.join(5)
+    room.set()
+    pushing.join(harness.DEADLINE)
     assert store.reports()[0].episodes == episodes
 
 

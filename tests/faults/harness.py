@@ -1,16 +1,120 @@
-"""What the fault scripts share: starting runs, finding their processes, checking what they leave behind."""
+"""What tests share that run commands: starting and awaiting them, their processes, what they leave behind."""
 
+import contextlib
 import csv
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TRAIN = ("train", "CartPole-v1", "--json", "--quiet")
+ENDLESS = ("--max-steps", "1000000000", "--stop-return", "1e9")
+DEADLINE = 400.0
+"""Seconds after which whoever waits gives up: it only ends what hangs, and nothing is judged by it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict:
+        """The last line of standard output."""
+        return json.loads(self.out.strip().splitlines()[-1])
+
+
+def run(cwd: Path, *arguments: str, environment: dict[str, str] | None = None) -> Outcome:
+    """`a3c ARGUMENTS` as a user runs it, in a process of its own."""
+    return command(cwd, [sys.executable, "-m", "a3c", *arguments], environment)
+
+
+def command(cwd: Path, argv: list[str], environment: dict[str, str] | None = None) -> Outcome:
+    """Any command in a session of its own, all of whose processes must leave when it ends."""
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=DEADLINE)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    await_end(process.pid)
+    return Outcome(process.returncode, out, err)
+
+
+def call(cwd: Path, *arguments: str, environment: dict[str, str] | None = None) -> Outcome:
+    """`a3c ARGUMENTS` in this process, which is left as it was: for what needs no Python of its own."""
+    from a3c.cli import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with _as_before(cwd, environment or {}), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        sys.argv = ["a3c", *arguments]
+        try:
+            code = main(list(arguments))
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return Outcome(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+@contextlib.contextmanager
+def _as_before(cwd: Path, environment: dict[str, str]) -> Iterator[None]:
+    """Be in a directory like a Python started there, and undo what a command changes in this process."""
+    import gymnasium
+
+    before = [dict(kept) for kept in (os.environ, sys.modules, gymnasium.registry)]
+    here, argv, path = os.getcwd(), sys.argv, list(sys.path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with warnings.catch_warnings():  # they are printed, as outside of pytest
+            warnings.resetwarnings()
+            for ignored in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", ignored)
+            warnings.showwarning = lambda *told: sys.stderr.write(warnings.formatwarning(*told[:4]))
+            os.environ.update(environment)
+            os.chdir(cwd)
+            sys.path.insert(0, str(cwd))
+            yield
+    finally:
+        os.chdir(here)
+        sys.argv, sys.path[:] = argv, path
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for name in sys.modules.keys() - before[1].keys():  # the framework's stay: they cannot come twice
+            if str(getattr(sys.modules[name], "__file__", None)).startswith(str(cwd)):
+                del sys.modules[name]
+        for one, as_it_was in ((os.environ, before[0]), (gymnasium.registry, before[2])):
+            one.clear()
+            one.update(as_it_was)
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
+    """Wait until `condition()` holds, however long it takes; returns what it is then."""
+    terminate = time.monotonic() + DEADLINE
+    while not (met := condition()):
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < terminate, "it hangs"
+        time.sleep(0.01)
+    return met
 
 
 @dataclass(frozen=True)
@@ -22,29 +126,53 @@ class Process:
     command: str
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen:
-    """`a3c ARGUMENTS` in a session of its own, so that all its processes can be found."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "a3c", *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_hear_signals,
-    )
+def start(*arguments: str, cwd: Path, code: str = "") -> subprocess.Popen:
+    """`a3c ARGUMENTS` in a session of its own, so that all its processes can be found.
+
+    Args:
+        code: Carried out before, in the same process; default: nothing.
+    """
+    module = ["-m", "a3c"]
+    if code:
+        (cwd / "main.py").write_text(f"{code}\nif __name__ == '__main__':\n    sys.exit(main())\n")
+        module = ["main.py"]
+    with _signals_heard():
+        return subprocess.Popen(
+            [sys.executable, *module, *arguments],
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
 
-def _hear_signals() -> None:
-    """A background job of a shell ignores Ctrl-C, and what it starts does too."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+PATIENT = """
+import sys
+from a3c.cli import main
+from a3c.training import interrupts
+interrupts._DEADLINE = 1e6
+"""
+"""Code to carry out before: have SIGTERM and SIGHUP end no run that is slow to save itself."""
+
+
+@contextlib.contextmanager
+def _signals_heard() -> Iterator[None]:
+    """Ctrl-C, which a background job of a shell ignores, is not ignored by what is started meanwhile."""
+    ignored = [n for n in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_IGN]
+    for number in ignored:
         signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def session(leader: int) -> list[Process]:
-    """Processes in the session of `leader` that are not zombies."""
+    """Processes in the session of `leader` that are not zombies; none are known where there is no /proc."""
     found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
+    for entry in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
         try:
             with open(f"/proc/{entry}/stat", errors="replace") as file:
                 fields = file.read().rpartition(")")[2].split()
@@ -64,22 +192,43 @@ def workers(leader: int) -> list[Process]:
     return [p for p in processes if p.parent in servers]
 
 
-def await_workers(run: subprocess.Popen, count: int, seconds: float = 60.0) -> list[Process]:
-    """The workers, as soon as there are `count` of them; fewer if the run ends before."""
-    deadline = time.monotonic() + seconds
-    while run.poll() is None and time.monotonic() < deadline:
-        if len(found := workers(run.pid)) >= count:
-            return found
-        time.sleep(0.01)
-    return []
+def await_workers(run: subprocess.Popen, count: int) -> list[Process]:
+    """The workers, as soon as there are `count` of them; none if the run ends before."""
+    wait_for(lambda: run.poll() is not None or len(workers(run.pid)) >= count)
+    return workers(run.pid)
 
 
-def left_behind(leader: int, seconds: float = 2.0) -> list[Process]:
-    """Processes of the session that are still there after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while (found := session(leader)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
+def await_end(leader: int) -> None:
+    """Wait until every process of the session has left."""
+    wait_for(lambda: not session(leader))
+
+
+def await_episodes(run: subprocess.Popen, cwd: Path) -> None:
+    """Wait until both workers have ended further episodes: whoever is killed then was at work."""
+    before = wait_for(lambda: episodes_of_workers(cwd), run)
+
+    def more() -> bool:
+        now = episodes_of_workers(cwd)
+        return len(now) == 2 and all(now[worker] > before[worker] for worker in now)
+
+    wait_for(more, run)
+
+
+def episodes_of_workers(cwd: Path) -> Counter[str]:
+    """How many episodes each worker has ended, by the run's table."""
+    directory = run_directory(cwd)
+    if directory is None or not (path := directory / "episodes.csv").exists():
+        return Counter()
+    with open(path, newline="") as file:
+        return Counter(row["worker"] for row in csv.DictReader(file) if row["worker"])
+
+
+def updates(cwd: Path) -> int:
+    """How many updates the run under `cwd` has made, by its figures; 0 while there are none."""
+    directory = run_directory(cwd)
+    path = directory and directory / "metrics.jsonl"
+    lines = path.read_text().rpartition("\n")[0].splitlines() if path and path.exists() else []
+    return json.loads(lines[-1])["updates"] if lines else 0
 
 
 def shared_memory() -> set[str]:

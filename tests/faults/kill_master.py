@@ -23,26 +23,24 @@ def kill_and_resume(cwd: Path, seed: int, delay: float, *more: str) -> dict:
     """One run, killed `delay` seconds after its directory is there, and resumed until it ends."""
     before = harness.shared_memory()
     run = harness.start(*harness.TRAIN, *FREQUENT, "--seed", str(seed), *more, cwd=cwd)
-    while (directory := harness.run_directory(cwd)) is None and run.poll() is None:
-        time.sleep(0.005)
-    assert directory is not None, run.communicate()[1]
+    directory = harness.wait_for(lambda: harness.run_directory(cwd), run)
     time.sleep(delay)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     killed_after = sorted(path.name for path in directory.glob("checkpoints/step-*.zip"))
     ended = (directory / "result.json").exists()
-    assert not (left := harness.left_behind(run.pid)), left
+    harness.await_end(run.pid)
     assert harness.shared_memory() <= before
     run.communicate()
     resumed = harness.start("resume", str(directory), "--json", cwd=cwd)
-    output, errors = resumed.communicate(timeout=120)
+    output, errors = resumed.communicate(timeout=harness.DEADLINE)
     assert resumed.returncode == 0, errors
     summary = json.loads(output.splitlines()[-1])
     harness.check_files(directory, summary)
     steps = harness.event_steps(directory)
     assert steps == sorted(steps), "TensorBoard's curves overlap"
     assert summary["solved"], summary
-    assert not (left := harness.left_behind(resumed.pid)), left
+    harness.await_end(resumed.pid)
     return dict(
         seed=seed,
         delay=round(delay, 3),

@@ -27,13 +27,13 @@ def kill_one(cwd: Path, seed: int, delay: float) -> dict:
     killed = bool(found)
     if found:
         os.kill(random.Random(seed).choice(found).pid, signal.SIGKILL)
-    output, errors = run.communicate(timeout=120)
+    output, errors = run.communicate(timeout=harness.DEADLINE)
     assert run.returncode == 0, errors
     summary = json.loads(output.splitlines()[-1])
     directory = cwd / summary["run_dir"]
     harness.check_files(directory, summary)
     assert summary["solved"], summary
-    assert not (left := harness.left_behind(run.pid)), left
+    harness.await_end(run.pid)
     assert harness.shared_memory() <= before
     log = directory / "log.txt"
     told = log.read_text() if log.exists() else ""

@@ -10,7 +10,6 @@ import random
 import signal
 import sys
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
@@ -29,12 +28,12 @@ def compare(cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps
         run = harness.run_directory(directory)
         assert run is not None
         resumed = harness.start("resume", str(run), "--json", cwd=directory)
-        output, errors = resumed.communicate(timeout=300)
+        output, errors = resumed.communicate(timeout=harness.DEADLINE)
         assert resumed.returncode == 0, errors
         summary = json.loads(output.splitlines()[-1])
         harness.check_files(run, summary)
         _check_same(whole, run)
-    return dict(env_id=env_id, backend=backend, how=how, stopped_at=[at for at in stopped_at if at])
+    return dict(env_id=env_id, backend=backend, how=how, stopped_at=stopped_at)
 
 
 def _command(env_id: str, backend: str, seed: int, max_steps: int) -> tuple[str, ...]:
@@ -46,29 +45,39 @@ def _command(env_id: str, backend: str, seed: int, max_steps: int) -> tuple[str,
 def _run(cwd: Path, env_id: str, backend: str, seed: int, max_steps: int) -> Path:
     cwd.mkdir()
     run = harness.start(*_command(env_id, backend, seed, max_steps), cwd=cwd)
-    errors = run.communicate(timeout=600)[1]
+    errors = run.communicate(timeout=harness.DEADLINE)[1]
     assert run.returncode == 0, errors
     directory = harness.run_directory(cwd)
     assert directory is not None
     return directory
 
 
-def _stop(
-    cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps: int, share: float
-) -> int | None:
-    """Start a run and stop it when about this share of its steps is done; returns the steps then."""
+def _stop(cwd: Path, env_id: str, backend: str, how: str, seed: int, max_steps: int, share: float) -> int:
+    """Start a run that stops itself after the first update past this share of its steps; returns them."""
     cwd.mkdir()
-    run = harness.start(*_command(env_id, backend, seed, max_steps), cwd=cwd)
-    done = 0
-    while run.poll() is None and done < share * max_steps:
-        time.sleep(0.003)
-        if (directory := harness.run_directory(cwd)) is not None:
-            names = sorted(path.name for path in directory.glob("checkpoints/step-*.zip"))
-            done = int(names[-1][5:17]) if names else 0
-    if run.poll() is None:
-        run.send_signal(getattr(signal, how))
-    run.communicate(timeout=300)
-    return done if run.returncode != 0 else None
+    code = _STOPPING.format(at=share * max_steps, how=how)
+    run = harness.start(*_command(env_id, backend, seed, max_steps), cwd=cwd, code=code)
+    errors = run.communicate(timeout=harness.DEADLINE)[1]
+    assert run.returncode in (130, -signal.SIGKILL), errors
+    return int(share * max_steps)
+
+
+_STOPPING = """
+import os, signal, sys
+from a3c.cli import main
+from a3c.engines.stores.local import LocalStore
+
+plain, at = LocalStore.push, {at}
+
+def push(store, *arguments):
+    global at
+    plain(store, *arguments)
+    if store.steps >= at:
+        at = float("inf")
+        os.kill(os.getpid(), signal.{how})
+
+LocalStore.push = push
+"""
 
 
 def _check_same(whole: Path, other: Path) -> None:

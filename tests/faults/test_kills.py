@@ -19,8 +19,14 @@ def moments(runs, longest, seed):
 
 
 def test_a_killed_worker_is_replaced(tmp_path):
-    outcome = kill_worker.kill_one(tmp_path, 1, 0.5)
-    assert outcome["restarted"] or not outcome["killed"]
+    """At once: it is no question of speed then whether it was still needed."""
+    outcome = kill_worker.kill_one(tmp_path, 1, 0.0)
+    assert outcome["killed"]
+    assert outcome["restarted"]
+
+
+def test_a_worker_killed_at_work_is_replaced(tmp_path):
+    assert kill_many.kill_many(tmp_path, 1, 1)["killed"] == 1
 
 
 @pytest.mark.parametrize("delay", [0.2, pytest.param(1.0, marks=pytest.mark.thorough)])

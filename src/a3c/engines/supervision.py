@@ -4,7 +4,7 @@ Each engine has its worker pool, which starts and ends workers; what becomes of 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -100,10 +100,11 @@ class HeartbeatMonitor:
     Args:
         workers: How many.
         limit: Seconds after which a worker counts as hanging; a tenth of it is told.
+        clock: Tells the seconds.
     """
 
-    def __init__(self, workers: int, limit: float):
-        self._limit = limit
+    def __init__(self, workers: int, limit: float, clock: Callable[[], float] = lambda: time.monotonic()):
+        self._limit, self._clock = limit, clock
         self._beats = [-1] * workers
         self._silent = [0.0] * workers
         self._next_told = [limit / 10] * workers
@@ -112,7 +113,7 @@ class HeartbeatMonitor:
 
     def look(self, beats: Sequence[int], present: Iterable[int]) -> tuple[dict[int, float], dict[int, float]]:
         """Workers to tell of and workers to end, each with the seconds of their silence."""
-        now = time.monotonic()
+        now = self._clock()
         passed = 0.0 if self._last is None else min(now - self._last, 1.0)
         self._last = now
         tell, end = {}, {}
