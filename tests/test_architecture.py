@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,22 @@ def test_imports_point_downward():
     assert wrong == []
 
 
+def test_the_picture_shows_imports_that_there_are():
+    """Every room is in it, and every arrow is an import of the code."""
+    text = (SOURCE.parent.parent / "docs" / "architecture.md").read_text()
+    arrows = re.findall(r"^    (\w+) --> (\w+)$", text[: text.index("```\n\n")], re.M)
+    imports = {(name, t.split(".")[1]) for _, name, tree in modules() for t in imported(tree) if "a3c." in t}
+    assert set(arrows) - imports == set()
+    assert {room for arrow in arrows for room in arrow} == set(LEVEL) - {"__main__"}
+
+
+def test_links_of_the_architecture_lead_somewhere():
+    path = SOURCE.parent.parent / "docs" / "architecture.md"
+    links = re.findall(r"\]\((\.\./[^)]+)\)", path.read_text())
+    assert links
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
 def test_every_setting_is_read_somewhere():
     """And does not only stand in the help."""
     trees = [tree for _, name, tree in modules() if name != "config"]
@@ -111,6 +128,10 @@ def test_every_file_says_what_it_is_for():
 
 def test_the_worker_cycle_fits_on_a_screen():
     assert len((SOURCE / "engines" / "worker.py").read_text().splitlines()) < 45
+
+
+def test_the_loop_can_be_read_in_one_go():
+    assert len((SOURCE / "training" / "loop.py").read_text().splitlines()) <= 150
 
 
 def test_functions_fit_on_a_screen():

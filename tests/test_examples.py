@@ -1,5 +1,6 @@
 """The examples do what they say."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -57,3 +58,11 @@ def test_scripts(script, expected, tmp_path):
     assert done.returncode == 0, done.stderr
     assert expected in done.stdout
     assert float(done.stdout.strip().splitlines()[-1].split()[-1]) > 300
+
+
+def test_callbacks(tmp_path):
+    done = subprocess.run([sys.executable, "callbacks.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, summary = map(json.loads, done.stdout.strip().splitlines())
+    assert summary["ended"] == "stopped"
+    assert summary["evaluation"]["mean"] > 100

@@ -1,4 +1,4 @@
-"""Environments that fail: what is told, how a sampler goes on, and that crash cards play faults again."""
+"""Environments that fail: what is told, how a sampler goes on, and that crash reports play faults again."""
 
 import copy
 import dataclasses
@@ -521,7 +521,7 @@ def test_foreign_and_damaged_cards_are_refused(tmp_path, content):
         path.write_text(text[: len(text) // 2])
     elif content is not None:
         path.write_text(content)
-    with pytest.raises(UsageError, match="crash card"):
+    with pytest.raises(UsageError, match="crash report"):
         read_card(path)
 
 

@@ -37,7 +37,7 @@ class Good(gym.Env):
 
 
 def watched():
-    """Whether this is a worker, or a crash card is played: not the copies that the master judges in."""
+    """Whether this is a worker, or a crash report is played: not the copies that the master judges in."""
     return multiprocessing.parent_process() is not None or "reproduce" in sys.argv
 
 

@@ -289,7 +289,7 @@ def finished(cwd: Path, outcome: Outcome) -> None:
     harness.check_files(run_of(cwd), outcome.json)
     agents_are_finite(cwd, outcome)
     assert json.loads((run_of(cwd) / "result.json").read_text()) == outcome.json
-    assert not list(run_of(cwd).glob("crash-*")), "there is a crash card"
+    assert not list(run_of(cwd).glob("crash-*")), "there is a crash report"
 
 
 def agents_are_finite(cwd: Path, outcome: Outcome) -> None:
@@ -325,13 +325,13 @@ def logged(*texts: str) -> Callable[[Path, Outcome], None]:
 
 
 def played_again(cwd: Path) -> Outcome:
-    """What comes of playing the only crash card."""
+    """What comes of playing the only crash report."""
     [card] = run_of(cwd).glob("crash-1-*.json")
     return harness.run(cwd, "reproduce", str(card))
 
 
 def survived(what: str) -> Callable[[Path, Outcome], None]:
-    """The fault was told and written to a crash card, the environment rebuilt, and the run is whole."""
+    """The fault was told and written to a crash report, the environment rebuilt, and the run is whole."""
 
     def holds(cwd: Path, outcome: Outcome) -> None:
         logged(what, "rebuilt 1/5; see it again with: a3c reproduce ")(cwd, outcome)
@@ -343,7 +343,7 @@ def survived(what: str) -> Callable[[Path, Outcome], None]:
 
 
 def reproduced(text: str) -> Callable[[Path, Outcome], None]:
-    """What was learned is saved, and the crash card shows the fault again."""
+    """What was learned is saved, and the crash report shows the fault again."""
 
     def holds(cwd: Path, outcome: Outcome) -> None:
         agents_are_finite(cwd, outcome)
@@ -554,7 +554,7 @@ resuming a directory that is no run: resume a_folder
 resuming with a setting that cannot change: train --resume RUN --t-max 3
     --t-max 3: expected 10, as in
 
-# agents, crash cards and curves
+# agents, crash reports and curves
 truncated agent, play: play RUN
     best.keras … It cannot be read
 truncated agent, evaluate: evaluate RUN
@@ -575,11 +575,11 @@ curves of nothing: plot
     no run: expected
 curves of no run: plot a_folder
     run a_folder: expected
-crash card that is damaged: reproduce card.json
-    crash card card.json: expected
-crash card of something else: reproduce card.json
+crash report that is damaged: reproduce card.json
+    crash report card.json: expected
+crash report of something else: reproduce card.json
     a card that a run of a3c wrote
-crash card that is not there: reproduce card.json
+crash report that is not there: reproduce card.json
     a file that can be read
 
 # the terminal
@@ -667,8 +667,8 @@ MORE = {
     "agent of another environment": dict(prepare=ended),
     "agent that is no archive": dict(prepare=file("damaged.keras", "not a zip")),
     "curves of no run": dict(prepare=precious),
-    "crash card that is damaged": dict(prepare=file("card.json", '{"format": "a3c cr')),
-    "crash card of something else": dict(prepare=file("card.json", "[1, 2]")),
+    "crash report that is damaged": dict(prepare=file("card.json", '{"format": "a3c cr')),
+    "crash report of something else": dict(prepare=file("card.json", "[1, 2]")),
     "standard output closed early": dict(run=in_a_shell("set -o pipefail; A3C | head -1")),
     "standard output closed from the start": dict(run=in_a_shell("A3C >&-"), slow=True),
     "standard output that is full": dict(run=in_a_shell("A3C > /dev/full")),

@@ -21,7 +21,7 @@ COMMANDS = {
     "evaluate": "ModelSelector an agent on whole episodes of its own.",
     "plot": "Draw the learning curves of one or several runs.",
     "scaling": "Measure how much faster more workers are, on this machine.",
-    "reproduce": "Play again, from a crash card, how an environment failed.",
+    "reproduce": "Play again, from a crash report, how an environment failed.",
 }
 
 

@@ -1,4 +1,4 @@
-"""`a3c reproduce`: play again, from a crash card, how an environment failed."""
+"""`a3c reproduce`: play again, from a crash report, how an environment failed."""
 
 import dataclasses
 import json
@@ -10,11 +10,11 @@ from a3c.errors import UsageError
 Arguments = dataclasses.make_dataclass(
     "Arguments",
     [
-        parsing.positional("card", "The crash card, a file that a run of a3c train wrote."),
+        parsing.positional("card", "The crash report, a file that a run of a3c train wrote."),
         parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
     ],
 )
-Arguments.__doc__ = """Play again, from a crash card, how an environment failed.
+Arguments.__doc__ = """Play again, from a crash report, how an environment failed.
 
 Exit code 1 if it fails again, with its own traceback; 0 if it does not."""
 
@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
 
     arguments = parsing.parse(Arguments, "reproduce", argv)
     if arguments.card is None:
-        raise UsageError("no crash card", "a file", "a3c reproduce CARD")
+        raise UsageError("no crash report", "a file", "a3c reproduce CARD")
     card = faults.read_card(arguments.card)
     played = reproduce(card)
     finding = played.finding

@@ -1,4 +1,4 @@
-"""Faults of environments: how they are told apart, and the crash cards that say how to play them again.
+"""Faults of environments: how they are told apart, and the crash reports that say how to play them again.
 
 The samplers call it where an environment raised or returned what nothing can be learned from; `reproduce`
 uses the same findings while it plays a card. Nothing here stops a run: that is the business of `on_fault`.
@@ -45,7 +45,7 @@ class Fault:
     traceback: str
     """The environment's own traceback; empty where it raised nothing."""
     card: dict[str, Any]
-    """The crash card, a plain tree: everything that is known, and what playing it again needs."""
+    """The crash report, a plain tree: everything that is known, and what playing it again needs."""
 
 
 OnFault = Callable[[Fault], None]
@@ -243,7 +243,7 @@ def count_steps(ended: bool, ends: np.ndarray, underway: int) -> tuple[int, int,
 
 
 def write_card(fault: Fault, path: Path | str) -> None:
-    """Write the fault's crash card as a JSON file; it is there as a whole or not at all.
+    """Write the fault's crash report as a JSON file; it is there as a whole or not at all.
 
     Raises:
         OSError: if it cannot be written.
@@ -289,10 +289,10 @@ def read_card(path: Path | str) -> dict[str, Any]:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         return card
     except OSError as error:
-        raise UsageError(f"crash card {path}", "a file that can be read", str(error.strerror)) from error
+        raise UsageError(f"crash report {path}", "a file that can be read", str(error.strerror)) from error
     except Exception as error:  # whatever a foreign file leads to
         said = first_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise UsageError(f"crash card {path}", "a card that a run of a3c wrote", f"{said}.") from error
+        raise UsageError(f"crash report {path}", "a card that a run of a3c wrote", f"{said}.") from error
 
 
 _REQUIRED = {"summary", "kind", "env_id", "worker", "copies", "vectorized", "seed", "when", "copy", "replay"}

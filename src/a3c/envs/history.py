@@ -1,6 +1,6 @@
 """The record of what was done in environments: how they began, and the actions taken since.
 
-From it a crash card says how to come to a fault again, and a checkpoint how to come to where a run stood.
+From it a crash report says how to come to a fault again, and a checkpoint how to come to where a run stood.
 """
 
 from collections import deque

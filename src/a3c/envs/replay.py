@@ -6,7 +6,7 @@ come to the same observation, return and random numbers. Vector environments wit
 state themselves, or it is read from their attributes, if these are numbers, arrays and generators; or all is
 played again since they were made. What cannot be done so begins anew, and why is told.
 
-Called by `VectorSampler`, and by `reproduce` for crash cards.
+Called by `VectorSampler`, and by `reproduce` for crash reports.
 """
 
 import contextlib

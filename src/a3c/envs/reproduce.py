@@ -1,4 +1,4 @@
-"""Play again, from a crash card, how an environment failed. Called by `a3c reproduce`; needs no Keras.
+"""Play again, from a crash report, how an environment failed. Called by `a3c reproduce`; needs no Keras.
 
 The environment is made as it was and begins as the card says, with a seed, with a state, or with the episode
 of one copy; then it is given the actions. No network acts, so that what happens depends on the environment
@@ -44,7 +44,7 @@ def reproduce(card: dict[str, Any]) -> Reproduction:
         finding, steps, due = _play(card)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         fix = f"{type(error).__name__}: {error}. Has the environment changed since?"
-        raise UsageError("this crash card", f"one that fits {card['env_id']}", fix) from error
+        raise UsageError("this crash report", f"one that fits {card['env_id']}", fix) from error
     if finding is None:
         return Reproduction(None, steps, False, "")
     same = finding.kind == card["kind"] and steps == due  # messages may hold addresses
@@ -58,10 +58,10 @@ def _check(card: dict[str, Any]) -> None:
     """Raise `UsageError` for a card that cannot be played."""
     start = card["replay"]["start"]
     if start is None and not card["replay"].get("episodes"):
-        raise UsageError("this crash card", "one that can be played", card["note"])
+        raise UsageError("this crash report", "one that can be played", card["note"])
     if start is not None and not card["replay"]["compiled"] and "nodes" in (start["state"] or ()):
         fix = "It begins with what an earlier version read from all attributes of the environment."
-        raise UsageError("this crash card", "one that begins with a seed or an episode", fix)
+        raise UsageError("this crash report", "one that begins with a seed or an episode", fix)
 
 
 def _play(card: dict[str, Any]) -> tuple[Finding | None, int, int]:

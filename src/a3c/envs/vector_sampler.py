@@ -84,7 +84,7 @@ class VectorSampler:
         explore: Draws the noise of a rollout.
         generator: Where from.
         seeds: The seed of the first reset after the k-th making of the environments.
-        describe: Which environments these are, for crash cards.
+        describe: Which environments these are, for crash reports.
         on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
             way are dropped; what it raises ends the call.
         episodic_life: Let learning take the loss of a life for an end; `info` has to count `lives`.

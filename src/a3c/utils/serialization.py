@@ -1,4 +1,4 @@
-"""Plain trees: what checkpoints and crash cards hold without pickle, and how arrays are taken out of them.
+"""Plain trees: what checkpoints and crash reports hold without pickle, and how arrays are taken out of them.
 
 A plain tree is None, bool, int, float, str, a NumPy array of numbers, or a list or a dict with texts as keys
 of plain trees. Called by whatever writes state to disk.

@@ -94,7 +94,7 @@ class CompiledSampler:
         program: What one step does.
         explore: Knows ε where actions are chosen by their values; None: they are drawn from a policy.
         seeds: The seed of the environments and of the action noise after the k-th fault.
-        describe: Which environments these are, for crash cards.
+        describe: Which environments these are, for crash reports.
         on_fault: Told of each fault. If it returns, the copies begin anew and their episodes under way are
             dropped; what it raises ends the call.
     """
@@ -214,7 +214,7 @@ def replay(environment: Any, state: dict[str, Any], actions: np.ndarray) -> Tran
 
     Args:
         environment: An `envs.Environment`.
-        state: Copies and stream before the rollout, as a crash card holds them.
+        state: Copies and stream before the rollout, as a crash report holds them.
         actions: [T, B, …], as their distribution keeps them.
 
     Raises:
