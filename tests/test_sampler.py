@@ -196,6 +196,14 @@ class Lives(Counter):
         *result, _ = super().step(action)
         return *result, {"lives": 3 - (self.t >= 2)}
 
+    def state_dict(self):
+        """How far it is: a number of episodes is more than one episode's replay comes to."""
+        return {"episode": self.episode, "t": self.t}
+
+    def load_state_dict(self, state):
+        """Go on from there."""
+        self.episode, self.t = state["episode"], state["t"]
+
 
 gym.register("test/Lives-v0", entry_point=Lives)
 

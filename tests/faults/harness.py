@@ -99,12 +99,21 @@ def _as_before(cwd: Path, environment: dict[str, str]) -> Iterator[None]:
         sys.argv, sys.path[:] = argv, path
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for name in sys.modules.keys() - before[1].keys():  # the framework's stay: they cannot come twice
+        os.environ.clear()
+        os.environ.update(before[0])
+        # What others registered on import stays, as their modules do: they are not imported again.
+        for env_id, spec in list(gymnasium.registry.items()):
+            if env_id not in before[2] and _is_below(cwd, spec.entry_point):
+                del gymnasium.registry[env_id]
+        for name in sys.modules.keys() - before[1].keys():
             if str(getattr(sys.modules[name], "__file__", None)).startswith(str(cwd)):
                 del sys.modules[name]
-        for one, as_it_was in ((os.environ, before[0]), (gymnasium.registry, before[2])):
-            one.clear()
-            one.update(as_it_was)
+
+
+def _is_below(folder: Path, entry_point: Any) -> bool:
+    """Whether an environment is made by a module in `folder`."""
+    named = entry_point.split(":")[0] if isinstance(entry_point, str) else entry_point.__module__
+    return str(getattr(sys.modules.get(named), "__file__", None)).startswith(str(folder))
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
