@@ -118,10 +118,10 @@ def _is_below(folder: Path, entry_point: Any) -> bool:
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen | None = None) -> Any:
     """Wait until `condition()` holds, however long it takes; returns what it is then."""
-    terminate = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + DEADLINE
     while not (met := condition()):
         assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < terminate, "it hangs"
+        assert time.monotonic() < deadline, "it hangs"
         time.sleep(0.01)
     return met
 

@@ -149,7 +149,7 @@ class ModelSelector:
     def submit(self, candidate: Candidate) -> None:
         """Begin to evaluate `candidate`; `outcome` tells when it is done."""
         self._candidate, number = candidate, self._evaluations + 1
-        self._pending = self._submit(lambda again: self._selector(candidate, number, again))
+        self._pending = self._submit(lambda again: self._evaluate_candidate(candidate, number, again))
 
     @property
     def pending(self) -> bool:
@@ -235,7 +235,9 @@ class ModelSelector:
             return True
         return outcome.mean >= self.best.mean and not solves(self.best, self._threshold)
 
-    def _selector(self, candidate: Candidate, number: int, again: tuple[int, ...]) -> EvaluationOutcome:
+    def _evaluate_candidate(
+        self, candidate: Candidate, number: int, again: tuple[int, ...]
+    ) -> EvaluationOutcome:
         weights = candidate.weights
         seeds = (integer_seed(self._seed, "evaluation", 2 * number + i, again) for i in range(2))
         evaluation = self._play(weights, self._mode, next(seeds))

@@ -86,8 +86,29 @@ class Body(keras.layers.Layer):
         return {**super().get_config(), **self.settings}
 
 
+class _FromFile(keras.Model):
+    """What both of our models need for Keras to make them again from a file."""
+
+    settings: dict[str, Any]
+    """The constructor's arguments."""
+    seen: Any
+    """The shapes of what the model has been called with."""
+
+    def get_build_config(self) -> dict[str, Any]:
+        """What the model has been called with, so that Keras can build one that it has read from a file."""
+        return {"seen": self.seen}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the weights for that."""
+        call_on(self, _read(config))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, so that Keras can build the model again."""
+        return {**super().get_config(), **self.settings}
+
+
 @keras.saving.register_keras_serializable(package="a3c")
-class ActorCritic(keras.Model):
+class ActorCritic(_FromFile):
     """Policy and value, from a body each (as in the 2018 tutorial) or from a shared one.
 
     Args:
@@ -170,21 +191,9 @@ class ActorCritic(keras.Model):
         outputs = self.policy_head(policy), self.value_head(value)
         return outputs if after is None else (*outputs, after)
 
-    def get_build_config(self) -> dict[str, Any]:
-        """What the model has been called with, so that Keras can build one that it has read from a file."""
-        return {"seen": self.seen}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Make the weights for that."""
-        call_on(self, _read(config))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, so that Keras can build the model again."""
-        return {**super().get_config(), **self.settings}
-
 
 @keras.saving.register_keras_serializable(package="a3c")
-class ActionValues(keras.Model):
+class ActionValues(_FromFile):
     """Q(s, a) of discrete actions; the value beside it is that of the best, max Q(s, ·).
 
     Args: as `ActorCritic`.
@@ -231,18 +240,6 @@ class ActionValues(keras.Model):
         values = self.policy_head(features)
         outputs = values, ops.max(values, -1, keepdims=True)
         return outputs if after is None else (*outputs, after)
-
-    def get_build_config(self) -> dict[str, Any]:
-        """What the model has been called with, so that Keras can build one that it has read from a file."""
-        return {"seen": self.seen}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Make the weights for that."""
-        call_on(self, _read(config))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), **self.settings}
 
 
 STEPS, COPIES = (

@@ -75,6 +75,7 @@ class Run:
         self._paused_by: set[object] = set()
         self._thread = threading.get_ident()
         self._messages: queue.SimpleQueue[tuple[Level, str]] = queue.SimpleQueue()
+        self._overriding: dict[str, list[Callback]] = {}
 
     # -- the state of things --------------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class Run:
     def message(self, text: str, level: Level = "warning") -> None:
         """Tell the user something. May be called from any thread."""
         here = threading.get_ident() == self._thread
-        for callback in self.callbacks:
+        for callback in self._with("on_message"):
             if callback.any_thread:
                 callback.on_message(self, level, text)
         self._messages.put((level, text))
@@ -158,7 +159,7 @@ class Run:
         """Hand messages to those callbacks that want them on the loop's thread."""
         while not self._messages.empty():
             level, text = self._messages.get()
-            self._call([c for c in self.callbacks if not c.any_thread], "on_message", (level, text))
+            self._call([c for c in self._with("on_message") if not c.any_thread], "on_message", (level, text))
 
     def add(self, report: Any) -> None:
         """Take in a worker's report, and tell the callbacks."""
@@ -167,13 +168,18 @@ class Run:
 
     def tell(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback. One that raises ends the run, and is called no more but to end."""
-        self._call(self.callbacks, hook, arguments)
+        self._call(self._with(hook), hook, arguments)
+
+    def _with(self, hook: str) -> list[Callback]:
+        """The callbacks that have this hook: those that override it."""
+        if hook not in self._overriding:
+            default = getattr(Callback, hook)
+            self._overriding[hook] = [c for c in self.callbacks if getattr(type(c), hook) is not default]
+        return self._overriding[hook]
 
     def _call(self, callbacks: list[Callback], hook: str, arguments: tuple) -> None:
         ending = hook in ("on_exception", "on_train_end", "teardown")
         for callback in callbacks:
-            if getattr(type(callback), hook) is getattr(Callback, hook):
-                continue
             if callback in self.failed and not ending:
                 continue
             try:

@@ -8,7 +8,6 @@ import os
 import socket
 import struct
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a3c.training.callbacks.files import FileCallback
@@ -87,8 +86,3 @@ def _tag(name: str) -> str:
     """The name of a figure in TensorBoard, with its group before it."""
     group = next((g for g, names in _GROUPS.items() if name in names), "run")
     return f"{group}/{name}"
-
-
-def event_files(directory: Path) -> list[Path]:
-    """The files of events in a run directory."""
-    return sorted(directory.glob(f"{_PREFIX}*"))
