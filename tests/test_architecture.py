@@ -54,6 +54,12 @@ def test_every_module_has_a_place():
     assert {name for _, name, _ in modules()} - {"__init__"} == set(LEVEL)
 
 
+def test_tests_stand_in_the_rooms_of_what_they_test():
+    """Beside those of the whole package on top, of faults, and reference values."""
+    folders = {path.name for path in Path(__file__).parent.iterdir() if list(path.glob("test_*.py"))}
+    assert folders - {"faults"} <= set(LEVEL)
+
+
 def test_the_house_is_small_enough_to_know():
     """Few rooms. No file is longer than what can be read in one go."""
     folders = [path for path in SOURCE.iterdir() if path.is_dir() and list(path.glob("*.py"))]

@@ -1,4 +1,4 @@
-"""Records what rlax says of random cases, as reference values for `tests/test_returns.py`.
+"""Records what rlax says of random cases, as reference values for `tests/algorithms/test_returns.py`.
 
     pip install -e '.[reference]' && python tests/references/record_rlax.py
 

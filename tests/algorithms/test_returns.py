@@ -174,7 +174,7 @@ def test_weights_of_nothing_leave_the_values_as_they_are():
     assert not advantages.any()
 
 
-RLAX = json.loads((Path(__file__).parent / "references" / "rlax.json").read_text())["cases"]
+RLAX = json.loads((Path(__file__).parents[1] / "references" / "rlax.json").read_text())["cases"]
 
 
 @pytest.mark.parametrize("case", RLAX, ids=lambda case: f"seed {case['seed']}")
