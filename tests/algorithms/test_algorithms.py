@@ -13,10 +13,12 @@ from a3c import Agent, algorithms, backend, envs, networks
 from a3c.algorithms import optimizers
 from a3c.algorithms.returns import lambda_returns, vtrace
 from a3c.config import Config
+from a3c.engines.programs import make_program
 from a3c.engines.spec import WorkerSpec
-from a3c.engines.stores import StoreState
-from a3c.engines.stores.central import CentralStore, Rules, WorkerClient
-from a3c.engines.stores.submissions import LocalSubmissions, SharedSubmissions
+from a3c.engines.stores import Limits, StoreState, factory
+from a3c.engines.stores.central import Batching, CentralStore, WorkerClient
+from a3c.engines.stores.shared_submissions import SharedSubmissions
+from a3c.engines.stores.submissions import LocalSubmissions
 from a3c.networks.functional import Network, apply_sequence
 from a3c.networks.layers import Memory
 from a3c.networks.normalisation import Normaliser
@@ -400,7 +402,7 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
     """With parameters that stay the same, a loss finds the very policy that acted, over many rollouts and
     ends of episodes: masks, memory and the seams between rollouts are right."""
     monkeypatch.setattr(
-        WorkerSpec, "_hands_rollouts", True
+        WorkerSpec, "hands_in_rollouts", True
     )  # also those that compiled programs learn from within
     size = dict(workers=2, envs_per_worker=4, t_max=7)
     config, environment = resolve.resolve_config(
@@ -413,7 +415,7 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
     # Louder than the first parameters, under which most policies look alike.
     size = len(weights) - worker_spec.normaliser.size
     weights[:size] += np.random.default_rng(0).normal(scale=0.3, size=size)
-    worker_program = worker_spec.make_program(backend.load(), network, weights)
+    worker_program = make_program(worker_spec, backend.load(), network, weights)
     sampler = worker_program.make_sampler(0, 0, pytest.fail, lambda: None)
     worker_program.wait()
     before, ends = None, 0
@@ -468,14 +470,13 @@ def content():
     return StoreState(np.zeros(3, np.float32), {"float32": np.zeros(1, np.float32)})
 
 
-def central(rules, shared, workers=2, learn=None, **limits):
+def central(batching, shared, workers=2, learn=None, **limits):
     example = np.zeros(3, np.float32)
     if shared:
-        submission_queue = SharedSubmissions(workers, rules.room, 3, example, ("loss",), 5)
+        submission_queue = SharedSubmissions(workers, batching.room, 3, example, ("loss",), 5)
     else:
         submission_queue = LocalSubmissions(workers)
-    limits = {"max_steps": None, "max_episodes": None, **limits}
-    store = CentralStore(content(), rules, submission_queue, workers, **limits)
+    store = CentralStore(content(), batching, submission_queue, Limits(**limits))
     store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
     return store
 
@@ -486,8 +487,8 @@ def rollout(steps=4, episodes=()):
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_in_step_the_mean_of_all_gradients_makes_one_update(shared):
-    store = central(Rules(in_step=True, batch=2, room=1), shared)
-    ports = [store.client() if not shared else WorkerClient(store._queue, store._rules) for _ in range(2)]
+    store = central(Batching(in_step=True, size=2, room=1), shared)
+    ports = [store.client() if not shared else WorkerClient(store._queue, store._batching) for _ in range(2)]
     for worker, client in enumerate(ports):
         client.attach(worker)
     for number in range(3):
@@ -511,8 +512,8 @@ def test_in_step_the_mean_is_clipped_not_what_it_is_made_of():
     normaliser = Normaliser(observations=1)
     submission_queue = LocalSubmissions(2)
     contents = StoreState(np.zeros(5, np.float32), {"float32": np.zeros(1, np.float32)})
-    rules = Rules(in_step=True, batch=2, room=1)
-    store = CentralStore(contents, rules, submission_queue, 2, None, None, normaliser, global_clipnorm=0.5)
+    batching = Batching(in_step=True, size=2, room=1)
+    store = CentralStore(contents, batching, submission_queue, Limits(), normaliser, global_clipnorm=0.5)
     store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
     for worker, gradient in enumerate(([8.0, 0.0, 50.0, 9.0, 4.0], [0.0, 6.0, 50.0, 9.0, 4.0])):
         client = store.client().attach(worker)
@@ -542,9 +543,9 @@ def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, 
     expected, told = backend.load().compile_gradients(network, loss, clipnorm)(weights, Transitions(**joined))
 
     contents = StoreState(weights, {"float32": np.zeros(1, np.float32)})
-    rules = Rules(in_step=True, batch=2, room=1)
+    batching = Batching(in_step=True, size=2, room=1)
     store = CentralStore(
-        contents, rules, LocalSubmissions(2), 2, None, None, network.normaliser, clipnorm, network.towers
+        contents, batching, LocalSubmissions(2), Limits(), network.normaliser, clipnorm, network.towers
     )
     store.prepare(lambda w, s, g, steps: (g, s), None, None)
     compute = backend.load().compile_gradients(network, loss, None)
@@ -560,7 +561,7 @@ def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_is_not_finite_is_skipped_for_all(shared):
-    store = central(Rules(in_step=True, batch=2, room=1), shared)
+    store = central(Batching(in_step=True, size=2, room=1), shared)
     for worker in range(2):
         client = store.client().attach(worker)
         client.pull()
@@ -574,7 +575,7 @@ def test_what_is_not_finite_is_skipped_for_all(shared):
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
     """The learner is slow: an actor stops when its room is full, and nothing grows older than that."""
-    store = central(Rules(in_step=False, batch=1, room=2), shared, workers=1)
+    store = central(Batching(in_step=False, size=1, room=2), shared, workers=1)
     client, pushed = store.client().attach(0), []
 
     def act():
@@ -585,8 +586,8 @@ def test_a_full_queue_makes_actors_wait_and_bounds_the_lag(shared):
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     harness.wait_for(lambda: len(pushed) >= 2)
-    beats = store.heartbeats()[0]
-    harness.wait_for(lambda: store.heartbeats()[0] > beats + 6)  # whoever waits is alive
+    beats = store.activity.heartbeats()[0]
+    harness.wait_for(lambda: store.activity.heartbeats()[0] > beats + 6)  # whoever waits is alive
     assert len(pushed) == 2, "the third waits"
     lags = []
     for _ in range(50):
@@ -603,8 +604,8 @@ def test_a_slow_actor_holds_nobody_up():
     """By default there is room for another rollout of each: the quick one's are learned from meanwhile."""
     config, environment = resolve.resolve_config(Config(algorithm="impala", workers=2, preset="none", seed=1))
     model = resolve.make_model(config, environment)
-    rules = WorkerSpec.of(config, environment, model, optimizers.make_optimizer(config))._rules()
-    store = central(rules, shared=False)
+    worker_spec = WorkerSpec.of(config, environment, model, optimizers.make_optimizer(config))
+    store = central(factory.batching(worker_spec), shared=False)
     client = store.client().attach(0)
     for _ in range(6):
         snapshot = client.pull()
@@ -614,7 +615,7 @@ def test_a_slow_actor_holds_nobody_up():
 
 
 def test_limits_end_it_for_everybody():
-    store = central(Rules(in_step=False, batch=1, room=1), True, workers=1, max_steps=8)
+    store = central(Batching(in_step=False, size=1, room=1), True, workers=1, steps=8)
     client = store.client().attach(0)
     for _ in range(2):
         assert client.pull() is not None

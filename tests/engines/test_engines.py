@@ -20,6 +20,7 @@ from a3c.engines import serial, supervision
 from a3c.engines.spec import WorkerSpec
 from a3c.engines.stores import StoreState
 from a3c.engines.supervision import Diverged, HeartbeatMonitor
+from a3c.engines.updates import make_update
 from a3c.errors import RunError, SettingError
 from a3c.networks.functional import Network
 from a3c.networks.parameters import parameters_of
@@ -105,7 +106,7 @@ def prepare(settings, env_id="CartPole-v1", seed=3, model=None, optimizer=None):
     optimizer = optimizer or keras.optimizers.Adam(1e-3)
     worker_spec = WorkerSpec.of(dataclasses.replace(config, seed=seed), environment, model, optimizer)
     weights, network = parameters_of(model), Network(model, [], environment.observations)
-    _, state = worker_spec.make_update(a3c.backend.load(), network)
+    _, state = make_update(worker_spec, a3c.backend.load(), network)
     return worker_spec, network, StoreState(weights, state)
 
 
@@ -178,9 +179,11 @@ def run_until(engine, enough):
 
 def await_signs(engine, count):
     """Wait until every worker has shown that many signs of life."""
-    before = engine.store.heartbeats()
+    before = engine.store.activity.heartbeats()
     harness.wait_for(
-        lambda: all(now >= then + count for now, then in zip(engine.store.heartbeats(), before, strict=True))
+        lambda: all(
+            now >= then + count for now, then in zip(engine.store.activity.heartbeats(), before, strict=True)
+        )
     )
 
 
@@ -479,7 +482,7 @@ def test_workers_act_differently(name):
 def test_annealing_counts_the_steps_of_all_workers():
     """The learning rate is 0 at max-steps, whatever makes an update, and half as large half-way there."""
     worker_spec, network, contents = prepare({**ENGINES["serial"], "anneal": True, "max_steps": 1000})
-    update, _ = worker_spec.make_update(a3c.backend.load(), network)
+    update, _ = make_update(worker_spec, a3c.backend.load(), network)
     gradient = np.ones_like(contents.weights)
 
     def moved(steps):
@@ -545,7 +548,7 @@ def test_nothing_is_trained_before_somebody_watches(name):
     """A master that is slower than its workers would find the run at its limit, and nothing judged."""
     engine, _ = start(ENGINES[name])
     harness.wait_for(
-        lambda: engine.store.updates or min(engine.store.heartbeats()) > 5
+        lambda: engine.store.updates or min(engine.store.activity.heartbeats()) > 5
     )  # they are ready, and wait
     assert engine.store.steps == engine.store.updates == 0
     run(engine)
@@ -559,9 +562,9 @@ def test_every_step_is_a_sign_of_life(engine_settings):
         pytest.skip("a rollout is one call of a compiled program")
     engine, _ = start({**engine_settings, "t_max": 50, "max_steps": 400})
     run(engine)
-    pulls = sum(engine.store.pulls())
+    pulls = sum(engine.store.activity.pulls())
     assert pulls >= 2
-    assert sum(engine.store.heartbeats()) >= 400 // 4 + pulls
+    assert sum(engine.store.activity.heartbeats()) >= 400 // 4 + pulls
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -8,7 +8,7 @@ import harness
 import numpy as np
 import pytest
 
-from a3c.engines.stores import StoreState, memory, shared
+from a3c.engines.stores import Limits, StoreState, memory, shared
 from a3c.engines.stores.local import LocalStore
 from a3c.engines.stores.shared import SharedStore
 from a3c.errors import RunError
@@ -25,8 +25,8 @@ def step(weights, state, gradients, steps):
     return weights - gradients, new
 
 
-def make_store(locking=True, max_steps=None, max_episodes=None, before=None, workers=2, largest=8):
-    store = SharedStore(before or contents(), workers, ["loss"], max_steps, max_episodes, locking, largest)
+def make_store(locking=True, before=None, workers=2, largest=8, **limits):
+    store = SharedStore(before or contents(), workers, ["loss"], Limits(**limits), locking, largest)
     store.attach(1, step)
     return store
 
@@ -97,7 +97,7 @@ def test_a_frozen_copy_and_the_reports_belong_together():
 def test_a_store_goes_on_from_what_was_frozen():
     first = make_store()
     push(first, 3, episodes=[Episode(1.0, 1)])
-    store = make_store(before=first.snapshot()[1], max_steps=45)
+    store = make_store(before=first.snapshot()[1], steps=45)
     assert (store.updates, store.steps) == (3, 30)
     assert store.reports() == [], "what was counted before is not told again"
     push(store)
@@ -167,7 +167,7 @@ def overlapping(weights, state, gradients, steps):
 def test_running_statistics_are_written_and_never_added():
     """Two first updates at the same time: the sum of both differences could be a negative variance."""
     first = StoreState(np.zeros(5, np.float32), {"int32": np.zeros(1, np.int32)})
-    shared = SharedStore(first, 2, ["loss"], None, None, locking=False, largest=8, statistics=2)
+    shared = SharedStore(first, 2, ["loss"], Limits(), locking=False, largest=8, statistics=2)
     shared.attach(1, overlapping)
 
     def meanwhile(*arguments):
@@ -183,14 +183,14 @@ def test_running_statistics_are_written_and_never_added():
         local.push(0, gradients, 0, rollout(), {"loss": 0.0})
         return overlapping(weights, state, gradients, steps)
 
-    local = LocalStore(first, inside, 2, None, None, locking=False, statistics=2)
+    local = LocalStore(first, inside, 2, Limits(), locking=False, statistics=2)
     local.push(1, np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(local.weights(), [2.0, 2.0, 2.0, 5.0, -0.5])
 
 
 def test_lock_free_renewals_of_the_target_are_not_missed():
     """Not by an update that is skipped, nor when another's steps are counted in between."""
-    store = SharedStore(contents(), 2, ["loss"], None, None, locking=False, largest=8, target_steps=25)
+    store = SharedStore(contents(), 2, ["loss"], Limits(), locking=False, largest=8, target_steps=25)
     store.attach(1, step)
     push(store, 2)
     np.testing.assert_array_equal(store.pull().target, np.arange(5))
@@ -198,7 +198,7 @@ def test_lock_free_renewals_of_the_target_are_not_missed():
     np.testing.assert_array_equal(
         store.pull().target, np.arange(5) - 2, "renewed at 30 steps, though skipped"
     )
-    store._counts[0][0, 0] = 40  # another worker's steps: 70 in all, and nobody saw 50 being passed
+    store._counts._banks[0][0, 0] = 40  # another worker's steps: 70 in all, and nobody saw 50 being passed
     push(store, 1)
     np.testing.assert_array_equal(store.pull().target, np.arange(5) - 3)
 
@@ -217,11 +217,11 @@ def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():
 
 
 def test_limits_and_stops_end_pulling():
-    store = make_store(max_steps=10)
+    store = make_store(steps=10)
     assert store.pull() is not None
     store.push(np.ones(5, np.float32), 0, rollout(10), {"loss": 0.0})
     assert store.pull() is None
-    store = make_store(max_episodes=2)
+    store = make_store(episodes=2)
     store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
     assert store.pull() is not None
     store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from a3c import algorithms
 from a3c.config import Config
-from a3c.engines.stores import Master, StoreState
+from a3c.engines.stores import StoreControl, StoreState
 from a3c.errors import SettingError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def store(self) -> Master:
-        """The global parameters, as the master sees them."""
+    def store(self) -> StoreControl:
+        """The global parameters, as the main process sees them."""
         ...
 
     def run(self, listener: "RunListener") -> None:
@@ -114,13 +114,13 @@ def resolve_engine(config: Config, compiled: bool) -> Config:
 
 
 def compute_threads(config: Config) -> int:
-    """Threads that compute in the master's process: one per worker there."""
+    """Threads that compute in the main process: one per worker there."""
     assert config.workers is not None
     return 1 if config.engine == "processes" else config.workers
 
 
 def accelerated(config: Config) -> bool:
-    """Whether the master's process computes on an accelerator, where there is one.
+    """Whether the main process computes on an accelerator, where there is one.
 
     Where workers are processes it does not, unless it is the one that learns: they compute on the processor,
     since each would want most of the accelerator's memory, and small networks are faster there.
@@ -130,7 +130,7 @@ def accelerated(config: Config) -> bool:
 
 
 def prepare(config: Config) -> None:
-    """Start what takes a while and needs no Keras here, before the master imports Keras."""
+    """Start what takes a while and needs no Keras here, before the main process imports Keras."""
     if config.engine == "processes":
         from a3c.engines import processes
 
@@ -140,11 +140,11 @@ def prepare(config: Config) -> None:
 def start(
     worker_spec: "WorkerSpec", network: "Network", contents: StoreState, sampler_state: Any = None
 ) -> Engine:
-    """Start the workers of the engine that `job.config` names.
+    """Start the workers of the engine that the settings name.
 
     Args:
-        job: What the workers do.
-        network: The master's, which workers in this process use as well.
+        worker_spec: What the workers do.
+        network: That of the main process, which workers in this process use as well.
         contents: The first global parameters, or those of a checkpoint.
         sampler_state: Where the serial engine's worker goes on; None: it begins anew.
     """

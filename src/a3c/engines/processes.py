@@ -26,6 +26,7 @@ from typing import Any
 
 from a3c import backend
 from a3c.backend import cache
+from a3c.engines.stores.memory import SharedFlag
 from a3c.engines.supervision import PATIENCE, Event, RunListener, Supervisor
 from a3c.errors import RunError, describe_stack
 
@@ -95,10 +96,12 @@ class ProcessEngine:
     """Starts worker processes and listens to them; see `engines.Engine` and `supervision.WorkerPool`."""
 
     def __init__(self, worker_spec: Any, network: Any, contents: Any):
+        from a3c.engines.stores.factory import make_shared_store, prepare_learner
+
         prepare()
         config = worker_spec.config
-        self.store: Any = worker_spec.make_shared_store(network, contents)
-        self._spec = worker_spec
+        self.store: Any = make_shared_store(worker_spec, network, contents)
+        self._spec, self._compiled = worker_spec, SharedFlag()
         self._context: Any = multiprocessing.get_context(_METHOD)
         self._processes: dict[int, Any] = {}
         self._ends: dict[int, Connection] = {}
@@ -109,7 +112,7 @@ class ProcessEngine:
         for worker in range(config.workers):
             self.start(worker, 0)
         if self.store.central:
-            worker_spec.prepare_learner(backend.load(), network, self.store)
+            prepare_learner(worker_spec, backend.load(), network, self.store)
 
     @property
     def training_started(self) -> float | None:
@@ -153,7 +156,7 @@ class ProcessEngine:
         with _environment(backend.IN_WORKERS):
             process = self._context.Process(
                 target=_main,
-                args=(self._spec, self.store.client(), theirs, worker, restart),
+                args=(self._spec, self.store.client(), self._compiled, theirs, worker, restart),
                 name=f"a3c-worker-{worker}",
                 daemon=True,
             )
@@ -225,8 +228,19 @@ class ProcessEngine:
 # -- in the worker process --------------------------------------------------------------------------------
 
 
-def _main(worker_spec: Any, store: Any, end: Connection, worker: int, restart: int) -> None:
-    """The life of a worker process."""
+def _main(
+    worker_spec: Any, store: Any, compiled: SharedFlag, end: Connection, worker: int, restart: int
+) -> None:
+    """The life of a worker process.
+
+    Args:
+        worker_spec: What it does.
+        store: As workers see it.
+        compiled: Set by the first worker whose programs lie in the cache, for the others to find.
+        end: Of the pipe to the main process.
+        worker: Its number.
+        restart: How often it was started before.
+    """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the master decides
     _die_with_the_server()
@@ -234,23 +248,25 @@ def _main(worker_spec: Any, store: Any, end: Connection, worker: int, restart: i
     threading.Thread(target=_leave_with_the_master, daemon=True).start()
     threading.Thread(target=link.answer, args=(threading.get_ident(),), daemon=True).start()
     try:
+        from a3c.engines.programs import make_program
+        from a3c.engines.updates import make_update, warm_up
         from a3c.engines.worker import work
 
         kept = cache.directory() if worker_spec.config.cache else None
         framework = backend.load(cache_directory=kept, accelerated=False)
         network = worker_spec.make_network()
         if worker > 0 and framework.FUSES and kept is not None:
-            store.await_compiled()  # then everything is in the cache: compiled once, not per worker
+            compiled.wait()  # then everything is in the cache: compiled once, not per worker
         # Before anything is traced, which leaves its marks on variables that were never initialised.
         update = None
         if not store.central:
-            update, state = worker_spec.make_update(framework, network)
-            worker_spec.warm_up(update, store.weights(), state)
-        worker_program = worker_spec.make_program(framework, network, store.weights())
+            update, state = make_update(worker_spec, framework, network)
+            warm_up(worker_spec, update, store.weights(), state)
+        worker_program = make_program(worker_spec, framework, network, store.weights())
         store.attach(worker, update)
         sampler = worker_program.make_sampler(worker, restart, partial(link.send, "fault"), store.show_life)
         worker_program.wait()
-        store.announce_compiled()
+        compiled.set()
         gc.freeze()  # else collections walk all of Keras again and again
         link.send("ready", None)
         work(store, sampler, worker_program.learn)

@@ -12,8 +12,10 @@ from types import FrameType
 from typing import Any
 
 from a3c import backend
+from a3c.engines.programs import make_program
 from a3c.engines.spec import WorkerSpec
 from a3c.engines.stores import StoreState
+from a3c.engines.stores.factory import make_local_store
 from a3c.engines.stores.local import WorkerStore
 from a3c.engines.supervision import Faults, HeartbeatMonitor, RunListener, check_divergence, format_seconds
 from a3c.engines.worker import work
@@ -31,12 +33,10 @@ class SerialEngine:
         self, worker_spec: WorkerSpec, network: Network, contents: StoreState, sampler_state: Any = None
     ):
         framework = backend.load()
+        self._config = worker_spec.config
         # The worker's program first: it takes longest, and compiles while the rest is made.
-        self._config, self._program = (
-            worker_spec.config,
-            worker_spec.make_program(framework, network, contents.weights),
-        )
-        self.store = worker_spec.make_local_store(framework, network, contents)
+        self._program = make_program(worker_spec, framework, network, contents.weights)
+        self.store = make_local_store(worker_spec, framework, network, contents)
         self.training_started: float | None = None
         self.sampler: Sampler | None = None
         self._state = sampler_state
@@ -80,7 +80,7 @@ class SerialEngine:
             with contextlib.suppress(Exception):  # it has failed already
                 before.close()
         self.sampler = self._program.make_sampler(
-            0, restart, partial(self._faults.environment, 0), partial(self.store.show_life, 0)
+            0, restart, partial(self._faults.environment, 0), partial(self.store.activity.show_life, 0)
         )
         if self._state is not None:
             state, self._state = self._state, None
@@ -88,13 +88,13 @@ class SerialEngine:
             self._listener.on_event(told)
 
     def _pushed(self) -> None:
-        """Report after every update: what the master decides then must not depend on the clock."""
+        """Report after every update: what the main process decides then must not depend on the clock."""
         for report in self.store.reports():
             self._listener.on_report(report)
         check_divergence(self.store, self._config)
 
     def _tick(self) -> None:
-        """Have the master do what is due; a checkpoint is whole only between two rollouts."""
+        """Let the main process do what is due; a checkpoint is whole only between two rollouts."""
         if (now := time.monotonic()) >= self._next_tick:
             self._listener.on_tick()
             self._next_tick = now + _TICK
@@ -112,7 +112,7 @@ class SerialEngine:
         def watch() -> None:
             nonlocal told
             while not done.wait(0.5):
-                tell, end = monitor.look([self.store.heartbeats()[0] + self._listener.beat()], [0])
+                tell, end = monitor.look([self.store.activity.heartbeats()[0] + self._listener.beat()], [0])
                 for seconds in [*tell.values(), *end.values()]:
                     where = describe_stack(traceback.extract_stack(sys._current_frames()[thread]))
                     told = f"nothing finished for {format_seconds(seconds)}; {where}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from a3c.config import Config
-from a3c.engines.stores import Master
+from a3c.engines.stores import StoreControl
 from a3c.envs.faults import Fault
 from a3c.errors import RunError
 from a3c.types import Report
@@ -22,7 +22,7 @@ _MANY = 50  # pulls within these seconds: it does not only act slowly
 
 
 class RunListener(Protocol):
-    """Who is told what happens while workers train: the master."""
+    """Who is told what happens while workers train: the main process."""
 
     def on_report(self, report: Report) -> None:
         """Take in what a worker has done."""
@@ -95,7 +95,7 @@ class Faults:
 
 
 class HeartbeatMonitor:
-    """Which workers show no sign of life, by the seconds that this process was awake itself.
+    """Which workers do not go on, by the seconds that this process was awake itself.
 
     Args:
         workers: How many.
@@ -134,7 +134,7 @@ class HeartbeatMonitor:
         return tell, end
 
     def silence(self, worker: int) -> float:
-        """Seconds since this worker last showed a sign of life, as far as `look` was called."""
+        """Seconds since this worker last showed that it goes on, as far as `look` was called."""
         return self._silent[worker]
 
     def forget(self, worker: int) -> None:
@@ -212,7 +212,7 @@ class Supervisor:
         listener: Who is told.
     """
 
-    def __init__(self, pool: WorkerPool, store: Master, config: Config, listener: RunListener):
+    def __init__(self, pool: WorkerPool, store: StoreControl, config: Config, listener: RunListener):
         assert config.workers is not None
         self._pool, self._store, self._config, self._listener = pool, store, config, listener
         self._faults = Faults(config.max_restarts, listener)
@@ -278,7 +278,7 @@ class Supervisor:
 
     def _look_after(self) -> None:
         """Tell of workers that are silent, and replace those that are silent for too long."""
-        tell, end = self._monitor.look(self._store.heartbeats(), self._present & self._ready)
+        tell, end = self._monitor.look(self._store.activity.heartbeats(), self._present & self._ready)
         for worker, seconds in tell.items():
             where = self._pool.stack_of(worker)
             self._listener.on_event(
@@ -293,7 +293,8 @@ class Supervisor:
             for other in end:
                 self._monitor.forget(other)  # they may have waited for the one that was ended
             break
-        for worker, seconds in self._lag.look(self._store.versions(), self._store.pulls()).items():
+        activity = self._store.activity
+        for worker, seconds in self._lag.look(activity.versions(), activity.pulls()).items():
             what = f"worker {worker} has acted on the same parameters for {format_seconds(seconds)}"
             self._listener.on_event(f"{what} while others changed them")
 
@@ -308,8 +309,8 @@ class Supervisor:
         return lock_holder
 
 
-def check_divergence(store: Master, config: Config) -> None:
-    """Stop a run whose losses stay what no number is.
+def check_divergence(store: StoreControl, config: Config) -> None:
+    """Stop a run whose losses stay NaN or infinite.
 
     Raises:
         Diverged: after `max_skips` updates in a row that had to be skipped.

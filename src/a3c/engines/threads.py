@@ -13,9 +13,11 @@ import traceback
 from typing import Any
 
 from a3c import backend
+from a3c.engines.programs import make_program
 from a3c.engines.spec import WorkerSpec
 from a3c.engines.stores import StoreState
 from a3c.engines.stores.central import WorkerClient
+from a3c.engines.stores.factory import make_thread_store
 from a3c.engines.stores.local import WorkerStore
 from a3c.engines.supervision import PATIENCE, Event, RunListener, Supervisor
 from a3c.engines.worker import work
@@ -29,14 +31,10 @@ class ThreadEngine:
 
     def __init__(self, worker_spec: WorkerSpec, network: Network, contents: StoreState):
         framework = backend.load()
-        workers = worker_spec.config.workers
-        assert workers is not None
+        self._config, self._workers = worker_spec.config, worker_spec.workers
         # The workers' program first: it takes longest, and compiles while the rest is made.
-        self._config, self._program = (
-            worker_spec.config,
-            worker_spec.make_program(framework, network, contents.weights),
-        )
-        self.store: Any = worker_spec.make_thread_store(framework, network, contents)
+        self._program = make_program(worker_spec, framework, network, contents.weights)
+        self.store: Any = make_thread_store(worker_spec, framework, network, contents)
         self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._threads: dict[int, threading.Thread] = {}
         self._stores: dict[int, WorkerStore | WorkerClient] = {}
@@ -52,8 +50,7 @@ class ThreadEngine:
         """Train until the store is stopped or reaches a limit, and every worker has left."""
         self._supervision = Supervisor(self, self.store, self._config, listener)
         self._program.wait()
-        assert self._config.workers is not None
-        for worker in range(self._config.workers):
+        for worker in range(self._workers):
             self.start(worker, 0)
         self._supervision.run()
 

@@ -1,6 +1,6 @@
 """What a run begins with: its first parameters, or all that a checkpoint holds of where it stood.
 
-`describe` is what must not have changed in between. Called by the master.
+`describe` is what must not have changed in between. Called by the main process.
 """
 
 import contextlib
@@ -57,12 +57,13 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
 
     Args:
         directory: The run directory.
-        job: What will be done.
+        worker_spec: What its workers do.
         model: The network with its first weights.
         optimizer: The user's own, or None for that of the settings.
     """
     import keras
 
+    from a3c.engines.updates import make_update
     from a3c.networks.functional import Network
     from a3c.networks.parameters import non_trainable_of, parameters_of
     from a3c.networks.saved_model import SerializedModel
@@ -76,7 +77,7 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
     network = Network(
         model, non_trainable_of(model), worker_spec.environment.observations, worker_spec.normaliser
     )
-    _, state = worker_spec.make_update(backend.load(), network)
+    _, state = make_update(worker_spec, backend.load(), network)
     return Resumed(StoreState(parameters_of(model), state))
 
 

@@ -232,7 +232,7 @@ def available_memory(root: Path = _CONTROL_GROUPS, system: Path = Path("/proc/me
 
 def shared_memory() -> Check:
     """Where parallel workers would keep the parameters, and whether the lock around them works."""
-    from a3c.engines.stores.shared import SharedFile
+    from a3c.engines.stores.memory import SharedFile
 
     file = SharedFile(2**20)
     try:

@@ -1,15 +1,17 @@
-"""Where the global parameters live. The worker cycle sees two methods, whatever is behind them.
+"""Where the global parameters are kept. The worker cycle sees two methods, whatever is behind them.
 
-`local.py`: in this process. `shared.py`: in memory shared by processes. `central.py`: in the hands of the
-master, to whom workers hand in what they have.
+`local.py`: in this process. `shared.py`: in memory that worker processes share. `central.py`: with a learner
+in the main process, to which workers hand in what they have. `factory.py` makes the one that a run needs.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
+from a3c.engines.stores.activity import Activity
 from a3c.types import Report, Rollout, Snapshot
 
 
@@ -19,25 +21,28 @@ class Store(Protocol):
     def pull(self, again: bool = False) -> Snapshot | None:
         """The current global parameters, or None when training is over.
 
-        `again`: to learn from the same rollout once more, not to act. At a limit of steps or episodes that
-        goes on to the rollout's end, but for a learner in the middle, which stops with the update that
-        reached it.
+        Args:
+            again: To learn from the same rollout once more. Past a limit of steps or episodes a rollout is
+                still used to its end, except by a central learner, which stops at once.
         """
         ...
 
     def show_life(self) -> None:
-        """Tell whoever watches that this worker goes on, in the middle of a rollout."""
+        """Say that this worker goes on, in the middle of a rollout."""
         ...
 
-    def push(
-        self, gradients: np.ndarray, version: int, rollout: Rollout, losses: Mapping[str, float]
-    ) -> None:
-        """Apply `gradients` [P], computed on the parameters of `version`, with the shared optimizer.
+    def push(self, contribution: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
+        """Change the global parameters by what this worker has learned, and count the rollout.
 
-        Where workers make the optimizer's steps themselves, add the `Delta` that those led to.
+        Where one of the losses is not finite, the parameters stay as they are. That update is skipped, and
+        counted as skipped.
 
-        Where one of `losses`, which include the norm of the gradient, is not finite, nothing is applied: the
-        update is skipped and counted as such.
+        Args:
+            contribution: Gradients [P] for the shared optimizer; or a `Delta`, where workers make the
+                optimizer's steps themselves; or `Transitions`, where a central learner computes gradients.
+            version: Updates in the parameters that it was computed with.
+            rollout: What was learned from.
+            losses: By name, with the norm of the gradient.
         """
         ...
 
@@ -63,11 +68,16 @@ class StoreState:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class Master(Protocol):
-    """The same store as the master sees it."""
+class StoreControl(Protocol):
+    """The same store as the main process sees it."""
 
     central: bool
-    """Whether the master makes the updates, in turns; else the workers do."""
+    """Whether a learner in the main process makes the updates, one by `learner_step`; else workers do."""
+
+    @property
+    def activity(self) -> Activity:
+        """What workers show of themselves."""
+        ...
 
     def learner_step(self, seconds: float) -> None:
         """Make an update of what workers have handed in, or wait for that so long; only where `central`."""
@@ -78,23 +88,11 @@ class Master(Protocol):
         ...
 
     def reports(self) -> list[Report]:
-        """What workers have done since the last call, at most one report of each."""
+        """What workers have done since the last call."""
         ...
 
     def snapshot(self) -> tuple[list[Report], StoreState]:
         """A copy of everything, and the reports that lead up to exactly this moment."""
-        ...
-
-    def heartbeats(self) -> list[int]:
-        """For each worker a number that grows as it acts, pulls and pushes."""
-        ...
-
-    def pulls(self) -> list[int]:
-        """For each worker how often it has pulled."""
-        ...
-
-    def versions(self) -> list[int]:
-        """For each worker how many updates were in the parameters that it pulled last."""
         ...
 
     def consecutive_skips(self) -> int:
@@ -105,7 +103,7 @@ class Master(Protocol):
         """Make every later pull return None."""
         ...
 
-    def pause(self, held: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Make every later pull wait, or let them go on."""
         ...
 
@@ -115,12 +113,24 @@ class Master(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How many environment steps and episodes of all workers together end the training."""
+
+    steps: float = math.inf
+    episodes: float = math.inf
+
+    def reached(self, steps: float, episodes: float) -> bool:
+        """Whether training is over after so many."""
+        return steps >= self.steps or episodes >= self.episodes
+
+
 def crosses_period(target_steps: int | None, before: float, after: float) -> bool:
     """Whether the target network takes over the parameters between `before` and `after` steps."""
     return target_steps is not None and after // target_steps > before // target_steps
 
 
 def is_finite(losses: Mapping[str, float]) -> bool:
-    """Whether every one of `losses` is a number: only then are gradients fit to be applied."""
+    """Whether none of the losses is infinite or NaN: only then may gradients be applied."""
     total = sum(losses.values())
-    return total - total == 0.0  # NaN for what is not finite; a third of the time of asking each
+    return total - total == 0.0  # NaN otherwise; a third of the time of asking each

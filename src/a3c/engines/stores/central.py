@@ -1,8 +1,8 @@
-"""The store of algorithms with a learner in the middle: workers hand in what they have, the master updates.
+"""The store of algorithms with a central learner: workers hand in what they have, the main process updates.
 
-In step (A2C), each worker hands in its gradients and waits; when all have come, their mean makes one update
-and everybody goes on from it. Otherwise (IMPALA) workers hand in rollouts and go on with the newest
-parameters there are; the learner takes them in batches, and a worker whose rollouts have not been taken
+In step (A2C), each worker hands in its gradients and waits. When all have come, their mean makes one
+update, and everybody goes on from it. Otherwise (IMPALA) workers hand in rollouts and go on with the newest
+parameters there are. The learner takes rollouts in batches. A worker whose rollouts have not been taken
 waits, so that none grows older than the queue is long. Between them lies a `SubmissionQueue`.
 """
 
@@ -14,40 +14,39 @@ from typing import Any
 
 import numpy as np
 
-from a3c.engines.stores import StoreState, is_finite
+from a3c.engines.stores import Limits, StoreState, is_finite
+from a3c.engines.stores.activity import Activity
 from a3c.engines.stores.submissions import Submission, SubmissionQueue
 from a3c.networks.normalisation import NOTHING, Normaliser, pool
 from a3c.networks.parameters import Towers
 from a3c.types import Report, Rollout, Snapshot, Transitions
 
-_LOOK = 0.1  # seconds after which a waiting worker shows a sign of life
+_LOOK = 0.1  # seconds after which a waiting worker shows that it is alive
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How workers and learner take turns.
+class Batching:
+    """Which submissions make an update, and who waits for it.
 
     Attributes:
         in_step: Whether workers wait for the update that their submission is for.
-        batch: Submissions per update; in step, one of each worker.
+        size: Submissions per update; in step, one of each worker.
         room: Submissions of one worker that may wait to be taken.
     """
 
     in_step: bool
-    batch: int
+    size: int
     room: int
 
 
 class CentralStore:
-    """The parameters and the optimizer's state, in the hands of the master.
+    """The parameters and the optimizer's state, in the hands of the main process.
 
     Args:
         contents: What to begin with.
-        rules: How workers and learner take turns.
-        exchange: What lies between them.
-        workers: Number of workers.
-        max_steps: Environment steps after which `pull` returns None; None: no limit.
-        max_episodes: The same for finished episodes.
+        batching: Which submissions make an update.
+        submission_queue: What lies between workers and learner.
+        limits: When training is over.
         normaliser: What statistics stand behind the parameters.
         global_clipnorm: Largest norm, of each tower, of the mean of gradients that are handed in; None: any.
         towers: Of which numbers each norm is; None: one norm of all parameters.
@@ -58,11 +57,9 @@ class CentralStore:
     def __init__(
         self,
         contents: StoreState,
-        rules: Rules,
+        batching: Batching,
         submission_queue: SubmissionQueue,
-        workers: int,
-        max_steps: int | None,
-        max_episodes: int | None,
+        limits: Limits,
         normaliser: Normaliser = NOTHING,
         global_clipnorm: float | None = None,
         towers: Towers | None = None,
@@ -70,18 +67,16 @@ class CentralStore:
         self._normaliser, self._clipnorm = normaliser, global_clipnorm
         self._towers = ((slice(0, len(contents.weights) - normaliser.size),),) if towers is None else towers
         self._weights, self._state = contents.weights, contents.optimizer
-        self._rules, self._queue, self._workers = rules, submission_queue, workers
-        self._max_steps = math.inf if max_steps is None else max_steps
-        self._max_episodes = math.inf if max_episodes is None else max_episodes
+        self._batching, self._queue, self._limits = batching, submission_queue, limits
         self.steps, self.updates = contents.steps, contents.updates
         self.episodes, self.skipped = contents.episodes, contents.skipped
-        self._streak = 0
+        self._consecutive_skips = 0
         self._reports: list[Report] = []
         self._taken: list[Submission] = []
         self._publish()
 
     def prepare(self, update: Callable[..., tuple[Any, dict]], learn: Callable | None, blank: Any) -> None:
-        """Compile what the master does.
+        """Compile what the learner does.
 
         Args:
             update: `f(weights, state, gradients, steps) -> (weights, state)`, given the steps until then.
@@ -90,12 +85,12 @@ class CentralStore:
         """
         self._update, self._learn = update, learn
         if learn is not None:
-            learn(self._weights, _joined([blank] * self._rules.batch))
+            learn(self._weights, _joined([blank] * self._batching.size))
         update(self._weights, self._state, self._weights * 0, 0)
 
     def client(self) -> "WorkerClient":
         """The store as workers see it, each to be given its number by `attach`."""
-        return WorkerClient(self._queue, self._rules)
+        return WorkerClient(self._queue, self._batching)
 
     # -- the learner ----------------------------------------------------------------------------------------
 
@@ -112,37 +107,35 @@ class CentralStore:
         self._learn_from(submissions)
         self._publish()
         self._taken = submissions
-        if not self._rules.in_step:  # else the master looks at what came of it before anybody goes on
+        if not self._batching.in_step:  # else the main process looks at the result before anybody goes on
             self._queue.release(self._taken)
             self._taken = []
 
     def _enough(self) -> list[Submission] | None:
         """The submissions of the next update, or None while some are missing."""
         submissions = self._queue.arrived()
-        if len(submissions) < self._rules.batch:
+        if len(submissions) < self._batching.size:
             return None
-        if self._rules.in_step:
-            return sorted(
-                submissions, key=lambda submission: submission.worker
-            )  # whoever was first: sums stay the same
-        return sorted(submissions, key=lambda submission: submission.time)[: self._rules.batch]
+        if self._batching.in_step:
+            # In this order, whoever was first: sums stay the same to the last bit.
+            return sorted(submissions, key=lambda submission: submission.worker)
+        return sorted(submissions, key=lambda submission: submission.time)[: self._batching.size]
 
     def _learn_from(self, submissions: list[Submission]) -> None:
         if self._learn is None:
-            gradients, norm = self._mean([np.asarray(submission.content) for submission in submissions])
+            gradients, norm = self._mean([np.asarray(submission.contribution) for submission in submissions])
             every = [submission.losses for submission in submissions]
             losses = {name: float(np.mean([each[name] for each in every])) for name in every[0]}
             losses["gradient_norm"] = norm
         else:
-            gradients, losses = self._learn(
-                self._weights, _joined([submission.content for submission in submissions])
-            )
+            joined = _joined([submission.contribution for submission in submissions])
+            gradients, losses = self._learn(self._weights, joined)
         lag = float(np.mean([self.updates - submission.version for submission in submissions]))
         if finite := is_finite(losses):
             self._weights, self._state = self._update(self._weights, self._state, gradients, self.steps)
         self.updates += finite
         self.skipped += not finite
-        self._streak = 0 if finite else self._streak + 1
+        self._consecutive_skips = 0 if finite else self._consecutive_skips + 1
         for number, submission in enumerate(submissions):
             self._count(submission, losses if finite else {}, lag, number == 0, finite)
 
@@ -187,7 +180,12 @@ class CentralStore:
         if self.finished:
             self._queue.close()
 
-    # -- the master -----------------------------------------------------------------------------------------
+    # -- the main process -----------------------------------------------------------------------------------
+
+    @property
+    def activity(self) -> Activity:
+        """What workers show of themselves."""
+        return self._queue.activity
 
     def weights(self) -> np.ndarray:
         """A copy of the parameters: [P] float32."""
@@ -204,21 +202,9 @@ class CentralStore:
         counts = self.steps, self.updates, self.episodes, self.skipped
         return self.reports(), StoreState(self.weights(), state, *counts)
 
-    def heartbeats(self) -> list[int]:
-        """For each worker a number that grows as it acts, pulls and pushes."""
-        return self._queue.heartbeats()
-
-    def pulls(self) -> list[int]:
-        """For each worker how often it has pulled."""
-        return self._queue.pulls()
-
-    def versions(self) -> list[int]:
-        """For each worker how many updates were in the parameters that it pulled last."""
-        return self._queue.versions()
-
     def consecutive_skips(self) -> int:
         """The most updates in a row that had to be skipped, up to now."""
-        return self._streak
+        return self._consecutive_skips
 
     def lock_holder(self) -> None:
         """Nobody: there is no lock that a worker could hold."""
@@ -231,27 +217,26 @@ class CentralStore:
     @property
     def finished(self) -> bool:
         """Whether every later pull returns None."""
-        over = self.steps >= self._max_steps or self.episodes >= self._max_episodes
-        return over or self._queue.closed
+        return self._queue.closed or self._limits.reached(self.steps, self.episodes)
 
     def stop(self) -> None:
         """Make every later pull return None."""
         self._queue.close()
 
-    def pause(self, held: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Make every later pull wait, or let them go on."""
-        self._queue.pause(held)
+        self._queue.pause(paused)
 
 
 class WorkerClient:
     """A `CentralStore` in the hands of one worker."""
 
-    def __init__(self, submission_queue: SubmissionQueue, rules: Rules, worker: int = 0):
-        self._queue, self._rules, self._worker = submission_queue, rules, worker
+    central = True
+
+    def __init__(self, submission_queue: SubmissionQueue, batching: Batching, worker: int = 0):
+        self._queue, self._batching, self._worker = submission_queue, batching, worker
         self.revoked = False
         """Set when the worker was given up: what it may still bring is not wanted."""
-
-    central = True
 
     def attach(self, worker: int, update: None = None) -> "WorkerClient":
         """Make this the client of `worker`; it makes no updates itself."""
@@ -262,45 +247,33 @@ class WorkerClient:
         """The newest parameters: [P] float32."""
         return self._queue.published().weights
 
-    def announce_compiled(self) -> None:
-        """Tell the other workers that everything lies in the cache of compiled programs."""
-        self._queue.announce_compiled()
-
-    def await_compiled(self) -> None:
-        """Wait until some worker has compiled everything."""
-        self._queue.await_compiled()
-
     def pull(self, again: bool = False) -> Snapshot | None:
         """The newest parameters, or None when training is over; in step, those of the update to come."""
-        submission_queue, worker = self._queue, self._worker
-        self._wait_while(
-            lambda: submission_queue.held or (self._rules.in_step and submission_queue.waiting(worker) > 0)
-        )
-        if submission_queue.closed or self.revoked:
+        queue, worker = self._queue, self._worker
+        self._wait_while(lambda: queue.paused or (self._batching.in_step and queue.waiting(worker) > 0))
+        if queue.closed or self.revoked:
             return None
-        snapshot = submission_queue.published()
-        submission_queue.note(worker, snapshot.version)
+        snapshot = queue.published()
+        queue.activity.pulled(worker, snapshot.version)
         return snapshot
 
     def show_life(self) -> None:
         """See `Store.show_life`."""
-        self._queue.note(self._worker, None)
+        self._queue.activity.show_life(self._worker)
 
-    def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
+    def push(self, contribution: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
         """Hand in gradients or transitions, when there is room for them."""
-        submission_queue, worker = self._queue, self._worker
-        self._wait_while(lambda: submission_queue.waiting(worker) >= self._rules.room)
-        if not (submission_queue.closed or self.revoked):
-            now = time.monotonic_ns()
-            submission = Submission(worker, now, gradients, version, rollout.steps, rollout.episodes, losses)
-            submission_queue.post(submission)
+        queue, worker = self._queue, self._worker
+        self._wait_while(lambda: queue.waiting(worker) >= self._batching.room)
+        if not (queue.closed or self.revoked):
+            now, steps, episodes = time.monotonic_ns(), rollout.steps, rollout.episodes
+            queue.post(Submission(worker, now, contribution, version, steps, episodes, losses))
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
-        submission_queue, worker = self._queue, self._worker
-        submission_queue.note(worker, None)
-        while not (submission_queue.closed or self.revoked) and condition():
-            submission_queue.wait(worker, _LOOK)
-            submission_queue.note(worker, None)
+        self.show_life()
+        while not (self._queue.closed or self.revoked) and condition():
+            self._queue.wait(self._worker, _LOOK)
+            self.show_life()
 
 
 def _joined(rollouts: list[Transitions]) -> Transitions:

@@ -5,15 +5,16 @@ changed in place: an update makes new ones and swaps a reference, so that a pull
 """
 
 import contextlib
-import math
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from a3c.engines.stores import StoreState, crosses_period, is_finite
-from a3c.engines.stores.tally import ReportAccumulator
+from a3c.engines.stores import Limits, StoreState, crosses_period, is_finite
+from a3c.engines.stores.activity import Activity
+from a3c.engines.stores.report_accumulator import ReportAccumulator
 from a3c.types import Report, Rollout, Snapshot, is_average
 
 
@@ -24,8 +25,7 @@ class LocalStore:
         contents: What to begin with.
         update: `f(weights, state, gradients, steps) -> (weights, state)`, given the steps until then.
         workers: Number of workers.
-        max_steps: Environment steps after which `pull` returns None; None: no limit.
-        max_episodes: The same for finished episodes.
+        limits: When training is over.
         locking: Update under the lock; else lock-free, as Hogwild and the paper do.
         target_steps: Steps between renewals of the target network; None: there is none.
         statistics: How many numbers behind the parameters are running statistics, see `normalisation`.
@@ -38,8 +38,7 @@ class LocalStore:
         contents: StoreState,
         update: Callable[..., tuple[Any, dict]],
         workers: int,
-        max_steps: int | None,
-        max_episodes: int | None,
+        limits: Limits,
         locking: bool,
         target_steps: int | None = None,
         statistics: int = 0,
@@ -48,9 +47,7 @@ class LocalStore:
         first = contents.weights if contents.target is None else contents.target
         self._target = None if target_steps is None else first
         self._parameters: tuple[Any, dict[str, Any]] = (contents.weights, contents.optimizer)
-        self._update = update
-        self._max_steps = math.inf if max_steps is None else max_steps
-        self._max_episodes = math.inf if max_episodes is None else max_episodes
+        self._update, self._limits = update, limits
         self._counting = threading.Lock()
         self._updating = threading.Lock() if locking else contextlib.nullcontext()
         self._stopped = False
@@ -58,41 +55,33 @@ class LocalStore:
         self._running.set()
         self.steps, self.updates = contents.steps, contents.updates
         self.episodes, self.skipped = contents.episodes, contents.skipped
-        self._tallies: dict[int, ReportAccumulator] = {}
-        self._beats, self._pulls, self._versions, self._streaks = ([0] * workers for _ in range(4))
+        self._accumulators: dict[int, ReportAccumulator] = defaultdict(ReportAccumulator)
+        self._consecutive_skips = [0] * workers
+        self.activity = Activity.local(workers)
 
     # -- the workers' side ----------------------------------------------------------------------------------
 
     def pull(self, worker: int, again: bool = False) -> Snapshot | None:
-        """The current parameters, or None when training is over. Waits while the master holds training.
-
-        What is left of a rollout is still learned from then, so that a run that goes on later is the same.
-        """
+        """The current parameters, or None when training is over. Waits while training is paused."""
         while not self._running.wait(0.2):
-            self.show_life(worker)
+            self.activity.show_life(worker)
         if self.finished and not again:
             return None
-        self.show_life(worker)
-        self._pulls[worker] += 1
         weights, optimizer = self._parameters
         snapshot = Snapshot(weights, self.updates, self.steps, self._target, optimizer)
-        self._versions[worker] = snapshot.version
+        self.activity.pulled(worker, snapshot.version)
         return snapshot
 
-    def show_life(self, worker: int) -> None:
-        """Tell whoever watches that this worker goes on."""
-        self._beats[worker] += 1
-
     def push(
-        self, worker: int, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]
+        self, worker: int, contribution: Any, version: int, rollout: Rollout, losses: Mapping[str, float]
     ) -> None:
         """Update the parameters, if the losses are finite, and count."""
-        self.show_life(worker)
+        self.activity.show_life(worker)
         finite = is_finite(losses)
         with self._updating:
             if finite:
                 before = self._parameters
-                after = self._update(*before, gradients, self.steps)
+                after = self._update(*before, contribution, self.steps)
                 # Only without the lock can another worker have been faster: then keep what both did.
                 swapped = self._parameters is before
                 now = self._parameters
@@ -106,17 +95,14 @@ class LocalStore:
         lag = self.updates - version
         self.updates += finite
         self.skipped += not finite
-        self._streaks[worker] = 0 if finite else self._streaks[worker] + 1
+        self._consecutive_skips[worker] = 0 if finite else self._consecutive_skips[worker] + 1
         if crosses_period(self._target_steps, self.steps, self.steps + rollout.steps):
             self._target = self._parameters[0]
         self.steps += rollout.steps
         self.episodes += len(rollout.episodes)
-        accumulator = self._tallies.get(worker)
-        if accumulator is None:
-            accumulator = self._tallies[worker] = ReportAccumulator()
-        accumulator.add(rollout, losses, lag, finite)
+        self._accumulators[worker].add(rollout, losses, lag, finite)
 
-    # -- the master's side ----------------------------------------------------------------------------------
+    # -- the main process's side ----------------------------------------------------------------------------
 
     def learner_step(self, seconds: float) -> None:
         """Nothing: workers make the updates."""
@@ -127,7 +113,7 @@ class LocalStore:
 
     def reports(self) -> list[Report]:
         """What workers have done since the last call."""
-        if not self._tallies:
+        if not self._accumulators:
             return []
         with self._counting:
             return self._take()
@@ -143,38 +129,26 @@ class LocalStore:
         return reports, StoreState(np.array(weights), copied, *counts, target=fixed)
 
     def _take(self) -> list[Report]:
-        tallies, self._tallies = self._tallies, {}
-        return [accumulator.report(worker) for worker, accumulator in tallies.items()]
-
-    def heartbeats(self) -> list[int]:
-        """For each worker a number that grows as it acts, pulls and pushes."""
-        return list(self._beats)
-
-    def pulls(self) -> list[int]:
-        """For each worker how often it has pulled."""
-        return list(self._pulls)
-
-    def versions(self) -> list[int]:
-        """For each worker how many updates were in the parameters that it pulled last."""
-        return list(self._versions)
+        accumulators, self._accumulators = self._accumulators, defaultdict(ReportAccumulator)
+        return [accumulator.report(worker) for worker, accumulator in accumulators.items()]
 
     def consecutive_skips(self) -> int:
         """The most updates in a row that one worker has had to skip, up to now."""
-        return max(self._streaks)
+        return max(self._consecutive_skips)
 
     @property
     def finished(self) -> bool:
         """Whether every later pull returns None."""
-        return self._stopped or self.steps >= self._max_steps or self.episodes >= self._max_episodes
+        return self._stopped or self._limits.reached(self.steps, self.episodes)
 
     def stop(self) -> None:
         """Make every later pull return None."""
         self._stopped = True
         self._running.set()
 
-    def pause(self, held: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Make every later pull wait, or let them go on."""
-        if held and not self._stopped:
+        if paused and not self._stopped:
             self._running.clear()
         else:
             self._running.set()
@@ -209,12 +183,12 @@ class WorkerStore:
 
     def show_life(self) -> None:
         """See `Store.show_life`."""
-        self._store.show_life(self._worker)
+        self._store.activity.show_life(self._worker)
 
-    def push(self, gradients: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
-        """Apply `gradients` to the global parameters."""
+    def push(self, contribution: Any, version: int, rollout: Rollout, losses: Mapping[str, float]) -> None:
+        """See `Store.push`."""
         if not self.revoked:
-            self._store.push(self._worker, gradients, version, rollout, losses)
+            self._store.push(self._worker, contribution, version, rollout, losses)
             self._after()
 
 

@@ -1,20 +1,73 @@
-"""Memory that processes share: a file without a name, so that nothing is left behind however they end.
+"""Memory that processes share: named arrays in a file without a name.
 
-The same file carries a lock, which the kernel releases when its holder dies.
+Nothing is left behind, however the processes end. The same file carries a lock, which the kernel releases
+when its holder dies.
 """
 
 import contextlib
 import fcntl
+import math
 import mmap
 import os
 import struct
 import tempfile
+import time
+from collections.abc import Hashable, Mapping
 from multiprocessing import reduction
 from typing import Any
 
+import numpy as np
+
 from a3c.errors import RunError
 
-LINE = 64  # bytes of a cache line: no two writers share one
+LINE = 64  # bytes of a cache line
+
+
+class SharedArrays:
+    """Arrays by name, in one shared file. None shares a cache line with another.
+
+    Args:
+        spec: The dtype and the shape of each.
+        file: Where they are; None: in a new file, filled with zeros.
+
+    Raises:
+        RunError: see `SharedFile`.
+    """
+
+    def __init__(
+        self, spec: Mapping[Hashable, tuple[str, tuple[int, ...]]], file: "SharedFile | None" = None
+    ):
+        sizes = [np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in spec.values()]
+        lines = [-(-size // LINE) * LINE for size in sizes]
+        self._spec = spec
+        self.file = file or SharedFile(sum(lines))
+        self._arrays, offset = {}, 0
+        for (name, (dtype, shape)), length in zip(spec.items(), lines, strict=True):
+            numbers = np.frombuffer(self.file.map, dtype, math.prod(shape), offset)
+            self._arrays[name] = numbers.reshape(shape)
+            offset += length
+
+    def __reduce__(self):
+        return SharedArrays, (self._spec, self.file)
+
+    def __getitem__(self, name: Hashable) -> np.ndarray:
+        return self._arrays[name]
+
+
+class SharedFlag:
+    """A flag that one process sets and others wait for."""
+
+    def __init__(self):
+        self._memory = SharedArrays({"flag": ("<i8", (1,))})
+
+    def set(self) -> None:
+        """Set it for good."""
+        self._memory["flag"][0] = 1
+
+    def wait(self) -> None:
+        """Return when it is set."""
+        while not self._memory["flag"][0]:
+            time.sleep(0.005)
 
 
 class SharedFile:
@@ -88,8 +141,3 @@ def _open_nameless(directory: str) -> int:
     fd, path = tempfile.mkstemp(prefix="a3c-", dir=directory)
     os.unlink(path)
     return fd
-
-
-def aligned(nbytes: int) -> int:
-    """So many bytes, up to the end of their last line."""
-    return -(-nbytes // LINE) * LINE

@@ -1,4 +1,4 @@
-"""Adding up what one worker has done until the master asks, since telling each update would cost more."""
+"""Adding up what one worker has done until the main process asks: a report of each update costs more."""
 
 from collections.abc import Mapping
 
