@@ -1,6 +1,7 @@
-"""The library's front door: an agent that can be trained, judged, watched, saved and loaded."""
+"""The library's front door: an agent that can be trained, evaluated, watched, saved and loaded."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,15 @@ class History:
     history: dict[str, list]
     params: dict[str, Any]
     summary: dict[str, Any]
+
+    @classmethod
+    def of(cls, config: Config, result: Any) -> "History":
+        """That of a run with these settings and this `training.trainer.Result`."""
+        from a3c.training.metrics import EPISODE_COLUMNS
+
+        rows = result.metrics.history.rows
+        columns = {name: [row[i] for row in rows] for i, name in enumerate(EPISODE_COLUMNS)}
+        return cls(columns, dataclasses.asdict(config), result.summary)
 
 
 class Agent:
@@ -115,10 +125,7 @@ class Agent:
             RunError: when a worker failed; what was learned until then is saved.
             Exception: what a callback raised; what was learned until then is saved.
         """
-        import sys
-
         from a3c.training.callbacks import display
-        from a3c.training.metrics import EPISODE_COLUMNS
         from a3c.training.trainer import train
 
         if resume is None:
@@ -126,13 +133,12 @@ class Agent:
         else:
             directory = run_directory.find_run(str(resume), self.config.save_dir)
             config = run_directory.read_config(directory).replace(**settings)
-        shown = display.choose(sys.stdout, quiet=not verbose)
         try:
             result = train(
                 config,
                 model=self.model,
                 optimizer=self._optimizer,
-                display=shown,
+                display=display.choose(sys.stdout, quiet=not verbose),
                 callbacks=callbacks,
                 resume=directory,
             )
@@ -145,12 +151,10 @@ class Agent:
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
-        by_column = zip(*result.metrics.history.rows, strict=True) if result.metrics.episodes else [()] * 8
-        history = {name: list(column) for name, column in zip(EPISODE_COLUMNS, by_column, strict=True)}
-        return History(history, dataclasses.asdict(config), result.summary)
+        return History.of(config, result)
 
     def _adopt(self, config: Config) -> None:
-        """From now on act in the manner that was learned, by those settings of a training that decide it."""
+        """From now on act as was learned, by those settings of a training that decide it."""
         from a3c.networks import saved_model
 
         learned = {name: getattr(config, name) for name in saved_model.ACTING_SETTINGS}
@@ -206,7 +210,7 @@ class Agent:
             self.environment,
             self._act(),
             noise=self._noise,
-            state_size=self._state_size,
+            state_size=self._network().state_size,
             mode=mode,
             seed=seeding.fresh_seed() if seed is None else seed,
             window=video is None and play.has_display(),
@@ -235,13 +239,14 @@ class Agent:
                 f"observation of shape {shape}" if shape else f"observation {type(observation).__name__}",
                 f"{seen.describe()}, or a batch of them with a first axis N",
             ) from error
-        if self._state_size and state is None:
-            state = np.zeros((len(packed), self._state_size), np.float32)
+        size = self._network().state_size
+        if size and state is None:
+            state = np.zeros((len(packed), size), np.float32)
         parameters, state = self._act()(packed, state)
         chosen = actions.to_env(actions.choose(parameters, np.zeros(self._noise.shape(1), np.float32)))
         if single:
             chosen = distributions.first(chosen)
-        return (chosen, state) if self._state_size else chosen
+        return (chosen, state) if size else chosen
 
     def save(self, path: str | Path) -> None:
         """Write the agent to a `.keras` file: an ordinary one, except that it names its environment."""
@@ -324,12 +329,6 @@ class Agent:
         return Network(self.model, non_trainable_of(self.model), seen, normaliser)
 
     @property
-    def _state_size(self) -> int:
-        from a3c.networks import state_size
-
-        return state_size(self.model)
-
-    @property
     def _noise(self) -> ModeNoise:
         from a3c import algorithms
 
@@ -347,6 +346,3 @@ def random_baseline(env_id: str = "CartPole-v1", episodes: int = 100, seed: int 
     if episodes < 1:
         raise SettingError("episodes", episodes, "an integer of at least 1")
     return random_evaluation(envs.find(env_id), episodes, seeding.fresh_seed() if seed is None else seed)
-
-
-__all__: Sequence[str] = ("Agent", "History", "random_baseline")

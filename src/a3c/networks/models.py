@@ -242,10 +242,8 @@ class ActionValues(_FromFile):
         return outputs if after is None else (*outputs, after)
 
 
-STEPS, COPIES = (
-    2,
-    23,
-)  # of a trial call: unlike any usual dimension of a network, so that mistaken axes are seen
+# Of a trial call: unlike any usual dimension of a network, so that mistaken axes are seen.
+STEPS, COPIES = 2, 23
 
 
 def call_on(model: keras.Model, shapes: Any) -> Any:
