@@ -264,3 +264,21 @@ def test_runs_from_before_a_setting_keep_what_they_were_made_with(tmp_path):
     lines = path.read_text().splitlines()
     path.write_text("\n".join(line for line in lines if not line.startswith("state_dependent_deviation")))
     assert run_directory.read_config(directory).state_dependent_deviation
+
+
+OLD_RUN = Path(__file__).parents[1] / "references" / "old_run"
+"""A serial run of CartPole-v1 made by version 0.1.0, when one loop had what callbacks have now."""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="its checkpoint says JAX")
+def test_a_run_of_an_earlier_version_is_evaluated_and_goes_on(tmp_path, cli):
+    run = Path(shutil.copytree(OLD_RUN, tmp_path / "runs" / "CartPole-v1" / "old"))
+    before = (run / "episodes.csv").read_text()
+    outcome = cli("evaluate", str(run / "best.keras"), "--episodes", "3", "--seed", "1", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["evaluation"]["mean"] == pytest.approx(233.3333), "as that version said"
+    outcome = cli("resume", str(run), "--max-steps", "6000", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "episodes under way begin anew: they were saved by another version" in outcome.err
+    assert outcome.json["steps"] >= 6000
+    assert (run / "episodes.csv").read_text().startswith(before)
