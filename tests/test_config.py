@@ -3,26 +3,16 @@
 import contextlib
 import dataclasses
 import tomllib
-import typing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a3c import config as configuration
+from a3c.algorithms import ALGORITHMS as LEARNING
 from a3c.cli import parsing, train
-from a3c.config import (
-    FIELDS,
-    PPO,
-    VALUES,
-    Algorithm,
-    Config,
-    defaults_of,
-    load_preset,
-    make_config,
-    preset_names,
-)
+from a3c.config import FIELDS, Config
 from a3c.errors import SettingError, UsageError
+from a3c.presets import defaults_of, load_preset, make_config, preset_names, settings_from_toml
 
 
 @pytest.mark.parametrize(
@@ -93,7 +83,8 @@ def test_the_tutorial_preset_has_the_tutorials_settings():
 
 # -- algorithms and their defaults --------------------------------------------------------------------------
 
-ALGORITHMS = typing.get_args(Algorithm)
+ALGORITHMS = (*LEARNING, "random")
+PPO, VALUES = ("appo", "ppo"), ("one-step-q", "one-step-sarsa", "n-step-q")
 STRANGE = "FrozenLake-v1"  # an environment without a preset
 
 
@@ -118,7 +109,7 @@ def test_auto_is_the_presets_algorithm_and_appo_without_a_preset(tmp_path):
 
 def test_nothing_else_meets_auto():
     with pytest.raises(SettingError, match="algorithm='auto': expected one of a3c"):
-        Config(algorithm="auto")  # type: ignore[arg-type]
+        Config(algorithm="auto")
     assert Config().algorithm == "a3c"
 
 
@@ -340,10 +331,8 @@ def test_no_settings_lead_to_anything_but_a_config_or_a_usage_error(settings):
 def test_what_is_written_is_what_is_read():
     import tomli_w
 
-    from a3c.config import settings_from_toml
-
     config = make_config(preset="tutorial", seed=3)
     plain = {k: "none" if v is None else v for k, v in vars(config).items()}
     assert Config(**settings_from_toml(tomllib.loads(tomli_w.dumps(plain)), "")) == config
     assert load_preset("none", None) == ("none", {})
-    assert configuration.preset_names() == sorted(configuration.preset_names())
+    assert preset_names() == sorted(preset_names())

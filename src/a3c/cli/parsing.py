@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
-from a3c.config import FIELDS, PPO, VALUES, is_clean
+from a3c import algorithms
+from a3c.config import FIELDS
 from a3c.errors import UsageError
+from a3c.settings import choices_of, is_clean
 
 T = TypeVar("T")
 
@@ -126,27 +128,30 @@ def setting_arguments(skip: tuple[str, ...] = (), only: tuple[str, ...] = tuple(
 def _setting_argument(field: dataclasses.Field) -> Field:
     kind, default = field.type, field.default
     if field.name == "algorithm":  # what it stands for is found out when the preset is known
-        kind, default = Literal["auto", *get_args(kind)], "auto"
+        kind, default = Literal["auto", *choices_of(field)], "auto"
     elif bool in get_args(kind):  # --x and --no-x; None is "not given"
         kind, default = bool, False
     argument = tyro.conf.arg(
-        help=field.metadata["help"] + _range(field),
+        help=_help(field),
         aliases=field.metadata["aliases"],
-        metavar=_METAVARS.get(field.type),
+        metavar=_METAVARS.get(kind),
         help_behavior_hint=_defaults(field),
     )
     return field.name, Annotated[kind, argument], dataclasses.field(default=default)
 
 
-_FAMILIES = {PPO: ", ".join(PPO), VALUES: "Q and Sarsa"}
+def _help(field: dataclasses.Field) -> str:
+    """What a setting is for, after the algorithms that have it where not all have, and before its range."""
+    owners = algorithms.owners(field.name)
+    return (f"{owners}: " if owners else "") + field.metadata["help"] + _range(field)
 
 
 def _defaults(field: dataclasses.Field) -> str | None:
     """The defaults of a setting by algorithm; None where it has the one that is shown anyway."""
-    if bool not in get_args(field.type) and not field.metadata["others"]:
+    others = algorithms.other_defaults(field.name)
+    if bool not in get_args(field.type) and not others:
         return None
-    others = [f"; {_FAMILIES[names]}: {value}" for names, value in field.metadata["others"].items()]
-    return f"(default: {field.default}{''.join(others)})"
+    return f"(default: {field.default}{''.join(f'; {who}: {value}' for value, who in others.items())})"
 
 
 def _range(field: dataclasses.Field) -> str:

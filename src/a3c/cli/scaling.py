@@ -17,8 +17,9 @@ from typing import Any, TextIO
 
 from a3c import __version__
 from a3c.cli import parsing, speedup
-from a3c.config import Config, make_config
+from a3c.config import Config
 from a3c.errors import SettingError, UsageError
+from a3c.presets import make_config
 from a3c.training import run_directory
 
 _OWN = ("env_id", "workers", "seed")  # settings of a run that are this command's to choose

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from a3c import __version__
+from a3c import __version__, algorithms
 from a3c.cli import parsing
-from a3c.config import PPO, RESUMABLE, Config, make_config
+from a3c.config import RESUMABLE, Config
 from a3c.errors import SettingError
+from a3c.presets import make_config
 from a3c.training import run_directory
 from a3c.utils.console import say
 
@@ -141,7 +142,8 @@ def process_start() -> float:
 def _header(config: Config) -> str:
     """What was decided, in two lines."""
     workers = f"{config.workers} worker{'s' if config.workers != 1 else ''}"
-    passes = f", {config.passes} passes of minibatch {config.minibatch}" if config.algorithm in PPO else ""
+    reuses = algorithms.find(config.algorithm).reuses
+    passes = f", {config.passes} passes of minibatch {config.minibatch}" if reuses else ""
     goal = "no threshold" if config.stop_return is None else f"goal {config.stop_return:g}"
     return (
         f"{config.algorithm} on {config.backend}, {config.engine} engine, {workers} × "

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from a3c import algorithms, envs, networks
-from a3c.algorithms import Algorithm, reuse
+from a3c.algorithms import reuse
+from a3c.algorithms.base import Algorithm
 from a3c.algorithms.optimizers import is_elementwise
 from a3c.config import Config
 from a3c.engines.learning import make_reuse_learner
