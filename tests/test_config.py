@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from a3c.algorithms import ALGORITHMS as LEARNING
-from a3c.cli import parsing, train
+from a3c.cli import train
 from a3c.config import FIELDS, Config
 from a3c.errors import SettingError, UsageError
 from a3c.presets import defaults_of, load_preset, make_config, preset_names, settings_from_toml
@@ -291,7 +291,7 @@ def test_the_first_line_says_why_an_algorithm_was_chosen(argv, expected, capsys,
 
 def test_observations_are_normalised_by_flags():
     def typed(*argv):
-        return parsing.typed_settings(parsing.parse(train.Arguments, "train", list(argv)), list(argv))
+        return train.COMMAND.parse(list(argv)).typed
 
     assert typed("--normalise-observations") == {"normalise_observations": True}
     assert typed("--no-normalise-observations") == {"normalise_observations": False}

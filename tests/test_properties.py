@@ -308,7 +308,7 @@ def run(argv):
             code = cli.main(argv)
         except SystemExit as end:
             code = end.code or 0
-            assert {"--help", "-h"} & set(argv) or "--tyro" in " ".join(argv), argv
+            assert {"--help", "-h"} & set(argv), argv
     return code, out.getvalue(), err.getvalue()
 
 

@@ -140,12 +140,16 @@ def _in_range(f: dataclasses.Field, value: Any) -> bool:
     )
 
 
+def kind_of(f: dataclasses.Field) -> str:
+    """The type of a setting's values in words."""
+    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
+    return words.get(scalar_type(f), "integers")
+
+
 def _expectation(f: dataclasses.Field) -> str:
     """The sentence that an error gives for this field: its type and range in words."""
     if choices := choices_of(f):
         return "one of " + ", ".join(choices)
-    kind = scalar_type(f)
-    words = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}.get(kind, "integers")
     low, above, high = (f.metadata[k] for k in ("at_least", "above", "at_most"))
     bounds = " and".join(
         f" {phrase} {bound:g}"
@@ -153,4 +157,4 @@ def _expectation(f: dataclasses.Field) -> str:
         if bound is not None
     )
     note = f" ({f.metadata['note']})" if f.metadata["note"] else ""
-    return words + bounds + note
+    return kind_of(f) + bounds + note

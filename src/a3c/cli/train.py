@@ -1,6 +1,5 @@
 """`a3c train`: train an agent until its environment is solved."""
 
-import dataclasses
 import json
 import os
 import sys
@@ -17,8 +16,12 @@ from a3c.training import run_directory
 from a3c.utils.console import say
 
 # One dataclass from the settings, so that each is described in one place only.
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "train",
+    """Train an agent until its environment is solved, or a limit is reached.
+
+Settings that are not typed come from the environment's preset, where there is one, and otherwise are the
+algorithm's defaults, shown here. Models, metrics and the learning curve go into a run directory.""",
     [
         parsing.positional(
             "env_id",
@@ -33,24 +36,18 @@ Arguments = dataclasses.make_dataclass(
             "auto: go on with the newest unfinished run that has these settings, if there is one. Or a run "
             "directory.",
         ),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
-        parsing.switch("quiet", "Show no progress."),
+        parsing.JSON,
+        parsing.QUIET,
     ],
 )
-Arguments.__doc__ = """Train an agent until its environment is solved, or a limit is reached.
-
-Settings that are not typed come from the environment's preset, where there is one, and otherwise are the
-algorithm's defaults, shown here. Models, metrics and the learning curve go into a run directory."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, train, report. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "train", argv)
-    given = parsing.typed_settings(arguments, argv)
+    arguments = COMMAND.parse(argv)
+    given = arguments.typed
     if given.get("algorithm") == "auto":  # as if it was not typed
         del given["algorithm"]
-    if arguments.env_id is not None:
-        given["env_id"] = arguments.env_id
     config = make_config(**given)
     if config.algorithm == "random":
         from a3c.cli import random
