@@ -31,7 +31,7 @@ class _Lazy(ModuleType):
 if TYPE_CHECKING:
     import keras
     import numpy as np
-    from keras import ops
+    import keras.ops as ops
 else:
     keras, np, ops = _Lazy("keras"), _Lazy("numpy"), _Lazy("keras.ops")
 
