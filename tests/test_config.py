@@ -119,6 +119,14 @@ def test_the_defaults_of_config_are_a3cs():
         assert defaults_of(name) == {}
 
 
+@pytest.mark.parametrize("algorithm", LEARNING.values(), ids=LEARNING)
+def test_config_has_what_an_algorithm_declares(algorithm):
+    """Its settings are among the bases of `algorithms.Settings`, its defaults are values of settings."""
+    assert issubclass(Config, algorithm.settings)
+    assert Config(**algorithm.defaults).replace(algorithm=algorithm.name)
+    assert algorithm.table in ("", *LEARNING)
+
+
 @pytest.mark.parametrize("algorithm", PPO)
 def test_defaults_of_ppo(algorithm):
     c = make_config(env_id=STRANGE, algorithm=algorithm)
@@ -267,6 +275,10 @@ def test_help_shows_the_defaults_of_every_algorithm(capsys, monkeypatch):
         "vectors yes, images no. (default: None; Q and Sarsa: False)",
         "(default: True; Q and Sarsa: False)",
         "[≥ 1] (default: 10)",
+        "appo, ppo: how often each rollout is used.",
+        "appo: mean KL divergence",
+        "Q and Sarsa: steps of all workers",
+        "impala: where importance weights",
     ):
         assert expected in text
 

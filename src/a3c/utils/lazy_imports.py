@@ -30,8 +30,8 @@ class _Lazy(ModuleType):
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     import keras.ops as ops
+    import numpy as np
 else:
     keras, np, ops = _Lazy("keras"), _Lazy("numpy"), _Lazy("keras.ops")
 
