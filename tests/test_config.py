@@ -301,10 +301,17 @@ def test_the_first_line_says_why_an_algorithm_was_chosen(argv, expected, capsys,
     assert expected in capsys.readouterr().out
 
 
-def test_observations_are_normalised_by_flags():
-    def typed(*argv):
-        return train.COMMAND.parse(list(argv)).typed
+def typed(*argv):
+    return train.COMMAND.parse(list(argv)).typed
 
+
+def test_flags_may_have_underscores_and_negative_numbers():
+    assert typed("--stop-return", "-1e9", "--t_max=3") == {"stop_return": -1e9, "t_max": 3}
+    assert typed("--hidden-units", "8", "4", "--lr", "1") == {"hidden_units": (8, 4), "learning_rate": 1.0}
+    assert typed("--hidden-units", "none", "--", "Env-v0") == {"hidden_units": None, "env_id": "Env-v0"}
+
+
+def test_observations_are_normalised_by_flags():
     assert typed("--normalise-observations") == {"normalise_observations": True}
     assert typed("--no-normalise-observations") == {"normalise_observations": False}
     assert typed("--envs-per-worker", "none") == {"envs_per_worker": None}
