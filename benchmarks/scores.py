@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from a3c.config import make_config
+from a3c.presets import make_config
 from a3c.training.run_directory import CONFIG, read_config
 from a3c.utils.versions import versions
 from solve import RESULTS, machine, one_run

@@ -3,26 +3,16 @@
 import contextlib
 import dataclasses
 import tomllib
-import typing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a3c import config as configuration
-from a3c.cli import parsing, train
-from a3c.config import (
-    FIELDS,
-    PPO,
-    VALUES,
-    Algorithm,
-    Config,
-    defaults_of,
-    load_preset,
-    make_config,
-    preset_names,
-)
+from a3c.algorithms import ALGORITHMS as LEARNING
+from a3c.cli import train
+from a3c.config import FIELDS, Config
 from a3c.errors import SettingError, UsageError
+from a3c.presets import defaults_of, load_preset, make_config, preset_names, settings_from_toml
 
 
 @pytest.mark.parametrize(
@@ -93,7 +83,8 @@ def test_the_tutorial_preset_has_the_tutorials_settings():
 
 # -- algorithms and their defaults --------------------------------------------------------------------------
 
-ALGORITHMS = typing.get_args(Algorithm)
+ALGORITHMS = (*LEARNING, "random")
+PPO, VALUES = ("appo", "ppo"), ("one-step-q", "one-step-sarsa", "n-step-q")
 STRANGE = "FrozenLake-v1"  # an environment without a preset
 
 
@@ -118,7 +109,7 @@ def test_auto_is_the_presets_algorithm_and_appo_without_a_preset(tmp_path):
 
 def test_nothing_else_meets_auto():
     with pytest.raises(SettingError, match="algorithm='auto': expected one of a3c"):
-        Config(algorithm="auto")  # type: ignore[arg-type]
+        Config(algorithm="auto")
     assert Config().algorithm == "a3c"
 
 
@@ -126,6 +117,14 @@ def test_the_defaults_of_config_are_a3cs():
     assert make_config(algorithm="a3c", preset="none") == Config(preset="none")
     for name in ("a2c", "impala", "random"):
         assert defaults_of(name) == {}
+
+
+@pytest.mark.parametrize("algorithm", LEARNING.values(), ids=LEARNING)
+def test_config_has_what_an_algorithm_declares(algorithm):
+    """Its settings are among the bases of `algorithms.Settings`, its defaults are values of settings."""
+    assert issubclass(Config, algorithm.settings)
+    assert Config(**algorithm.defaults).replace(algorithm=algorithm.name)
+    assert algorithm.table in ("", *LEARNING)
 
 
 @pytest.mark.parametrize("algorithm", PPO)
@@ -276,6 +275,10 @@ def test_help_shows_the_defaults_of_every_algorithm(capsys, monkeypatch):
         "vectors yes, images no. (default: None; Q and Sarsa: False)",
         "(default: True; Q and Sarsa: False)",
         "[≥ 1] (default: 10)",
+        "appo, ppo: how often each rollout is used.",
+        "appo: mean KL divergence",
+        "Q and Sarsa: steps of all workers",
+        "impala: where importance weights",
     ):
         assert expected in text
 
@@ -298,10 +301,17 @@ def test_the_first_line_says_why_an_algorithm_was_chosen(argv, expected, capsys,
     assert expected in capsys.readouterr().out
 
 
-def test_observations_are_normalised_by_flags():
-    def typed(*argv):
-        return parsing.typed_settings(parsing.parse(train.Arguments, "train", list(argv)), list(argv))
+def typed(*argv):
+    return train.COMMAND.parse(list(argv)).typed
 
+
+def test_flags_may_have_underscores_and_negative_numbers():
+    assert typed("--stop-return", "-1e9", "--t_max=3") == {"stop_return": -1e9, "t_max": 3}
+    assert typed("--hidden-units", "8", "4", "--lr", "1") == {"hidden_units": (8, 4), "learning_rate": 1.0}
+    assert typed("--hidden-units", "none", "--", "Env-v0") == {"hidden_units": None, "env_id": "Env-v0"}
+
+
+def test_observations_are_normalised_by_flags():
     assert typed("--normalise-observations") == {"normalise_observations": True}
     assert typed("--no-normalise-observations") == {"normalise_observations": False}
     assert typed("--envs-per-worker", "none") == {"envs_per_worker": None}
@@ -340,10 +350,8 @@ def test_no_settings_lead_to_anything_but_a_config_or_a_usage_error(settings):
 def test_what_is_written_is_what_is_read():
     import tomli_w
 
-    from a3c.config import settings_from_toml
-
     config = make_config(preset="tutorial", seed=3)
     plain = {k: "none" if v is None else v for k, v in vars(config).items()}
     assert Config(**settings_from_toml(tomllib.loads(tomli_w.dumps(plain)), "")) == config
     assert load_preset("none", None) == ("none", {})
-    assert configuration.preset_names() == sorted(configuration.preset_names())
+    assert preset_names() == sorted(preset_names())

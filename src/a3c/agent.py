@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a3c import backend, envs
-from a3c.config import Config, make_config
+from a3c.config import Config
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
 from a3c.evaluation.evaluator import Evaluation, make_evaluator, random_evaluation
+from a3c.presets import make_config
 from a3c.spaces import distributions
 from a3c.spaces.distributions import Mode, ModeNoise
 from a3c.spaces.observations import ObservationMismatch
@@ -257,7 +258,7 @@ class Agent:
             raise UsageError(f"path {path}", "one ending in .keras")
         if not path.absolute().parent.is_dir():
             raise UsageError(f"path {path}", "one in an existing directory")
-        card = saved_model.describe(self.config, self.model, None, self._summary.get("steps", 0), None)
+        card = saved_model.describe(vars(self.config), self.model, None, self._summary.get("steps", 0), None)
         saved_model.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
 
     @classmethod

@@ -10,13 +10,15 @@ Arrays are time-major, `[T, B, ...]`. In step `t`, `actions[t]` was taken on see
 led to `rewards[t]`, `terminated[t]`, `truncated[t]` and `observations[t + 1]`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
+from a3c.utils.lazy_imports import np
 
-Act = Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]
+Act = Callable[["np.ndarray", Any], tuple["np.ndarray", Any]]
 """Maps packed observations [N, *O] and the network's memory [N, S] to policy parameters [N, A] and the memory
 after that step; networks without a memory are given None and return None for it."""
 
@@ -121,7 +123,7 @@ class Shapes:
     discount: float | None = None
 
     @classmethod
-    def of(cls, observations: Any, actions: Any, time: int, batch: int, **more: Any) -> "Shapes":
+    def of(cls, observations: Any, actions: Any, time: int, batch: int, **more: Any) -> Shapes:
         """For `Observations` and the actions of a `Distribution`."""
         seen, done = observations, actions
         return cls(time, batch, seen.shape, seen.dtype, done.shape, done.dtype, done.outputs, **more)

@@ -17,30 +17,9 @@ import keras
 import pytest
 
 import a3c.networks  # noqa: F401 - its class is registered with Keras on import
+from references import record_interface
 
-TRAIN_KEYS = [
-    "run_dir",
-    "env_id",
-    "algorithm",
-    "backend",
-    "engine",
-    "workers",
-    "seed",
-    "solved",
-    "episodes",
-    "steps",
-    "updates",
-    "train_seconds",
-    "solved_seconds",
-    "wall_seconds",
-    "steps_per_second",
-    "mean_return_100",
-    "evaluation",
-    "random_baseline",
-    "ended",
-    "skipped_updates",
-]
-EVALUATION_KEYS = ["mode", "episodes", "mean", "std", "min", "max", "ci95", "cut_off"]
+RECORDED = json.loads(record_interface.KEYS.read_text())
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "10")
 
 
@@ -62,8 +41,7 @@ def trained(tmp_path_factory):
 def test_train_leaves_a_whole_run_directory(trained):
     outcome, run = trained
     summary = outcome.json
-    assert list(summary) == TRAIN_KEYS
-    assert list(summary["evaluation"]) == EVALUATION_KEYS
+    assert record_interface.keys_of(summary) == RECORDED
     assert summary["seed"] == 5
     assert summary["steps"] >= 3000
     assert summary["solved"] is False
@@ -154,7 +132,7 @@ def test_evaluate_play_and_plot_a_run(trained):
     assert outcome.json["model"].startswith(second["run_dir"]), "the newest run by default"
     assert outcome.json["evaluation"]["mode"] == "greedy"
     assert outcome.json["sampled"]["mode"] == "sampled"
-    assert list(outcome.json["sampled"]) == EVALUATION_KEYS
+    assert list(outcome.json["sampled"]) == RECORDED["evaluation"]
     assert outcome.json["threshold"] == 475
     again = call(
         "evaluate", f"{second['run_dir']}/best.keras", "--episodes", "20", "--json", "--seed", "4"
@@ -281,6 +259,12 @@ def test_help_of_train_lists_every_setting_with_its_range(call):
         assert name == "env_id" or f"--{name.replace('_', '-')}" in text
     for expected in ("--lr", "--update-freq", "--max-eps", "[≥ 1", "[> 0]", "--json", "--quiet"):
         assert expected in text
+
+
+def test_help_of_train_is_as_it_was_recorded(call):
+    """A change that is meant is recorded anew: python tests/references/record_interface.py"""
+    text = call("train", "--help", environment={"COLUMNS": "112"}).out
+    assert record_interface.words_of(text) == record_interface.words_of(record_interface.HELP.read_text())
 
 
 def test_towers_and_layers_can_be_given(call, tmp_path):

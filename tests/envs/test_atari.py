@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from a3c import envs
-from a3c.config import load_preset, make_config
 from a3c.envs import atari
 from a3c.envs.faults import Description
 from a3c.errors import UsageError
+from a3c.presets import load_preset, make_config
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.observations import Leaf
 from parts import ANY, vector_sampler

@@ -409,7 +409,7 @@ composite actions: train faulty:Both-v0
     with actions Dict … TransformAction
 values of continuous actions: train Pendulum-v1 --algorithm n-step-q
     1 continuous actions and --algorithm n-step-q: expected Discrete actions …
-    … --algorithm appo, a3c, ppo, a2c or impala
+    … --algorithm a3c, a2c, impala, appo or ppo
 no limit of divergence in step: train --algorithm ppo --kl-limit 0.02
     --kl-limit 0.02: expected none with --algorithm ppo … --algorithm appo has one
 no lock with a learner: train --algorithm a2c --no-locking

@@ -4,6 +4,8 @@ The loss is that of A3C (Mnih et al. 2016, Algorithm S3). Nobody acts on paramet
 so that a run is decided by its seed and its number of workers.
 """
 
+import dataclasses
+
 from a3c.algorithms import a3c
 
-TERMS, make_loss = a3c.TERMS, a3c.make_loss
+ALGORITHM = dataclasses.replace(a3c.ALGORITHM, name="a2c", table="a3c", gathers="gradients")

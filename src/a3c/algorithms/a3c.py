@@ -1,16 +1,16 @@
 """Asynchronous advantage actor-critic (Mnih et al. 2016, section 4.3 and Algorithm S3)."""
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keras import ops
-
-from a3c.algorithms import Loss, entropy_coefficient
+from a3c.algorithms.base import Algorithm, Loss, Settings, entropy_coefficient
 from a3c.algorithms.losses import entropy_loss, policy_gradient_loss, value_loss
 from a3c.algorithms.returns import lambda_returns
-from a3c.config import Config
-from a3c.spaces.distributions import Distribution
 from a3c.types import Outputs, Transitions
+from a3c.utils.lazy_imports import ops
+
+if TYPE_CHECKING:
+    from a3c.spaces.distributions import Distribution
 
 TERMS = ("loss", "policy_loss", "value_loss", "entropy")
 
@@ -20,7 +20,7 @@ def loss(
     transitions: Transitions,
     target: Outputs | None,
     *,
-    actions: Distribution,
+    actions: "Distribution",
     gamma: float,
     gae_lambda: float,
     entropy_coefficient: float,
@@ -58,13 +58,16 @@ def loss(
     return total, dict(zip(TERMS, (total, policy_term, value_term, -entropy_term), strict=True))
 
 
-def make_loss(config: Config, actions: Distribution) -> Loss:
+def make_loss(settings: Settings, actions: "Distribution") -> Loss:
     """`loss` with the coefficients of the settings."""
     return functools.partial(
         loss,
         actions=actions,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
-        entropy_coefficient=entropy_coefficient(config, actions),
-        value_coefficient=config.value_coefficient,
+        gamma=settings.gamma,
+        gae_lambda=settings.gae_lambda,
+        entropy_coefficient=entropy_coefficient(settings, actions),
+        value_coefficient=settings.value_coefficient,
     )
+
+
+ALGORITHM = Algorithm(name="a3c", terms=TERMS, make_loss=make_loss)

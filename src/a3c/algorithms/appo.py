@@ -8,11 +8,11 @@ unnoticed.
 """
 
 import functools
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from keras import ops
-
-from a3c.algorithms import Reuse, entropy_coefficient
+from a3c.algorithms import base
+from a3c.algorithms.base import Algorithm, Reuse, entropy_coefficient
 from a3c.algorithms.losses import (
     clipped_surrogate_loss,
     clipped_value_loss,
@@ -23,9 +23,12 @@ from a3c.algorithms.losses import (
     value_loss,
 )
 from a3c.algorithms.returns import lambda_returns
-from a3c.config import Config
-from a3c.spaces.distributions import Distribution
+from a3c.settings import setting
 from a3c.types import Batch, Outputs, Transitions
+from a3c.utils.lazy_imports import ops
+
+if TYPE_CHECKING:
+    from a3c.spaces.distributions import Distribution
 
 TERMS = (
     "loss",
@@ -37,10 +40,39 @@ TERMS = (
     "explained_variance",
 )
 _LARGEST = 20.0  # of log ratios: e to that power still squares to a number
+_CONTINUOUS_ENTROPY = 0.005  # weight of the bonus, as several passes let the deviation shrink fast
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassSettings(base.Settings):
+    """What PPO has beside the settings of all algorithms."""
+
+    passes: int = setting(10, "how often each rollout is used.", at_least=1)
+    minibatch: int = setting(
+        128, "transitions of each step of the optimizer; with a memory, whole sequences.", at_least=2
+    )
+    clip_ratio: float = setting(
+        0.2, "how far the probability of an action may move from that of the policy that acted.", above=0
+    )
+    clip_values: float | None = setting(
+        None, "how far values may move from those of the policy that acted; None: any.", above=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PassSettings):
+    """Those, and a limit that only workers which make their passes by themselves can keep."""
+
+    kl_limit: float | None = setting(
+        None,
+        "mean KL divergence from the policy that acted, at which no further pass is made of a rollout; "
+        "None: none.",
+        above=0,
+    )
 
 
 def estimate(
-    outputs: Outputs, transitions: Transitions, *, actions: Distribution, gamma: float, gae_lambda: float
+    outputs: Outputs, transitions: Transitions, *, actions: "Distribution", gamma: float, gae_lambda: float
 ) -> Batch:
     """What a rollout says of the actions taken: advantages by GAE (Schulman et al. 2016), once for all uses.
 
@@ -80,7 +112,7 @@ def loss(
     values: Any,
     part: Batch,
     *,
-    actions: Distribution,
+    actions: "Distribution",
     clip_ratio: float,
     clip_values: float | None,
     entropy_coefficient: float,
@@ -127,21 +159,31 @@ def loss(
     return total, dict(zip(TERMS, terms, strict=True))
 
 
-def make_reuse(config: Config, actions: Distribution) -> Reuse:
+def make_reuse(settings: Settings, actions: "Distribution") -> Reuse:
     """`estimate` and `loss` with the coefficients of the settings, and how often a rollout is used."""
     return Reuse(
         estimate=functools.partial(
-            estimate, actions=actions, gamma=config.gamma, gae_lambda=config.gae_lambda
+            estimate, actions=actions, gamma=settings.gamma, gae_lambda=settings.gae_lambda
         ),
         loss=functools.partial(
             loss,
             actions=actions,
-            clip_ratio=config.clip_ratio,
-            clip_values=config.clip_values,
-            entropy_coefficient=entropy_coefficient(config, actions),
-            value_coefficient=config.value_coefficient,
+            clip_ratio=settings.clip_ratio,
+            clip_values=settings.clip_values,
+            entropy_coefficient=entropy_coefficient(settings, actions, _CONTINUOUS_ENTROPY),
+            value_coefficient=settings.value_coefficient,
         ),
-        passes=config.passes,
-        minibatch=config.minibatch,
-        kl_limit=config.kl_limit,
+        passes=settings.passes,
+        minibatch=settings.minibatch,
+        kl_limit=settings.kl_limit,
     )
+
+
+ALGORITHM = Algorithm(
+    name="appo",
+    terms=TERMS,
+    settings=Settings,
+    defaults=dict(envs_per_worker=None, t_max=128, learning_rate=3e-4, global_clipnorm=0.5),
+    make_reuse=make_reuse,
+    behaviour=True,
+)

@@ -1,18 +1,38 @@
 """IMPALA (Espeholt et al. 2018): actors hand rollouts to a learner, which corrects their age by V-trace."""
 
 import functools
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from keras import ops
-
-from a3c.algorithms import Loss, entropy_coefficient
+from a3c.algorithms import base
+from a3c.algorithms.base import Algorithm, Loss, entropy_coefficient
 from a3c.algorithms.losses import entropy_loss, masked_mean, policy_gradient_loss, value_loss
 from a3c.algorithms.returns import vtrace
-from a3c.config import Config
-from a3c.spaces.distributions import Distribution
+from a3c.settings import setting
 from a3c.types import Outputs, Transitions
+from a3c.utils.lazy_imports import ops
+
+if TYPE_CHECKING:
+    from a3c.spaces.distributions import Distribution
 
 TERMS = ("loss", "policy_loss", "value_loss", "entropy", "importance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(base.Settings):
+    """What IMPALA has beside the settings of all algorithms."""
+
+    rho_bar: float = setting(1.0, "where importance weights are cut off.", above=0)
+    c_bar: float = setting(1.0, "where they are cut off along the trace.", above=0)
+    rollouts_per_update: int | None = setting(
+        None, "rollouts that the learner batches; default: as many as workers.", at_least=1
+    )
+    queue_rollouts: int | None = setting(
+        None,
+        "rollouts that may wait for the learner before actors wait, as many of each worker and at least one; "
+        "default: twice as many as it batches, so that nobody waits for the slowest actor.",
+        at_least=1,
+    )
 
 
 def loss(
@@ -20,7 +40,7 @@ def loss(
     transitions: Transitions,
     target: Outputs | None,
     *,
-    actions: Distribution,
+    actions: "Distribution",
     gamma: float,
     gae_lambda: float,
     rho_bar: float,
@@ -68,15 +88,26 @@ def loss(
     return total, dict(zip(TERMS, terms, strict=True))
 
 
-def make_loss(config: Config, actions: Distribution) -> Loss:
+def make_loss(settings: Settings, actions: "Distribution") -> Loss:
     """`loss` with the coefficients of the settings."""
     return functools.partial(
         loss,
         actions=actions,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
-        rho_bar=config.rho_bar,
-        c_bar=config.c_bar,
-        entropy_coefficient=entropy_coefficient(config, actions),
-        value_coefficient=config.value_coefficient,
+        gamma=settings.gamma,
+        gae_lambda=settings.gae_lambda,
+        rho_bar=settings.rho_bar,
+        c_bar=settings.c_bar,
+        entropy_coefficient=entropy_coefficient(settings, actions),
+        value_coefficient=settings.value_coefficient,
     )
+
+
+ALGORITHM = Algorithm(
+    name="impala",
+    terms=TERMS,
+    settings=Settings,
+    table="a3c",
+    make_loss=make_loss,
+    behaviour=True,
+    gathers="rollouts",
+)

@@ -6,9 +6,8 @@ rollout nor on how many episodes ended in it. All are to be minimised.
 
 from typing import Any
 
-from keras import ops
-
 from a3c.algorithms.returns import check_shapes
+from a3c.utils.lazy_imports import ops
 
 
 def masked_mean(x: Any, valid: Any) -> Any:

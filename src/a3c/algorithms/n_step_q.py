@@ -1,18 +1,36 @@
 """Asynchronous n-step Q-learning (Mnih et al. 2016, section 4.2 and Algorithm S2)."""
 
 import functools
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from keras import ops
-
-from a3c.algorithms import Loss
+from a3c.algorithms import base
+from a3c.algorithms.base import Algorithm, Loss
 from a3c.algorithms.losses import value_loss
 from a3c.algorithms.returns import lambda_returns
-from a3c.config import Config
-from a3c.spaces.distributions import Distribution
+from a3c.settings import setting
 from a3c.types import Outputs, Transitions
+from a3c.utils.lazy_imports import ops
+
+if TYPE_CHECKING:
+    from a3c.spaces.distributions import Distribution
 
 TERMS = ("loss", "action_value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(base.Settings):
+    """What algorithms that learn the values of actions have beside the settings of all."""
+
+    target_steps: int = setting(
+        10_000, "steps of all workers between renewals of the target network.", at_least=1
+    )
+    epsilon_steps: int | None = setting(
+        None,
+        "steps over which ε falls from 1 to its final value, drawn for each environment; default: a "
+        "twentieth of max-steps, as in the paper.",
+        at_least=0,
+    )
 
 
 def loss(
@@ -63,6 +81,25 @@ def value_of(action_values: Any, actions: Any) -> Any:
     return ops.sum(action_values * chosen, axis=-1)
 
 
-def make_loss(config: Config, actions: Distribution) -> Loss:
+def make_loss(settings: Settings, actions: "Distribution") -> Loss:
     """`loss` with the coefficients of the settings."""
-    return functools.partial(loss, gamma=config.gamma, gae_lambda=config.gae_lambda)
+    return functools.partial(loss, gamma=settings.gamma, gae_lambda=settings.gae_lambda)
+
+
+ALGORITHM = Algorithm(
+    name="n-step-q",
+    terms=TERMS,
+    settings=Settings,
+    defaults=dict(
+        envs_per_worker=16,
+        t_max=20,
+        learning_rate=1e-3,
+        gae_lambda=1.0,
+        normalise_observations=False,
+        normalise_returns=False,
+        global_clipnorm=0.5,
+    ),
+    label="Q and Sarsa",
+    make_loss=make_loss,
+    values=True,
+)

@@ -1,17 +1,17 @@
 """Asynchronous one-step Sarsa (Mnih et al. 2016, section 4.2): Q-learning of the policy that is played."""
 
+import dataclasses
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keras import ops
-
-from a3c.algorithms import Loss, n_step_q
+from a3c.algorithms import n_step_q
+from a3c.algorithms.base import Loss
 from a3c.algorithms.n_step_q import squared_error, value_of
-from a3c.config import Config
-from a3c.spaces.distributions import Distribution
 from a3c.types import Outputs, Transitions
+from a3c.utils.lazy_imports import ops
 
-TERMS = n_step_q.TERMS
+if TYPE_CHECKING:
+    from a3c.spaces.distributions import Distribution
 
 
 def loss(
@@ -32,6 +32,9 @@ def loss(
     return squared_error(outputs, transitions, targets)
 
 
-def make_loss(config: Config, actions: Distribution) -> Loss:
+def make_loss(settings: n_step_q.Settings, actions: "Distribution") -> Loss:
     """`loss` with the coefficients of the settings."""
-    return functools.partial(loss, gamma=config.gamma)
+    return functools.partial(loss, gamma=settings.gamma)
+
+
+ALGORITHM = dataclasses.replace(n_step_q.ALGORITHM, name="one-step-sarsa", make_loss=make_loss, ahead=True)

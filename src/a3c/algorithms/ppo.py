@@ -5,6 +5,10 @@ run is decided by its seed and its number of workers (Schulman et al. 2017, Algo
 worth of environments as in DD-PPO, Wijmans et al. 2020).
 """
 
+import dataclasses
+
 from a3c.algorithms import appo
 
-TERMS, make_reuse = appo.TERMS, appo.make_reuse
+ALGORITHM = dataclasses.replace(
+    appo.ALGORITHM, name="ppo", settings=appo.PassSettings, table="appo", gathers="gradients"
+)

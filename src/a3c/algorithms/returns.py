@@ -7,7 +7,7 @@ the array holds after it belongs to another episode and must not flow back.
 
 from typing import Any
 
-from keras import ops
+from a3c.utils.lazy_imports import ops
 
 _LONGEST_UNROLLED = 20  # steps; in longer rollouts the loop takes several steps per turn
 _STEPS_PER_TURN = 8

@@ -6,10 +6,10 @@ Pure functions on `keras.ops`, which the backends compile; called by them and by
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from a3c.networks.functional import Network, after_update, apply_network, apply_sequence, prepare
 from a3c.types import Batch, Delta, Shapes, Transitions, is_average
+from a3c.utils.lazy_imports import ops
 
 
 def estimate(network: Network, estimator: Any, weights: Any, transitions: Transitions) -> tuple[Batch, Any]:

@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from a3c.cli import parsing
-from a3c.errors import SettingError
 
 if TYPE_CHECKING:
     from a3c.agent import Agent
 
-FIELDS = [
+ARGUMENTS = [
     parsing.positional(
         "agent", "A run directory, an environment id, or a .keras file (default: the newest run)."
     ),
@@ -21,7 +20,7 @@ FIELDS = [
     ),
     parsing.option("backend", str, "auto", "Keras backend: auto, jax or tensorflow."),
     parsing.option("save_dir", str, "runs", "Where runs are looked for."),
-    parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),
+    parsing.option("seed", int | None, None, "Seed; default: drawn and shown.", at_least=0),
 ]
 
 
@@ -32,8 +31,6 @@ def load(arguments: Any) -> "tuple[Agent, str, int]":
     from a3c.utils import seeding
     from a3c.utils.lazy_imports import import_keras
 
-    if arguments.seed is not None and arguments.seed < 0:
-        raise SettingError("seed", arguments.seed, "an integer of at least 0")
     file = run_directory.find(arguments.agent, arguments.save_dir)
     backend.select(arguments.backend)
     import_keras(plotting=False)

@@ -12,32 +12,30 @@ from rich.text import Text
 
 from a3c.cli import parsing
 from a3c.cli.checks import Check, describe, examine, warning
-from a3c.errors import SettingError, UsageError
+from a3c.errors import UsageError
 from a3c.training import run_directory
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "doctor",
+    """Check this machine, an environment and a model, and say what to fix.
+
+A line per check: ok, warning or fault. Exit code 1 if there is a fault.""",
     [
         parsing.positional("env_id", "An environment to check as well, as a3c train takes it."),
         parsing.option("model", str | None, None, "Your own model as module:Class; needs an environment."),
         parsing.switch("resume", "Try out whether a stopped serial run of the environment goes on exactly."),
         *parsing.setting_arguments(only=("backend", "save_dir")),
-        parsing.option("seed", int, 0, "Seed of what is played and learned [≥ 0]."),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        parsing.option("seed", int, 0, "Seed of what is played and learned.", at_least=0),
+        parsing.JSON,
     ],
 )
-Arguments.__doc__ = """Check this machine, an environment and a model, and say what to fix.
-
-A line per check: ok, warning or fault. Exit code 1 if there is a fault."""
 
 _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 
 def run(argv: list[str]) -> int:
     """Parse, check, report. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "doctor", argv)
-    if arguments.seed < 0:
-        raise SettingError("seed", arguments.seed, "an integer of at least 0")
+    arguments = COMMAND.parse(argv)
     if arguments.env_id is None and (arguments.model or arguments.resume):
         flag = f"--model {arguments.model}" if arguments.model else "--resume"
         raise UsageError(flag, "an environment with it", f"a3c doctor ENV_ID {flag}")

@@ -1,29 +1,25 @@
 """`a3c evaluate`: judge an agent on whole episodes, in environments and with seeds of its own."""
 
-import dataclasses
 import json
 
 from a3c.cli import agents, parsing
-from a3c.errors import SettingError
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "evaluate",
+    """Judge an agent on whole episodes, in environments and with seeds of its own.
+
+Greedy play takes the most probable action, sampled play draws from the policy, as in training.""",
     [
-        *agents.FIELDS,
-        parsing.option("episodes", int, 100, "Episodes for each of greedy and sampled play [≥ 1]."),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        *agents.ARGUMENTS,
+        parsing.option("episodes", int, 100, "Episodes for each of greedy and sampled play.", at_least=1),
+        parsing.JSON,
     ],
 )
-Arguments.__doc__ = """Judge an agent on whole episodes, in environments and with seeds of its own.
-
-Greedy play takes the most probable action, sampled play draws from the policy, as in training."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, play, report. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "evaluate", argv)
-    if arguments.episodes < 1:
-        raise SettingError("episodes", arguments.episodes, "an integer of at least 1")
+    arguments = COMMAND.parse(argv)
     agent, file, seed = agents.load(arguments)
     results = {mode: agent.evaluate(arguments.episodes, mode, seed) for mode in ("greedy", "sampled")}
     threshold = agent.environment.reward_threshold

@@ -1,174 +1,196 @@
-"""Flags: made from dataclasses by tyro, with its boxed errors turned into one sentence."""
+"""Arguments of the commands: settings and a few more, read by argparse, with errors in one sentence."""
 
-import contextlib
+import argparse
 import dataclasses
-import io
-import itertools
+import difflib
 import re
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import tyro
-
-from a3c.config import FIELDS, PPO, VALUES, is_clean
+from a3c import algorithms
+from a3c.config import FIELDS
 from a3c.errors import UsageError
+from a3c.settings import check, choices_of, is_clean, is_tuple, kind_of, may_be_none, scalar_type, setting
 
-T = TypeVar("T")
+
+class Argument(NamedTuple):
+    """One argument of a command.
+
+    Attributes:
+        field: Its name, type, default, help and range.
+        names: Its flags; its name alone where it has none.
+        options: What argparse's `add_argument` takes beside these.
+    """
+
+    field: dataclasses.Field
+    names: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def valued(self) -> bool:
+        """Whether it is a flag with a value."""
+        return self.names[0].startswith("-") and "action" not in self.options
 
 
-def parse(cls: type[T], command: str, argv: list[str]) -> T:
-    """Parse `argv` into `cls`, whose docstring is the description.
+def positional(name: str, help: str, many: bool = False) -> Argument:
+    """An argument without a flag; None where it is not given, and of `many` none at all."""
+    field = _field(name, str | None, () if many else None, help)
+    return Argument(field, (name,), dict(help=help, nargs="*" if many else "?", metavar=name.upper()))
+
+
+def switch(name: str, help: str) -> Argument:
+    """A flag that is off unless it is given."""
+    return Argument(_field(name, bool, False, help), (_flag(name),), dict(help=help, action="store_true"))
+
+
+def option(name: str, kind: Any, default: Any, help: str, **limits: Any) -> Argument:
+    """A flag with a value of a type and in a range, which is given as for `settings.setting`."""
+    return _option(_field(name, kind, default, help, **limits))
+
+
+def setting_arguments(skip: tuple[str, ...] = (), only: tuple[str, ...] = tuple(FIELDS)) -> list[Argument]:
+    """The settings of `Config` as flags, with help, range, defaults and the tutorial's spellings."""
+    return [_option(field) for name, field in FIELDS.items() if name in only and name not in skip]
+
+
+def _field(name: str, kind: Any, default: Any, help: str, **limits: Any) -> dataclasses.Field:
+    field = setting(default, help, **limits)
+    field.name, field.type = name, kind
+    return field
+
+
+def _option(field: dataclasses.Field) -> Argument:
+    if field is FIELDS["algorithm"]:  # what auto stands for is found out when the preset is known
+        choices = ("auto", *choices_of(field))
+        field = _field("algorithm", str, "auto", field.metadata["help"], choices=choices)
+    options: dict[str, Any] = dict(dest=field.name, help=_help(field))
+    if scalar_type(field) is bool:
+        options["action"] = argparse.BooleanOptionalAction  # --x and --no-x
+    elif choices := choices_of(field):
+        options["metavar"] = "{" + ",".join(choices) + "}"
+    else:
+        options["metavar"] = {int: "INT", float: "FLOAT", str: "TEXT"}[_kind(field)]
+        options["nargs"] = "*" if is_tuple(field) else None
+    return Argument(field, (_flag(field.name), *field.metadata["aliases"]), options)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _help(field: dataclasses.Field) -> str:
+    """What it is for; first whose it is, where not all algorithms have it; range and defaults last."""
+    text, others = field.metadata["help"], {}
+    if _is_setting(field):
+        text = (f"{owners}: " if (owners := algorithms.owners(field.name)) else "") + text
+        others = algorithms.other_defaults(field.name)
+    limits = [("≥", "at_least"), (">", "above"), ("≤", "at_most")]
+    signs = [f"{sign} {field.metadata[k]:g}" for sign, k in limits if field.metadata[k] is not None]
+    text += f" [{', '.join(signs)}]" if signs else ""
+    return f"{text} (default: {field.default}{''.join(f'; {who}: {x}' for x, who in others.items())})"
+
+
+def _is_setting(field: dataclasses.Field) -> bool:
+    return FIELDS.get(field.name) is field
+
+
+def _kind(field: dataclasses.Field) -> type:
+    """What makes the value of a field, or each number of a tuple, from a text."""
+    return str if choices_of(field) else int if is_tuple(field) else scalar_type(field)
+
+
+def _read(argument: Argument, given: Any, see: str) -> Any:
+    """The value that was typed, in the type of its field.
 
     Raises:
-        UsageError: for arguments that do not fit, in one sentence.
-        SystemExit: after `--help`.
+        UsageError: where it is of another.
     """
-    for argument in argv:
-        if not is_clean(argument):
-            expected = "a text without control characters, in UTF-8"
-            raise UsageError(f"argument {argument!a}", expected, f"See a3c {command} --help.")
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.cli(
-                cls, prog=f"a3c {command}", args=_spelled(argv), config=(tyro.conf.OmitArgPrefixes,)
-            )
-    except SystemExit as end:
-        if end.code in (0, None):
-            raise
-        raise UsageError(*_sentence(errors.getvalue(), command)) from None
-
-
-def _spelled(argv: list[str]) -> list[str]:
-    """`none` as Python spells it, for settings that may be None: in presets it is written so as well."""
-    spelled = list(argv)
-    for k, (flag, value) in enumerate(itertools.pairwise(argv), 1):
-        setting = FIELDS.get(flag.removeprefix("--").replace("-", "_"))
-        kinds = () if setting is None else get_args(setting.type)
-        if value == "none" and type(None) in kinds and not {str, bool} & set(kinds):
-            spelled[k] = "None"
-    return spelled
-
-
-def _sentence(box: str, command: str) -> tuple[str, str, str]:
-    """What tyro's box says, as what was received, what was expected, and where to look."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ").strip() for line in box.splitlines()]
-    first = []
-    for line in lines[1:]:
-        if line.startswith(("─", "╰")):
-            break
-        first.append(line)
-    text = " ".join(first)
-    see = f"See a3c {command} --help."
-    if unknown := re.match(r"Unrecognized options: (\S+?),?( |$)", text):
-        close = re.search(_CLOSE, " ".join(lines))
-        hint = f"Did you mean {_long(close[1].replace(', ', '/'))}? " if close else ""
-        return f"{unknown[1]}", "an option of this command", hint + see
-    if choice := re.match(r"invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?),?\)", text):
-        return f"{choice[2]} {choice[1]}", f"one of {choice[3]}".replace("'", ""), see
-    if union := re.match(
-        r"Error parsing (\S+): no type matching {None}\|(.+?) could .*? from \[(.*?)\]", text
-    ):
-        given = union[3].replace("'", "").replace(",", "")
-        return f"{_long(union[1])} {given}", _KINDS.get(union[2], "a value of its type") + ", or none", see
-    if number := re.match(r"Error parsing (\S+): (?:invalid literal|could not convert).*: '(.*)'", text):
-        kind = "a number" if "float" in text else "an integer"
-        return f"{_long(number[1])} {number[2]}", kind, see
-    if wrong := re.match(r"Error parsing (.*?): .*\['(.*)'\]", text):
-        return f"{_long(wrong[1])} {wrong[2]}", "a value of its type", see
-    return text.rstrip("."), "arguments as a3c understands them", see
-
-
-_KINDS = {"INT": "an integer", "FLOAT": "a number", "{[INT [INT ...]]}": "integers"}
-_CLOSE = r"(?:Perhaps you meant|Arguments similar to \S+): +(--[a-z0-9-]+(?:, --[a-z0-9-]+)*)"
-
-
-def _long(names: str) -> str:
-    """The main name among `--lr/--learning-rate`, the one that is a setting's own."""
-    options = names.split("/")
-    own = [name for name in options if name.strip("-").replace("-", "_") in FIELDS]
-    return (own or options)[0]
-
-
-_METAVARS = {int | None: "INT", float | None: "FLOAT", str | None: "TEXT", str: "TEXT"}  # None is "not given"
-
-Field = tuple[str, Any, Any]
-"""Name, type and `dataclasses.field`, as `dataclasses.make_dataclass` takes them."""
-
-
-def positional(name: str, help: str) -> Field:
-    """An optional argument without a flag; None where it is not given."""
-    argument = tyro.conf.arg(help=help, metavar=f"[{name.upper()}]", help_behavior_hint="")
-    return name, Annotated[tyro.conf.Positional[str | None], argument], dataclasses.field(default=None)
-
-
-def switch(name: str, help: str) -> Field:
-    """A flag that is off unless it is given."""
-    argument = tyro.conf.arg(help=help, help_behavior_hint="")
-    return name, Annotated[bool, tyro.conf.FlagCreatePairsOff, argument], dataclasses.field(default=False)
-
-
-def option(name: str, kind: Any, default: Any, help: str) -> Field:
-    """A flag with a value."""
-    return (
-        name,
-        Annotated[kind, tyro.conf.arg(help=help, metavar=_METAVARS.get(kind))],
-        dataclasses.field(default=default),
-    )
-
-
-def setting_arguments(skip: tuple[str, ...] = (), only: tuple[str, ...] = tuple(FIELDS)) -> list[Field]:
-    """The settings of `Config` as flags, with help, range, defaults and the tutorial's spellings."""
-    return [
-        _setting_argument(field) for field in FIELDS.values() if field.name in only and field.name not in skip
-    ]
-
-
-def _setting_argument(field: dataclasses.Field) -> Field:
-    kind, default = field.type, field.default
-    if field.name == "algorithm":  # what it stands for is found out when the preset is known
-        kind, default = Literal["auto", *get_args(kind)], "auto"
-    elif bool in get_args(kind):  # --x and --no-x; None is "not given"
-        kind, default = bool, False
-    argument = tyro.conf.arg(
-        help=field.metadata["help"] + _range(field),
-        aliases=field.metadata["aliases"],
-        metavar=_METAVARS.get(field.type),
-        help_behavior_hint=_defaults(field),
-    )
-    return field.name, Annotated[kind, argument], dataclasses.field(default=default)
-
-
-_FAMILIES = {PPO: ", ".join(PPO), VALUES: "Q and Sarsa"}
-
-
-def _defaults(field: dataclasses.Field) -> str | None:
-    """The defaults of a setting by algorithm; None where it has the one that is shown anyway."""
-    if bool not in get_args(field.type) and not field.metadata["others"]:
+    field = argument.field
+    if not argument.valued:
+        return given
+    texts = given if is_tuple(field) else [given]
+    received = f"{argument.names[0]} {' '.join(texts)}"
+    if (choices := choices_of(field)) and given not in choices:
+        raise UsageError(received, f"one of {', '.join(choices)}", see)
+    if may_be_none(field) and _kind(field) is not str and texts in (["none"], ["None"]):
         return None
-    others = [f"; {_FAMILIES[names]}: {value}" for names, value in field.metadata["others"].items()]
-    return f"(default: {field.default}{''.join(others)})"
+    try:
+        values = tuple(_kind(field)(text) for text in texts)
+    except ValueError:
+        expected = kind_of(field) + (", or none" if may_be_none(field) else "")
+        raise UsageError(received, expected, see) from None
+    value = values if is_tuple(field) else values[0]
+    if not _is_setting(field):  # those are checked with all others
+        check(field, value)
+    return value
 
 
-def _range(field: dataclasses.Field) -> str:
-    """The range of a setting in signs."""
-    low, above, high = (field.metadata[k] for k in ("at_least", "above", "at_most"))
-    signs = [
-        f"{sign} {bound:g}" for sign, bound in (("≥", low), (">", above), ("≤", high)) if bound is not None
-    ]
-    return f" [{', '.join(signs)}]" if signs else ""
+JSON = switch("json", "Print the result as one JSON object, the last line of standard output.")
+QUIET = switch("quiet", "Show no progress.")
 
 
-def typed_settings(arguments: Any, argv: list[str]) -> dict[str, Any]:
-    """The settings that were typed, as opposed to left at their defaults, which a preset may fill."""
-    aliases = {alias: f.name for f in FIELDS.values() for alias in f.metadata["aliases"]}
-    typed = {}
-    for token in itertools.takewhile(lambda token: token != "--", argv):  # only positionals follow
-        if not token.startswith("--"):
-            continue
-        flag = token.split("=")[0].replace("_", "-")
-        name = aliases.get(flag, flag.removeprefix("--").replace("-", "_"))
-        if name not in FIELDS:
-            name = name.removeprefix("no_")
-        if name in FIELDS:
-            typed[name] = getattr(arguments, name)
-    return typed
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, what it does in one paragraph and perhaps a second, and its arguments."""
+
+    name: str
+    description: str
+    arguments: list[Argument]
+
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """The values of all arguments, and as `typed` those settings that were given.
+
+        Raises:
+            UsageError: for arguments that do not fit, in one sentence.
+            SystemExit: after `--help`.
+        """
+        see = f"See a3c {self.name} --help."
+        for text in argv:
+            if not is_clean(text):
+                raise UsageError(f"argument {text!a}", "a text without control characters, in UTF-8", see)
+        try:
+            found, unknown = self._parser().parse_known_args(self._spelled(argv))
+        except argparse.ArgumentError as error:
+            expected = "no value" if "ignored" in error.message else "a value"
+            raise UsageError((error.argument_name or "").split("/")[0], expected, see) from None
+        if unknown:
+            flag = unknown[0].split("=")[0]
+            close = difflib.get_close_matches(flag, [name for a in self.arguments for name in a.names], n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise UsageError(flag, "an option of this command", hint + see)
+        arguments = {argument.field.name: argument for argument in self.arguments}
+        given = {name: _read(arguments[name], text, see) for name, text in vars(found).items()}
+        defaults = {name: argument.field.default for name, argument in arguments.items()}
+        typed = {name: value for name, value in given.items() if name in FIELDS}
+        return argparse.Namespace(**defaults | given, typed=typed)
+
+    def _parser(self) -> argparse.ArgumentParser:
+        description, _, more = self.description.partition("\n\n")
+        free = [a for a in self.arguments if not a.names[0].startswith("-")]
+        usage = [f"[{a.names[0].upper()}{' ...' if a.options['nargs'] == '*' else ''}]" for a in free]
+        parser = argparse.ArgumentParser(
+            usage=" ".join([f"a3c {self.name} [OPTIONS]", *usage]),
+            description=description,
+            epilog=more,
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,
+            exit_on_error=False,
+        )
+        for argument in self.arguments:
+            help = argument.options["help"].replace("%", "%%")
+            parser.add_argument(*argument.names, **argument.options | {"help": help})
+        return parser
+
+    def _spelled(self, argv: list[str]) -> list[str]:
+        """Flags with hyphens for underscores; in one piece with a negative number, as argparse needs it."""
+        spelled: list[str] = []
+        valued = {name for a in self.arguments if a.valued for name in a.names}
+        for place, token in enumerate(argv):
+            if token == "--":  # only arguments without a flag follow
+                return spelled + argv[place:]
+            flag, equals, value = token.partition("=")
+            if spelled and spelled[-1] in valued and re.match(r"-\.?\d", token):
+                spelled[-1] += f"={token}"
+            else:
+                spelled.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else token)
+        return spelled

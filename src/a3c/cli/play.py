@@ -1,14 +1,16 @@
 """`a3c play`: watch an agent play one episode."""
 
-import dataclasses
 from pathlib import Path
 
 from a3c.cli import agents, parsing
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "play",
+    """Watch an agent play one episode.
+
+In a window where there is a display; to a file with --video anywhere.""",
     [
-        *agents.FIELDS,
+        *agents.ARGUMENTS,
         parsing.option(
             "video", str | None, None, "Write a film to this .mp4 or .gif file instead of a window."
         ),
@@ -16,16 +18,13 @@ Arguments = dataclasses.make_dataclass(
         parsing.switch("quiet", "Do not print each step."),
     ],
 )
-Arguments.__doc__ = """Watch an agent play one episode.
-
-In a window where there is a display; to a file with --video anywhere."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, play, report. Returns the exit code."""
     from a3c.evaluation import play
 
-    arguments = parsing.parse(Arguments, "play", argv)
+    arguments = COMMAND.parse(argv)
     video = None if arguments.video is None else Path(arguments.video)
     if video is not None:
         play.check_video(video)

@@ -1,35 +1,24 @@
 """`a3c plot`: the learning curves of one or several runs in one picture."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from a3c.cli import parsing
 from a3c.errors import UsageError
 from a3c.training import run_directory
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "plot",
+    "Draw the learning curves of one or several runs in one picture.",
     [
-        (
-            "runs",
-            Annotated[
-                tyro.conf.Positional[tuple[str, ...]],
-                tyro.conf.arg(metavar="RUN...", help="Run directories."),
-            ],
-            dataclasses.field(default=()),
-        ),
+        parsing.positional("runs", "Run directories.", many=True),
         parsing.option("output", str, "learning_curves.png", "The picture to write: .png, .svg or .pdf."),
     ],
 )
-Arguments.__doc__ = "Draw the learning curves of one or several runs in one picture."
 
 
 def run(argv: list[str]) -> int:
     """Parse, read, draw. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "plot", argv)
+    arguments = COMMAND.parse(argv)
     output = Path(arguments.output)
     if output.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"output {output}", "a file ending in .png, .svg or .pdf")

@@ -1,27 +1,25 @@
 """`a3c random`: the baseline that every score is shown beside."""
 
-import dataclasses
 import json
 
 from a3c.cli import parsing
 from a3c.config import Config
-from a3c.errors import SettingError
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "random",
+    "Play uniformly random actions: the baseline that every score is shown beside.",
     [
         parsing.positional("env_id", "Environment, as a3c train takes it (default: CartPole-v1)."),
-        parsing.option("episodes", int, 100, "How many episodes [≥ 1]."),
-        parsing.option("seed", int | None, None, "Seed; default: drawn and shown."),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        parsing.option("episodes", int, 100, "How many episodes.", at_least=1),
+        parsing.option("seed", int | None, None, "Seed; default: drawn and shown.", at_least=0),
+        parsing.JSON,
     ],
 )
-Arguments.__doc__ = "Play uniformly random actions: the baseline that every score is shown beside."
 
 
 def run(argv: list[str]) -> int:
     """Parse, play, report. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "random", argv)
+    arguments = COMMAND.parse(argv)
     return report(arguments.env_id or Config.env_id, arguments.episodes, arguments.seed, arguments.json)
 
 
@@ -31,10 +29,6 @@ def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
     from a3c.evaluation.evaluator import random_evaluation
     from a3c.utils import seeding
 
-    if episodes < 1:
-        raise SettingError("episodes", episodes, "an integer of at least 1")
-    if seed is not None and seed < 0:
-        raise SettingError("seed", seed, "an integer of at least 0")
     environment = envs.find(env_id)
     seed = seeding.fresh_seed() if seed is None else seed
     evaluation = random_evaluation(environment, episodes, seed)

@@ -1,22 +1,21 @@
 """`a3c reproduce`: play again, from a crash report, how an environment failed."""
 
-import dataclasses
 import json
 import sys
 
 from a3c.cli import parsing
 from a3c.errors import UsageError
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "reproduce",
+    """Play again, from a crash report, how an environment failed.
+
+Exit code 1 if it fails again, with its own traceback; 0 if it does not.""",
     [
         parsing.positional("card", "The crash report, a file that a run of a3c train wrote."),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        parsing.JSON,
     ],
 )
-Arguments.__doc__ = """Play again, from a crash report, how an environment failed.
-
-Exit code 1 if it fails again, with its own traceback; 0 if it does not."""
 
 
 def run(argv: list[str]) -> int:
@@ -24,7 +23,7 @@ def run(argv: list[str]) -> int:
     from a3c.envs import faults
     from a3c.envs.reproduce import reproduce
 
-    arguments = parsing.parse(Arguments, "reproduce", argv)
+    arguments = COMMAND.parse(argv)
     if arguments.card is None:
         raise UsageError("no crash report", "a file", "a3c reproduce CARD")
     card = faults.read_card(arguments.card)

@@ -1,6 +1,5 @@
 """`a3c resume`: go on with a run that was stopped, from its newest checkpoint."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,25 +11,25 @@ from a3c.config import RESUMABLE
 from a3c.training import run_directory
 from a3c.utils.console import say
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "resume",
+    """Go on with a run that was stopped or killed, from its newest whole checkpoint.
+
+A serial run goes on exactly where it stood, bit for bit. With parallel workers nothing before the checkpoint
+is lost; episodes under way begin anew. Settings are those of the run, but for what is typed here.""",
     [
         parsing.positional("run", "A run directory, or an environment id (default: the newest run)."),
         *parsing.setting_arguments(only=(*RESUMABLE, "save_dir")),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
-        parsing.switch("quiet", "Show no progress."),
+        parsing.JSON,
+        parsing.QUIET,
     ],
 )
-Arguments.__doc__ = """Go on with a run that was stopped or killed, from its newest whole checkpoint.
-
-A serial run goes on exactly where it stood, bit for bit. With parallel workers nothing before the checkpoint
-is lost; episodes under way begin anew. Settings are those of the run, but for what is typed here."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, find the run, train on. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "resume", argv)
-    given = parsing.typed_settings(arguments, argv)
+    arguments = COMMAND.parse(argv)
+    given = arguments.typed
     directory = run_directory.find_run(arguments.run, given.pop("save_dir", "runs"))
     return resume(directory, given, arguments.json, arguments.quiet)
 

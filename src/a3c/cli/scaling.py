@@ -17,14 +17,19 @@ from typing import Any, TextIO
 
 from a3c import __version__
 from a3c.cli import parsing, speedup
-from a3c.config import Config, make_config
+from a3c.config import Config
 from a3c.errors import SettingError, UsageError
+from a3c.presets import make_config
 from a3c.training import run_directory
 
 _OWN = ("env_id", "workers", "seed")  # settings of a run that are this command's to choose
 
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "scaling",
+    """Measure how much faster more workers are: in steps per second, and to the threshold.
+
+Trains with each number of workers and several seeds, one run after the other. Settings that are not typed
+come from the environment's preset, as in a3c train. Table and picture go into a directory of their own.""",
     [
         parsing.positional("env_id", "Environment, as a3c train takes it (default: CartPole-v1)."),
         parsing.option(
@@ -34,16 +39,14 @@ Arguments = dataclasses.make_dataclass(
             "Numbers of workers, separated by commas; the first is what the others are compared with. "
             "Default: 1, 2, 4 … up to the usable cores.",
         ),
-        parsing.option("seeds", int, 3, "Runs with each number of workers, each with another seed [≥ 1]."),
-        parsing.option("seed", int, 1, "The first seed [≥ 0]."),
+        parsing.option(
+            "seeds", int, 3, "Runs with each number of workers, each with another seed.", at_least=1
+        ),
+        parsing.option("seed", int, 1, "The first seed.", at_least=0),
         *parsing.setting_arguments(skip=_OWN),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
+        parsing.JSON,
     ],
 )
-Arguments.__doc__ = """Measure how much faster more workers are: in steps per second, and to the threshold.
-
-Trains with each number of workers and several seeds, one run after the other. Settings that are not typed
-come from the environment's preset, as in a3c train. Table and picture go into a directory of their own."""
 
 _GRACE = 10
 """Seconds in which a run that was told to stop saves itself."""
@@ -65,12 +68,9 @@ class Plan:
 
 def run(argv: list[str]) -> int:
     """Parse, train again and again, report. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "scaling", argv)
+    arguments = COMMAND.parse(argv)
     counts = None if arguments.workers is None else parse_counts(arguments.workers)
-    if arguments.seeds < 1:
-        raise SettingError("seeds", arguments.seeds, "an integer of at least 1")
-    typed = parsing.typed_settings(arguments, argv)
-    settings = {name: value for name, value in typed.items() if name not in _OWN}
+    settings = {name: value for name, value in arguments.typed.items() if name not in _OWN}
     given = settings if arguments.env_id is None else {**settings, "env_id": arguments.env_id}
     config = make_config(**given, seed=arguments.seed)
     stream = sys.stderr if arguments.json else sys.stdout

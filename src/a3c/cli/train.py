@@ -1,6 +1,5 @@
 """`a3c train`: train an agent until its environment is solved."""
 
-import dataclasses
 import json
 import os
 import sys
@@ -8,16 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from a3c import __version__
+from a3c import __version__, algorithms
 from a3c.cli import parsing
-from a3c.config import PPO, RESUMABLE, Config, make_config
+from a3c.config import RESUMABLE, Config
 from a3c.errors import SettingError
+from a3c.presets import make_config
 from a3c.training import run_directory
 from a3c.utils.console import say
 
 # One dataclass from the settings, so that each is described in one place only.
-Arguments = dataclasses.make_dataclass(
-    "Arguments",
+COMMAND = parsing.Command(
+    "train",
+    """Train an agent until its environment is solved, or a limit is reached.
+
+Settings that are not typed come from the environment's preset, where there is one, and otherwise are the
+algorithm's defaults, shown here. Models, metrics and the learning curve go into a run directory.""",
     [
         parsing.positional(
             "env_id",
@@ -32,24 +36,18 @@ Arguments = dataclasses.make_dataclass(
             "auto: go on with the newest unfinished run that has these settings, if there is one. Or a run "
             "directory.",
         ),
-        parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
-        parsing.switch("quiet", "Show no progress."),
+        parsing.JSON,
+        parsing.QUIET,
     ],
 )
-Arguments.__doc__ = """Train an agent until its environment is solved, or a limit is reached.
-
-Settings that are not typed come from the environment's preset, where there is one, and otherwise are the
-algorithm's defaults, shown here. Models, metrics and the learning curve go into a run directory."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, train, report. Returns the exit code."""
-    arguments = parsing.parse(Arguments, "train", argv)
-    given = parsing.typed_settings(arguments, argv)
+    arguments = COMMAND.parse(argv)
+    given = arguments.typed
     if given.get("algorithm") == "auto":  # as if it was not typed
         del given["algorithm"]
-    if arguments.env_id is not None:
-        given["env_id"] = arguments.env_id
     config = make_config(**given)
     if config.algorithm == "random":
         from a3c.cli import random
@@ -141,7 +139,8 @@ def process_start() -> float:
 def _header(config: Config) -> str:
     """What was decided, in two lines."""
     workers = f"{config.workers} worker{'s' if config.workers != 1 else ''}"
-    passes = f", {config.passes} passes of minibatch {config.minibatch}" if config.algorithm in PPO else ""
+    reuses = algorithms.find(config.algorithm).reuses
+    passes = f", {config.passes} passes of minibatch {config.minibatch}" if reuses else ""
     goal = "no threshold" if config.stop_return is None else f"goal {config.stop_return:g}"
     return (
         f"{config.algorithm} on {config.backend}, {config.engine} engine, {workers} × "

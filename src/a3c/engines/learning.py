@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from a3c.algorithms import Reuse, reuse
+from a3c.algorithms import reuse
+from a3c.algorithms.base import Reuse
 from a3c.engines.stores import is_finite
 from a3c.networks.functional import Network
 from a3c.types import Delta, Reused, Rollout, Shapes, Snapshot, Transitions

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from a3c import algorithms, envs, networks
-from a3c.algorithms import Algorithm
+from a3c.algorithms.base import Algorithm
 from a3c.algorithms.optimizers import is_elementwise
 from a3c.config import Config
 from a3c.networks import normalisation, saved_model

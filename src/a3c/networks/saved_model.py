@@ -4,7 +4,6 @@ The file is an ordinary Keras model file with one more member, `a3c.json`. It is
 all, and read in Keras' safe mode, so that a downloaded agent runs no code.
 """
 
-import dataclasses
 import json
 import os
 import tempfile
@@ -19,7 +18,6 @@ import keras
 import numpy as np
 
 from a3c import networks
-from a3c.config import Config
 from a3c.errors import UsageError, first_line
 from a3c.networks.parameters import set_statistics, statistics_of
 from a3c.utils.lazy_imports import keras_saving
@@ -30,19 +28,17 @@ FORMAT = 1
 
 
 def describe(
-    config: Config, model: keras.Model, evaluation: Any, steps: int, baseline: float | None
+    settings: Mapping[str, Any], model: keras.Model, evaluation: Any, steps: int, baseline: float | None
 ) -> dict[str, Any]:
-    """What an agent's file says of itself: its card."""
+    """What an agent's file says of itself, its card; `settings` are all those of the training."""
     cls = type(model)
     own = not cls.__module__.startswith(("a3c.", "keras."))
     return dict(
-        env_id=config.env_id,
-        algorithm=config.algorithm,
+        env_id=settings["env_id"],
+        algorithm=settings["algorithm"],
         steps=steps,
         model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
-        settings={
-            k: v for k, v in dataclasses.asdict(config).items() if v is not None or k in ACTING_SETTINGS
-        },
+        settings={k: v for k, v in settings.items() if v is not None or k in ACTING_SETTINGS},
         versions=versions(),
         evaluation=None if evaluation is None else evaluation.as_dict(),
         random_baseline=baseline,

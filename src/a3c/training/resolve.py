@@ -28,7 +28,7 @@ def resolve_config(config: Config) -> tuple[Config, Environment]:
     assert config.workers is not None
     with backend.compute_threads(config.workers):  # a compiled environment may start JAX
         environment = envs.find(config.env_id, config.action_bounds)
-    algorithms.check_actions(config, environment.actions)
+    algorithms.check_actions(config.algorithm, config.env_id, environment.actions)
     algorithm = algorithms.find(config.algorithm)
     if algorithm.gathers and not config.locking:
         fix = f"With --algorithm {config.algorithm} workers update nothing themselves."
@@ -66,4 +66,5 @@ def make_model(config: Config, environment: Environment, model: Any = None) -> A
     from a3c.networks import factory
 
     values = algorithms.find(config.algorithm).values
-    return factory.make_model(config, environment.observations, environment.actions, values, model)
+    seen, actions = environment.observations, environment.actions
+    return factory.make_model(config, config.env_id, seen, actions, values, config.seed or 0, model)

@@ -16,8 +16,9 @@ from typing import Any
 
 import tomli_w
 
-from a3c.config import Config, check_settings, parse_toml, settings_from_toml
+from a3c.config import Config
 from a3c.errors import UsageError
+from a3c.presets import check_settings, parse_toml, settings_from_toml
 from a3c.utils.files import write_whole
 from a3c.utils.versions import versions
 

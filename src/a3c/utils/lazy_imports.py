@@ -1,4 +1,7 @@
-"""Importing Keras without what training does not use.
+"""Importing Keras late, and without what training does not use.
+
+`keras`, `ops` and `np` of this module stand for what they are named after and import it when something uses
+them: for files that the command line reads for their settings, and workers for their functions.
 
 Of the second that `import keras` takes on JAX, half goes into modules that Keras names at its top but that
 no training here touches. They are put off until something touches them, or hidden where Keras can do
@@ -11,7 +14,26 @@ import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+
+class _Lazy(ModuleType):
+    """Stands for a module, which the first use of one of its attributes imports."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(importlib.import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
+
+
+if TYPE_CHECKING:
+    import keras
+    import keras.ops as ops
+    import numpy as np
+else:
+    keras, np, ops = _Lazy("keras"), _Lazy("numpy"), _Lazy("keras.ops")
 
 # Keras tries to import these and goes on without them: for plots, summaries of data, loading images.
 _OPTIONAL = ("matplotlib", "matplotlib.pyplot", "pandas")

@@ -17,8 +17,9 @@ from gymnasium.vector.utils import iterate
 from a3c import backend, envs
 from a3c.cli.checks import Check, Step, describe, fault, ok, warning
 from a3c.cli.checks.resuming import resumed
-from a3c.config import Config, make_config
+from a3c.config import Config
 from a3c.envs import Environment
+from a3c.presets import make_config
 from a3c.spaces.distributions import random_actions
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.observations import ObservationMismatch

@@ -49,7 +49,7 @@ def _save(run: "Run", name: str, weights: np.ndarray, evaluation: Any) -> None:
         OSError: if that fails; the file is what it was then.
     """
     metrics = run.metrics
-    metadata = saved_model.describe(run.config, run.model, evaluation, metrics.steps, metrics.baseline)
+    metadata = saved_model.describe(vars(run.config), run.model, evaluation, metrics.steps, metrics.baseline)
     own = parameters_of(run.model)
     assign_parameters(run.model, weights)
     try:
