@@ -1,7 +1,7 @@
-"""Identity environments, one for each kind of space: the reward is high where the action repeats what was seen.
+"""Identity environments, one for each kind of space: an action that repeats what was seen is worth most.
 
-Each step is worth at most 1, and an episode has 100 steps. If the observation is lost on its way to the action,
-nothing is learned here. Registered on import; use them as `identity:identity/Discrete-v0`.
+Each step is worth at most 1, and an episode has 100 steps. If the observation is lost on its way to the
+action, nothing is learned here. Registered on import; use them as `identity:identity/Discrete-v0`.
 """
 
 from collections.abc import Callable

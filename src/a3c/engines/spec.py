@@ -401,15 +401,15 @@ class WorkerSpec:
         self, framework: ModuleType, network: Network, shapes: Shapes, learn: Learn, weights: Any
     ) -> WorkerProgram:
         """For workers whose environment runs inside their program."""
-        from a3c.envs.functional import world_of
         from a3c.envs.functional.sampler import CompiledSampler, Program
+        from a3c.envs.functional.stepping import FunctionalEnvSpec
 
         values, differentiate = self.algorithm.values, None
         if self._learns_while_acting(framework):
             loss = self.algorithm.make_loss(self.config, self.environment.actions)
             differentiate = framework.gradient_function(network, loss, self._clipnorm)
         program = Program(
-            world=world_of(self.environment, self.config.gamma),
+            env_spec=FunctionalEnvSpec.of(self.environment),
             shapes=shapes,
             policy=framework.policy_function(network),
             differentiate=differentiate,

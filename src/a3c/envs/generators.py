@@ -1,6 +1,6 @@
-"""The random generators that an environment draws from: found, read as plain trees, and set again.
+"""The random generators of an environment: finding them, their states as plain trees, and setting them.
 
-Called where an episode begins, by `copies`; and where one is played again, by `replay`.
+Called by `copies` where an episode begins, and by `replay` where one is played again.
 """
 
 import functools
