@@ -20,7 +20,7 @@ from a3c.envs.history import ActionHistory
 from a3c.errors import describe
 from a3c.spaces.distributions import Distribution
 from a3c.spaces.observations import ObservationMismatch, Observations
-from a3c.types import Policy, Rollout, Shapes, Snapshot, Transitions
+from a3c.types import Policy, Rollout, Shapes, Snapshot
 from a3c.utils.serialization import plain
 
 Explore = Callable[[np.random.Generator, int], np.ndarray]
@@ -32,21 +32,26 @@ class Sampler(Protocol):
 
     def collect(self, snapshot: Snapshot) -> Rollout:
         """Act for T steps with the policy of those weights, going on where the last rollout ended."""
+        ...
 
     def wait(self) -> None:
         """Return when all that it needs is compiled."""
+        ...
 
     def close(self) -> None:
         """Close the environments."""
+        ...
 
     def state(self) -> dict[str, Any]:
         """A plain tree from which another sampler of the same arguments goes on; between two rollouts."""
+        ...
 
     def restore(self, tree: dict[str, Any]) -> str:
         """Go on from what `state` returned.
 
         Returns which episodes begin anew and why, one sentence; empty: all go on exactly where they stood.
         """
+        ...
 
 
 class VectorSampler:
@@ -94,7 +99,6 @@ class VectorSampler:
         self._no_actions = np.zeros((0, describe.copies, *shapes.action), self._small)
         self._rebuilds = 0
         self._env: VectorEnv | None = None
-        self._transitions: Transitions
         self._make()
 
     def collect(self, snapshot: Snapshot) -> Rollout:
@@ -265,9 +269,8 @@ class VectorSampler:
         """Whether all observations and rewards are finite. Weighted sums are the cheapest test of that."""
         seen, earned, weights = self._flat
         try:
-            return math.isfinite(earned.dot(weights[: earned.size])) and (
-                seen is None or math.isfinite(seen.dot(weights))
-            )
+            finite = seen is None or math.isfinite(seen.dot(weights))
+            return finite and math.isfinite(earned.dot(weights[: earned.size]))
         except RuntimeWarning:  # where those are errors: infinity less infinity
             return False
 
@@ -289,14 +292,13 @@ class VectorSampler:
             return faults.of_exception(error)
         self._history.separable = isinstance(env, Copies)
         self._prepare()
-        shape = self._transitions.observations.shape[1:]
         try:
             seen, info = env.reset(seed=self._seed)
             if self._episodic_life:
                 self._lives = info["lives"].copy()
             seen = seen if self._pack is None else self._pack(seen)
-            if np.shape(seen) != shape:
-                return faults.of_shape(np.shape(seen), shape[1:])
+            if np.shape(seen) != (self._shapes.batch, *self._shapes.observation):
+                return faults.of_shape(np.shape(seen), self._shapes.observation)
             self._transitions.observations[-1] = seen
         except Exception as error:
             return self._violation_of(error)
@@ -326,11 +328,10 @@ class VectorSampler:
             sent = self._to_env(self._history.last(actions))
             ends = (self._transitions.terminated | self._transitions.truncated)[: max(t, 0)]
             beginnings = self._env.beginnings if isinstance(self._env, Copies) else None
-        played = self._history.replay(actions, ends, beginnings, violation.copy)
-        if self._env is not None:
             with contextlib.suppress(Exception):  # it is broken anyway
                 self._env.close()
             self._env = None
+        played = self._history.replay(actions, ends, beginnings, violation.copy)
         self._rebuilds += 1
         self._on_fault(faults.make_fault(self._describe, violation, location, sent, played))
 
@@ -339,8 +340,7 @@ class VectorSampler:
         if t < 0:
             when = "making" if self._env is None else "first reset"
             return FaultLocation(when, self._seed, self._rebuilds, 0)
-        if copy is None and self._describe.copies == 1:
-            copy = 0
+        copy = 0 if self._describe.copies == 1 else copy
         if copy is None:
             return FaultLocation("step", self._seed, self._rebuilds, self._steps + t + 1)
         ends = (self._transitions.terminated | self._transitions.truncated)[:t, copy]

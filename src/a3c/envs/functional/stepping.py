@@ -238,7 +238,7 @@ def rollout(
     keys = jax.random.split(key, jax.tree.leaves(inputs)[0].shape[0])
     after, (taken, total, length) = jax.lax.scan(one, state, (inputs, keys))
     observations, actions, result, parameters, discounted = taken
-    transitions: Any = Transitions(
+    fields: dict[str, Any] = dict(
         observations=jnp.concatenate([observations, after.observation[None]]),
         actions=actions,
         rewards=result.reward,
@@ -250,7 +250,7 @@ def rollout(
         next_actions=after.next_actions,
         returns=discounted,
     )
-    return after, transitions, EpisodeEnds(result.terminated | result.truncated, total, length)
+    return after, Transitions(**fields), EpisodeEnds(result.terminated | result.truncated, total, length)
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

@@ -27,36 +27,46 @@ class Distribution(Protocol):
     @property
     def outputs(self) -> int:
         """A: policy parameters per state."""
+        ...
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one action as it is kept."""
+        ...
 
     @property
     def dtype(self) -> str:
         """Of actions as they are kept: `int32` or `float32`."""
+        ...
 
     @property
     def noise(self) -> tuple[str, int]:
         """What noise a choice needs, by the name of `noise.DRAW`, and how many numbers of it."""
+        ...
 
     def choose(self, parameters: Any, noise: Any) -> Any:
         """Actions [..., *shape] for parameters [..., A]; without noise the most probable ones."""
+        ...
 
     def uniform(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Noise with which parameters of zero give random play: uniform within the action space."""
+        ...
 
     def to_env(self, actions: Any) -> Any:
         """What the environment takes for `actions` [N, *shape]."""
+        ...
 
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """log π(a|s): [...] for parameters [..., A] and actions [..., *shape]."""
+        ...
 
     def entropy(self, parameters: Any) -> Any:
         """H(π) in nats: [...] for parameters [..., A]."""
+        ...
 
     def describe(self) -> str:
         """In words, for people."""
+        ...
 
 
 Mode = Literal["greedy", "sampled", "random"]
