@@ -83,6 +83,20 @@ def test_first_states_are_drawn_as_the_originals():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "modes"),
+    [("jax/CartPole-v1", ["rgb_array", "human"]), ("functional_environments:Counter", [])],
+)
+def test_what_can_be_drawn_is_shown_in_a_window(env_id, modes, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = envs.make_single(envs.find(env_id).spec, "human")
+    assert env.metadata["render_modes"] == modes
+    assert env.render_mode == ("human" if modes else None)
+    env.reset(seed=1)
+    env.step(env.action_space.sample())
+    env.close()
+
+
 # -- rollouts -----------------------------------------------------------------------------------------------
 
 
