@@ -1,7 +1,7 @@
 """Faults of environments: what is wrong with what they did, and crash reports from which it is played again.
 
-The samplers call it where an environment raised, or returned what nothing can be learned from; `reproduce`
-while it plays a crash report. Nothing here stops a run: `on_fault` decides about that.
+Samplers call it where an environment raised an error or returned something unusable, and `reproduce` while it
+plays a crash report. Nothing here stops a run: `on_fault` decides about that.
 """
 
 import json
@@ -37,7 +37,7 @@ _AROUND = (_PACKAGE, *(_GYMNASIUM + part for part in _WRAPPING))
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of an environment, as it is told to whoever decides whether the run goes on."""
+    """One fault of an environment, for `on_fault`, which decides whether the run goes on."""
 
     summary: str
     """One line: which environment did what, in which step of which copy."""
@@ -48,7 +48,7 @@ class Fault:
 
 
 OnFault = Callable[[Fault], None]
-"""Told of each fault before the environment is made anew; may raise, which ends the worker."""
+"""Called with each fault before the environment is made anew; if it raises, the worker ends."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class ObservedChoice(_Probe):
 
 
 class Endless(_Probe):
-    """Reward 1 forever, cut by a time limit. V = 1/(1 − γ): is truncation told from termination?"""
+    """Reward 1 forever, cut by a time limit. V = 1/(1 − γ): is truncation not taken for termination?"""
 
     def follow(self, state: float, action: int) -> tuple[float, float, bool]:
         """Go on with reward 1."""

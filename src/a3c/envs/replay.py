@@ -285,15 +285,15 @@ def snapshot(env: VectorEnv) -> dict[str, Any] | None:
     return {"kind": "attributes", "values": values, "generators": generators.states([env])}
 
 
-def put(env: VectorEnv, told: dict[str, Any]) -> None:
+def put(env: VectorEnv, saved: dict[str, Any]) -> None:
     """Put back what `snapshot` returned into an environment of the same kind that was reset.
 
     Raises:
         Exception: of any kind, if it is of another one.
     """
-    if told["kind"] == "hooks":
-        return env.load_state_dict(told["state"])  # type: ignore[attr-defined] - it has hooks
-    for name, value in told["values"].items():
+    if saved["kind"] == "hooks":
+        return env.load_state_dict(saved["state"])  # type: ignore[attr-defined] - it has hooks
+    for name, value in saved["values"].items():
         found = getattr(env, name, None)
         if not isinstance(value, np.ndarray):
             setattr(env, name, value)
@@ -301,7 +301,7 @@ def put(env: VectorEnv, told: dict[str, Any]) -> None:
             found[...] = value  # which keeps views of it
         else:
             setattr(env, name, value.copy() if value.ndim else value[()])
-    generators.restore([env], told["generators"])
+    generators.restore([env], saved["generators"])
 
 
 def _resume_whole(env: VectorEnv, kind: str | None, tree: dict[str, Any], expected: ExpectedState) -> None:

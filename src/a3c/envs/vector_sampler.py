@@ -175,7 +175,7 @@ class VectorSampler:
         self.close()
         try:
             self._env = self._make_env()
-        except Exception as error:  # which is told as a fault where it is made again
+        except Exception as error:  # it is reported as a fault when they are made again
             self._env = None
             every = np.ones(self._describe.copies, bool)
             return replay.ResumeResult(every, f"making them raised {describe(error)}", unusable=True)
