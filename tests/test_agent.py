@@ -178,7 +178,7 @@ def test_the_agent_acts_in_the_manner_that_fit_learned(tmp_path):
 
 
 def test_a_number_is_an_action_like_any_other():
-    identity = "a3c.envs.identity:identity/Number-v0"
+    identity = "identity:identity/Number-v0"
     action = Agent(identity, preset="none", seed=0).predict(np.float32(0.5))
     assert isinstance(action, np.ndarray)
     assert action.shape == ()

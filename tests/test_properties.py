@@ -275,7 +275,7 @@ def harmless():
         evaluate=lambda *_: judged,
         play=lambda *_: types.SimpleNamespace(episode_return=1.0, length=1),
     )
-    played = types.SimpleNamespace(finding=None, steps=1, same=False, summary="")
+    played = types.SimpleNamespace(violation=None, steps=1, same=False, summary="")
     environment = types.SimpleNamespace(reward_threshold=None)
 
     def stub(value):
@@ -380,7 +380,7 @@ cards = st.one_of(
 def test_crash_cards_lead_to_a_card_or_a_sentence(content):
     Path("card.json").write_bytes(content)
     try:
-        card = faults.read_card("card.json")
+        card = faults.read_crash_report("card.json")
     except UsageError as error:
         check_message(error)
     else:
@@ -391,13 +391,13 @@ def test_a_real_crash_card_with_a_flipped_byte_is_a_sentence_or_a_card(tmp_path)
     replay = {"compiled": False, "start": None, "actions": np.zeros((3, 2), np.int8), "steps": 3}
     card = dict.fromkeys(required, "x") | {"replay": replay}
     path = tmp_path / "card.json"
-    faults.write_card(faults.Fault("it failed", "", card), path)
+    faults.write_crash_report(faults.Fault("it failed", "", card), path)
     content = path.read_bytes()
     random.seed(0)
     for at in random.sample(range(len(content)), 200):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1 << random.randrange(8)]) + content[at + 1 :])
         with contextlib.suppress(UsageError):
-            assert set(faults.read_card(path)) >= faults._REQUIRED
+            assert set(faults.read_crash_report(path)) >= faults._REQUIRED
 
 
 @LIMITED

@@ -19,7 +19,7 @@ pytest.importorskip("ale_py")
 
 @pytest.mark.parametrize("game", ["pong", "breakout"])
 def test_what_is_watched_is_what_is_trained_on(game, monkeypatch):
-    monkeypatch.setattr(atari, "_NOTHING", 0)  # whose number is drawn differently
+    monkeypatch.setattr(atari, "_MAX_NOOPS", 0)  # whose number is drawn differently
     many, one = (
         make(game, 0.0, False) for make in (lambda *a: atari.make_copies(2, *a), atari.make_original)
     )

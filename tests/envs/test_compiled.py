@@ -14,7 +14,7 @@ from a3c.envs import functional
 from a3c.envs.faults import Description
 from a3c.envs.functional.compilation import Compilation
 from a3c.envs.functional.sampler import CompiledSampler, Program
-from a3c.envs.functional.stepping import World, blank, draw_key, key_data, rollout
+from a3c.envs.functional.stepping import FunctionalEnvSpec, blank, draw_key, key_data, rollout
 from a3c.errors import UsageError
 from a3c.evaluation.evaluator import Evaluator, VectorPlayer
 from a3c.networks.functional import Network
@@ -83,12 +83,26 @@ def test_first_states_are_drawn_as_the_originals():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "modes"),
+    [("jax/CartPole-v1", ["rgb_array", "human"]), ("functional_environments:Counter", [])],
+)
+def test_what_can_be_drawn_is_shown_in_a_window(env_id, modes, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = envs.make_single(envs.find(env_id).spec, "human")
+    assert env.metadata["render_modes"] == modes
+    assert env.render_mode == ("human" if modes else None)
+    env.reset(seed=1)
+    env.step(env.action_space.sample())
+    env.close()
+
+
 # -- rollouts -----------------------------------------------------------------------------------------------
 
 
-def world(env, limit=None):
+def spec_of(env, limit=None):
     observations = describe_observations(env.observation_space, "")
-    return World(env, limit, observations, distributions.for_space(env.action_space, ""))
+    return FunctionalEnvSpec(env, limit, observations, distributions.for_space(env.action_space, ""))
 
 
 def nothing(seen, memory, noise):
@@ -99,8 +113,8 @@ def nothing(seen, memory, noise):
 def test_steps_around_an_end_are_told_apart():
     """The same story as `test_sampler` tells of the vector sampler, one reset later."""
     env = Counter()
-    run = jax.jit(lambda copies, key: rollout(world(env, None), nothing, jnp.zeros((8, 2, 3)), copies, key))
-    copies, transitions, finished = run(blank(env, world(env).shapes(1, 2)), draw_key(key_data(0))[1])
+    run = jax.jit(lambda state, key: rollout(spec_of(env, None), nothing, jnp.zeros((8, 2, 3)), state, key))
+    state, transitions, ends = run(blank(env, spec_of(env).shapes(1, 2)), draw_key(key_data(0))[1])
     observations, actions, rewards, terminated, truncated, valid = map(np.asarray, transitions[:6])
     # t:                                        0(reset)  1  2  3  4(reset)  5  6  7
     np.testing.assert_array_equal(observations[1:, 0, 0], [0, 1, 2, 3, 0, 1, 2, 3])
@@ -109,32 +123,32 @@ def test_steps_around_an_end_are_told_apart():
     np.testing.assert_array_equal(valid[:, 0], [0, 1, 1, 1, 0, 1, 1, 1])
     assert not truncated.any()
     assert not actions.any(), "counted from 0, whatever the space's own start"
-    np.testing.assert_array_equal(np.asarray(finished.ended), terminated)
-    np.testing.assert_array_equal(np.asarray(finished.total)[3], [6, 6])
-    np.testing.assert_array_equal(np.asarray(finished.length)[3], [3, 3])
-    assert np.asarray(copies.ended).all()
+    np.testing.assert_array_equal(np.asarray(ends.ended), terminated)
+    np.testing.assert_array_equal(np.asarray(ends.total)[3], [6, 6])
+    np.testing.assert_array_equal(np.asarray(ends.length)[3], [3, 3])
+    assert np.asarray(state.ended).all()
 
 
 def test_a_time_limit_truncates_and_keeps_the_last_observation():
     env = Counter()
-    run = jax.jit(lambda copies, key: rollout(world(env, 2), nothing, jnp.zeros((7, 1, 3)), copies, key))
-    _, transitions, finished = run(blank(env, world(env).shapes(1, 1)), draw_key(key_data(0))[1])
+    run = jax.jit(lambda state, key: rollout(spec_of(env, 2), nothing, jnp.zeros((7, 1, 3)), state, key))
+    _, transitions, ends = run(blank(env, spec_of(env).shapes(1, 1)), draw_key(key_data(0))[1])
     np.testing.assert_array_equal(np.asarray(transitions.truncated)[:, 0], [0, 0, 1, 0, 0, 1, 0])
     np.testing.assert_array_equal(np.asarray(transitions.observations)[1:, 0, 0], [0, 1, 2, 0, 1, 2, 0])
     assert not np.asarray(transitions.terminated).any()
-    np.testing.assert_array_equal(np.asarray(finished.length)[2], [2])
+    np.testing.assert_array_equal(np.asarray(ends.length)[2], [2])
 
 
 def test_an_end_at_the_limit_is_both_as_in_gymnasium():
     env = Counter()
-    run = jax.jit(lambda copies, key: rollout(world(env, 3), nothing, jnp.zeros((4, 1, 3)), copies, key))
-    _, transitions, _ = run(blank(env, world(env).shapes(1, 1)), draw_key(key_data(0))[1])
+    run = jax.jit(lambda state, key: rollout(spec_of(env, 3), nothing, jnp.zeros((4, 1, 3)), state, key))
+    _, transitions, _ = run(blank(env, spec_of(env).shapes(1, 1)), draw_key(key_data(0))[1])
     assert bool(transitions.terminated[3, 0])
     assert bool(transitions.truncated[3, 0])
 
 
 def make_program(env, batch=3, t_max=7, limit=None, differentiate=None, seed=1):
-    place = world(env, limit)
+    place = spec_of(env, limit)
     model = networks.ActorCritic(place.actions.outputs, (8,), seed=seed)
     networks.build(model, place.observations)
     network, weights = Network(model, [], place.observations), parameters_of(model)
@@ -203,10 +217,10 @@ def test_actions_follow_the_policy():
     noise = jax.random.gumbel(draw_key(key_data(3))[1], (400, 50, 2))
 
     def decide(seen, memory, noise):
-        return world(env).actions.choose(jnp.tile(logits, (50, 1)), noise), memory, None
+        return spec_of(env).actions.choose(jnp.tile(logits, (50, 1)), noise), memory, None
 
-    run = jax.jit(lambda copies, key: rollout(world(env, 9), decide, noise, copies, key))
-    _, transitions, _ = run(blank(env, world(env).shapes(1, 50)), draw_key(key_data(0))[1])
+    run = jax.jit(lambda state, key: rollout(spec_of(env, 9), decide, noise, state, key))
+    _, transitions, _ = run(blank(env, spec_of(env).shapes(1, 50)), draw_key(key_data(0))[1])
     assert np.asarray(transitions.actions).mean() == pytest.approx(0.8, abs=0.01)
 
 
@@ -224,7 +238,7 @@ def test_compilation_passes_errors_on(quick):
 def test_a_version_without_the_quick_choice_compiles_well(monkeypatch):
     from a3c.envs.functional import compilation
 
-    monkeypatch.setattr(compilation, "_QUICK", {"xla_cpu_of_another_version": False})
+    monkeypatch.setattr(compilation, "_QUICK_OPTIONS", {"xla_cpu_of_another_version": False})
     assert float(Compilation(lambda x: 2 * x, np.float32(1), quick=True)(np.float32(3))) == 6
 
 
@@ -281,14 +295,14 @@ def test_what_cannot_be_had_is_said(env_id, text):
 def test_the_step_is_stateless():
     """Two copies with one state and one key do the same; the sampler never changes what it was given."""
     program, _, weights, _ = make_program(Target(), limit=9)
-    first = jax.tree.map(np.array, program.first_copies)
+    first = jax.tree.map(np.array, program.first_state)
     a, b = make_compiled_sampler(program, 1), make_compiled_sampler(program, 1)
     for _ in range(5):
         np.testing.assert_array_equal(
             np.asarray(a.collect(Snapshot(weights, 0)).transitions.gradients),
             np.asarray(b.collect(Snapshot(weights, 0)).transitions.gradients),
         )
-    jax.tree.map(np.testing.assert_array_equal, first, program.first_copies)
+    jax.tree.map(np.testing.assert_array_equal, first, program.first_state)
 
 
 @pytest.mark.parametrize("algorithm", ["a3c", "one-step-sarsa"])
@@ -305,16 +319,16 @@ def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
     network = Network(model, [], environment.observations)
     shapes = WorkerSpec.of(config, environment, model, keras.optimizers.Adam()).shapes(network)
     policy = backend.load().policy_function(network)
-    place = world(Target(), 9)
+    place = spec_of(Target(), 9)
 
     def decide(seen, memory, noise):
         parameters, memory = policy(weights, seen, memory)
         return place.actions.choose(parameters, noise), memory, None
 
-    run = jax.jit(lambda copies, key: rollout(place, decide, jnp.zeros((5, 3, 2)), copies, key))
-    copies, key = blank(place.env, shapes), draw_key(key_data(0))[1]
+    run = jax.jit(lambda state, key: rollout(place, decide, jnp.zeros((5, 3, 2)), state, key))
+    state, key = blank(place.env, shapes), draw_key(key_data(0))[1]
     for _ in range(6):
-        copies, transitions, _ = run(copies, key)
+        state, transitions, _ = run(state, key)
         greedy = np.asarray(apply_sequence(network, weights, transitions).parameters).argmax(-1)
         first = 0 if algorithm == "a3c" else int(not np.asarray(transitions.valid[0]).all())
         np.testing.assert_array_equal(greedy[first:5], np.asarray(transitions.actions)[first:])

@@ -13,7 +13,7 @@ import pytest
 
 from a3c import envs
 from a3c.envs import history
-from a3c.envs.faults import Description, read_card, write_card
+from a3c.envs.faults import Description, read_crash_report, write_crash_report
 from a3c.envs.reproduce import reproduce
 from a3c.errors import UsageError
 from a3c.types import Snapshot
@@ -253,12 +253,12 @@ def collect(make, weights=None, look=lambda rollout: None, rollouts=4000):
 def check_reproduces(told, tmp_path):
     """Through a file, to the very same fault."""
     path = tmp_path / "card.json"
-    write_card(told, path)
+    write_crash_report(told, path)
     assert [file.name for file in tmp_path.iterdir()] == ["card.json"]
-    played = reproduce(read_card(path))
+    played = reproduce(read_crash_report(path))
     assert played.same, (played, told.summary)
     assert played.summary == told.summary
-    assert played.finding.traceback == told.traceback
+    assert played.violation.traceback == told.traceback
     return played
 
 
@@ -285,21 +285,21 @@ def test_faults_of_single_copies_are_told_and_played_again(name, kind, text, cop
     if name == "First":  # which cannot be found, since it cannot be reset, but is not asked to be there
         environment = never_but("first")
     for told in run_into_faults(name, copies, environment=environment):
-        card = told.card
-        assert text.format(**card) in told.summary
+        report = told.report
+        assert text.format(**report) in told.summary
         assert told.summary.startswith(f"faulty_module:test/{name}-v0 ")
-        assert (card["kind"], card["copies"], card["worker"]) == (kind, copies, 4)
-        assert card["copy"] in range(copies)
-        assert card["seed"] == 50 + 1000 * card["making"]
-        assert len(card["last_actions"]) == min(10, card["replay"]["steps"])
-        assert set(card["last_actions"]) <= {2, 3, 4}
+        assert (report["kind"], report["copies"], report["worker"]) == (kind, copies, 4)
+        assert report["copy"] in range(copies)
+        assert report["seed"] == 50 + 1000 * report["making"]
+        assert len(report["last_actions"]) == min(10, report["replay"]["steps"])
+        assert set(report["last_actions"]) <= {2, 3, 4}
         if name in ("Raise", "Chance", "Reset", "First"):
             assert told.traceback.splitlines()[0] == "Traceback (most recent call last):"
             assert "faulty_module.py" in told.traceback.splitlines()[1]
-            assert told.traceback == card["traceback"]
+            assert told.traceback == report["traceback"]
         if name == "Sequence":
-            assert card["numbers"]["observation"][2] == "nan"
-            assert card["last_actions"][-3:] == [2, 4, 3]
+            assert report["numbers"]["observation"][2] == "nan"
+            assert report["last_actions"][-3:] == [2, 4, 3]
         check_reproduces(told, tmp_path)
 
 
@@ -319,9 +319,9 @@ def test_faults_of_vector_code_are_told_and_played_again(name, text, copies, tmp
     if copies == 1:
         text = text.replace("an unknown copy", "copy 0").replace("step 100 of", "step {step} of")
     for told in run_into_faults(f"Vector{name}", copies):
-        assert told.card["vectorized"]
-        assert text.format(**told.card) in told.summary
-        assert told.card["copy"] == (copies - 1 if name in ("Sequence", "Reward") or copies == 1 else None)
+        assert told.report["vectorized"]
+        assert text.format(**told.report) in told.summary
+        assert told.report["copy"] == (copies - 1 if name in ("Sequence", "Reward") or copies == 1 else None)
         check_reproduces(told, tmp_path)
 
 
@@ -382,7 +382,7 @@ def test_the_first_making_may_fail_as_well():
 
     witness, description = Witness(), Description("test", 0, 2, False)
     sampler = vector_sampler(environment, make, 2, 5, 0, lambda k: k, description, witness)
-    assert [told.card["making"] for told in witness.faults] == [0, 1]
+    assert [told.report["making"] for told in witness.faults] == [0, 1]
     assert sampler.collect(ANY).steps > 0
 
 
@@ -417,60 +417,60 @@ def test_great_numbers_are_finite():
 
 def test_long_histories_are_cut_where_episodes_begin(monkeypatch, tmp_path):
     monkeypatch.setattr(history, "WHOLE_STEPS", 20)
-    late = [told for told in run_into_faults("Chance", 3, limit=12) if told.card["step"] > 40]
+    late = [told for told in run_into_faults("Chance", 3, limit=12) if told.report["step"] > 40]
     assert late
     for told in late:
-        (episode,) = told.card["replay"]["episodes"]
-        assert episode["copy"] == told.card["copy"]
-        assert episode["beginning"]["seed"] is None or told.card["episode_step"] == told.card["step"]
-        assert len(episode["actions"]) == told.card["episode_step"]
-        assert len(told.card["last_actions"]) == 10
+        (episode,) = told.report["replay"]["episodes"]
+        assert episode["copy"] == told.report["copy"]
+        assert episode["beginning"]["seed"] is None or told.report["episode_step"] == told.report["step"]
+        assert len(episode["actions"]) == told.report["episode_step"]
+        assert len(told.report["last_actions"]) == 10
         check_reproduces(told, tmp_path)
 
 
 def test_where_it_is_not_known_which_copy_it_was_all_are_played(monkeypatch, tmp_path):
     monkeypatch.setattr(history, "WHOLE_STEPS", 20)
-    late = next(told for told in run_into_faults("Chance", 3, limit=12) if told.card["step"] > 40)
-    card = copy.deepcopy(late.card)
+    late = next(told for told in run_into_faults("Chance", 3, limit=12) if told.report["step"] > 40)
+    report = copy.deepcopy(late.report)
     first = {"copy": 0, "beginning": {"seed": 3, "generators": [{}, {}]}, "actions": np.zeros(0, np.uint8)}
-    card["replay"]["episodes"].insert(0, first)
-    assert reproduce(card).same
+    report["replay"]["episodes"].insert(0, first)
+    assert reproduce(report).same
 
 
 def test_histories_of_vector_code_begin_with_its_attributes(monkeypatch, tmp_path):
     monkeypatch.setattr(history, "WHOLE_STEPS", 50)
     for told in run_into_faults("VectorLate", 3, limit=2):
-        assert told.card["replay"]["start"]["state"]["kind"] == "attributes"
-        assert len(told.card["replay"]["actions"]) <= 57
+        assert told.report["replay"]["start"]["state"]["kind"] == "attributes"
+        assert len(told.report["replay"]["actions"]) <= 57
         check_reproduces(told, tmp_path)
 
 
 def test_what_cannot_be_read_has_a_long_history(monkeypatch, tmp_path):
     monkeypatch.setattr(history, "WHOLE_STEPS", 50)
     (told,) = run_into_faults("VectorOpaque", 2, limit=1)
-    assert told.card["replay"]["start"]["state"] is None
-    assert len(told.card["replay"]["actions"]) == 400
+    assert told.report["replay"]["start"]["state"] is None
+    assert len(told.report["replay"]["actions"]) == 400
     check_reproduces(told, tmp_path)
 
     monkeypatch.setattr(history, "KEPT_STEPS", 300)
     (told,) = run_into_faults("VectorOpaque", 2, limit=1)
-    assert "cannot be played again" in told.card["note"]
-    assert len(told.card["last_actions"]) == 10
+    assert "cannot be played again" in told.report["note"]
+    assert len(told.report["last_actions"]) == 10
     with pytest.raises(UsageError, match="too long"):
-        reproduce(told.card)
+        reproduce(told.report)
 
 
-def test_cards_of_earlier_versions(tmp_path):
+def test_reports_of_earlier_versions(tmp_path):
     """Those that begin with a seed are played; those with a captured state are refused."""
-    write_card(run_into_faults("Chance", 2, limit=1)[0], tmp_path / "card.json")
+    write_crash_report(run_into_faults("Chance", 2, limit=1)[0], tmp_path / "card.json")
     document = json.loads((tmp_path / "card.json").read_text())
     document["version"] = 1
     (tmp_path / "card.json").write_text(json.dumps(document))
-    card = read_card(tmp_path / "card.json")
-    assert reproduce(card).same
-    card["replay"]["start"]["state"] = {"version": 1, "nodes": []}
+    report = read_crash_report(tmp_path / "card.json")
+    assert reproduce(report).same
+    report["replay"]["start"]["state"] = {"version": 1, "nodes": []}
     with pytest.raises(UsageError, match="begins with a seed or an episode"):
-        reproduce(card)
+        reproduce(report)
 
 
 # -- going on from a state ----------------------------------------------------------------------------------
@@ -482,7 +482,7 @@ def through_json(plain):
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Forgetful", "VectorChance"])
 def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
-    """Through faults, too: the cards of both tell the same."""
+    """Through faults, too: the reports of both say the same."""
     first, second = Witness(10**9), Witness(10**9)
     sampler = make_sampler(env_id, first)
     for _ in range(60):
@@ -509,33 +509,33 @@ def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
         check_reproduces(told, tmp_path)
 
 
-# -- cards and the command ----------------------------------------------------------------------------------
+# -- reports and the command --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[1]", '{"format": "other"}', "\0\1", "cut"])
-def test_foreign_and_damaged_cards_are_refused(tmp_path, content):
+def test_foreign_and_damaged_reports_are_refused(tmp_path, content):
     path = tmp_path / "card.json"
     if content == "cut":
-        write_card(run_into_faults("Raise", 1, limit=1)[0], path)
+        write_crash_report(run_into_faults("Raise", 1, limit=1)[0], path)
         text = path.read_text()
         path.write_text(text[: len(text) // 2])
     elif content is not None:
         path.write_text(content)
     with pytest.raises(UsageError, match="crash report"):
-        read_card(path)
+        read_crash_report(path)
 
 
-def test_a_card_is_readable_for_people(tmp_path):
+def test_a_report_is_readable_for_people(tmp_path):
     (told,) = run_into_faults("Sequence", 3, limit=1)
-    write_card(told, tmp_path / "card.json")
+    write_crash_report(told, tmp_path / "card.json")
     document = json.loads((tmp_path / "card.json").read_text(), parse_constant=pytest.fail)
     assert document["summary"] == told.summary
-    assert document["card"]["tree"]["last_actions"] == told.card["last_actions"]
+    assert document["card"]["tree"]["last_actions"] == told.report["last_actions"]
 
 
-def test_the_command_plays_a_card_again(cli, tmp_path):
+def test_the_command_plays_a_report_again(cli, tmp_path):
     (tmp_path / "faulty_module.py").write_text(MODULE)
-    write_card(run_into_faults("Chance", 3, limit=1)[0], tmp_path / "card.json")
+    write_crash_report(run_into_faults("Chance", 3, limit=1)[0], tmp_path / "card.json")
     done = cli("reproduce", "card.json", "--json")
     assert done.code == 1, done
     assert "Reproduced: faulty_module:test/Chance-v0 raised Unlucky: by chance in step" in done.out
@@ -586,14 +586,14 @@ def test_faults_of_compiled_environments_are_told_and_played_again(program, tmp_
     with pytest.raises(Enough):
         collect(lambda: make_compiled_sampler(program, witness), weights, look)
     for making, told in enumerate(witness.faults):
-        card = told.card
+        report = told.report
         expected = (
-            f"faulty_module:Functional returned a non-finite reward (nan) in step {card['step']} of copy"
+            f"faulty_module:Functional returned a non-finite reward (nan) in step {report['step']} of copy"
         )
         assert told.summary.startswith(expected)
-        assert card["last_actions"][-5:] == [4] * 5
-        assert (card["making"], card["seed"]) == (making, 7 + 1000 * making)
-        assert card["episode_step"] >= 5
+        assert report["last_actions"][-5:] == [4] * 5
+        assert (report["making"], report["seed"]) == (making, 7 + 1000 * making)
+        assert report["episode_step"] >= 5
         check_reproduces(told, tmp_path)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from a3c import envs
+from a3c.envs.episodes import EpisodeLog
 from a3c.envs.faults import Description
-from a3c.envs.vector_sampler import EpisodeLog
 from parts import ANY, vector_sampler
 
 SEED = 5

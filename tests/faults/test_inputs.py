@@ -578,7 +578,7 @@ curves of no run: plot a_folder
 crash report that is damaged: reproduce card.json
     crash report card.json: expected
 crash report of something else: reproduce card.json
-    a card that a run of a3c wrote
+    a report that a run of a3c wrote
 crash report that is not there: reproduce card.json
     a file that can be read
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+import identity
 from a3c import Agent, envs, networks
 from a3c.config import Config
-from a3c.envs import identity
 from a3c.errors import SettingError, UsageError
 from a3c.networks import inputs
 from a3c.spaces import distributions
@@ -372,7 +372,7 @@ def learn(name, directory, **settings):
     # Each step stands for itself: what comes later need not be learned.
     quick = {"gamma": 0.0, "learning_rate": 3e-3, "engine": "serial", "evaluation_episodes": 20}
     settings = {**quick, "max_steps": 300_000, "seed": 11, "save_dir": str(directory), **settings}
-    agent = Agent(f"a3c.envs.identity:identity/{name}-v0", **settings)
+    agent = Agent(f"identity:identity/{name}-v0", **settings)
     agent.fit(verbose=0)
     return agent
 

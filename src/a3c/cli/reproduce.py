@@ -26,20 +26,20 @@ def run(argv: list[str]) -> int:
     arguments = COMMAND.parse(argv)
     if arguments.card is None:
         raise UsageError("no crash report", "a file", "a3c reproduce CARD")
-    card = faults.read_card(arguments.card)
-    played = reproduce(card)
-    finding = played.finding
-    if finding is not None and finding.traceback:
-        print(finding.traceback, file=sys.stderr, end="")
-    if finding is None:
+    report = faults.read_crash_report(arguments.card)
+    played = reproduce(report)
+    violation = played.violation
+    if violation is not None and violation.traceback:
+        print(violation.traceback, file=sys.stderr, end="")
+    if violation is None:
         print(f"Not reproduced: {played.steps} steps passed without a fault")
-        print(f"The card's fault: {card['summary']}")
+        print(f"The report's fault: {report['summary']}")
     elif played.same:
         print(f"Reproduced: {played.summary}")
     else:
         print(f"Reproduced with a difference: {played.summary}")
-        print(f"The card's fault: {card['summary']}")
+        print(f"The report's fault: {report['summary']}")
     if arguments.json:
-        told = {"reproduced": finding is not None, "same": played.same, "steps": played.steps}
-        print(json.dumps(told | {"summary": played.summary, "card": card["summary"]}))
-    return 0 if finding is None else 1
+        told = {"reproduced": violation is not None, "same": played.same, "steps": played.steps}
+        print(json.dumps(told | {"summary": played.summary, "card": report["summary"]}))
+    return 0 if violation is None else 1

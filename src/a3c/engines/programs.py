@@ -146,8 +146,8 @@ def _fused_program(
     spec: WorkerSpec, framework: ModuleType, network: Network, shapes: Shapes, weights: Any
 ) -> WorkerProgram:
     """For workers whose environment runs inside their program."""
-    from a3c.envs.functional import world_of
     from a3c.envs.functional.sampler import CompiledSampler, Program
+    from a3c.envs.functional.stepping import FunctionalEnvSpec
 
     learn = _make_learn(spec, framework, network, shapes, weights)
     values, differentiate = spec.algorithm.values, None
@@ -155,7 +155,7 @@ def _fused_program(
         loss = spec.algorithm.make_loss(spec.config, spec.environment.actions)
         differentiate = framework.gradient_function(network, loss, spec.worker_clipnorm)
     program = Program(
-        world=world_of(spec.environment, spec.config.gamma),
+        env_spec=FunctionalEnvSpec.of(spec.environment),
         shapes=shapes,
         policy=framework.policy_function(network),
         differentiate=differentiate,

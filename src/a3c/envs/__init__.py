@@ -1,7 +1,7 @@
 """Environments: finding them, checking what they need, making them in batches.
 
-All are Gymnasium's or look like it; those of `compiled/` can run inside a worker's program as well. Nothing
-here imports Keras.
+All have Gymnasium's interface; those of `functional/` can run inside a worker's program as well. Nothing here
+imports Keras.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ class Environment:
 
     spec: EnvSpec
     observations: Observations
-    """How what it shows is packed."""
+    """How its observations are packed."""
     actions: Distribution
-    """What can be done in it."""
+    """The distribution over its actions."""
     vectorized: bool
     """Whether it has its own vector implementation, which steps many copies at once."""
     compiled: bool = False
@@ -75,7 +75,8 @@ def find(env_id: str, bounds: Bounds = "clip") -> Environment:
         actions = distributions.for_space(env.single_action_space, env_id, bounds)
         if isinstance(env, Copies):
             _check_first(env.envs[0], observations, env_id)
-        return Environment(spec, observations, actions, vectorized, _is_compiled(spec))
+        compiled = spec.vector_entry_point == functional.VECTOR_ENTRY_POINT
+        return Environment(spec, observations, actions, vectorized, compiled)
     finally:
         env.close()
 
@@ -83,7 +84,7 @@ def find(env_id: str, bounds: Bounds = "clip") -> Environment:
 def _check_first(env: gym.Env, observations: Observations, env_id: str) -> None:
     """Raise `UsageError` where the first observation has another shape than its space: so will all others.
 
-    What else may be wrong with it shows where it is played, and may be gone when it is made anew.
+    Other faults may be gone when the environment is made anew: they are handled while it is played.
     """
     try:
         first, _ = env.reset(seed=0)
@@ -96,10 +97,6 @@ def _check_first(env: gym.Env, observations: Observations, env_id: str) -> None:
         fix = "Correct its observation_space, or what its reset and step return."
         expected = f"{observations.describe()}, as its space says"
         raise UsageError(f"{env_id} showing {error}", expected, fix) from error
-
-
-def _is_compiled(spec: EnvSpec) -> bool:
-    return spec.vector_entry_point == functional.VECTOR_ENTRY_POINT
 
 
 def _find_spec(env_id: str) -> EnvSpec:
@@ -147,8 +144,7 @@ def make_vector(spec: EnvSpec, num_envs: int, vectorized: bool, checked: bool = 
         spec: What to make.
         num_envs: How many copies.
         vectorized: Whether to use the environment's own vector code.
-        checked: Let Gymnasium look at what single copies return, and warn: once is enough, and not where
-            speed counts.
+        checked: Let Gymnasium check what single copies return, and warn. That costs speed.
     """
     if not checked:
         spec = dataclasses.replace(spec, disable_env_checker=True)

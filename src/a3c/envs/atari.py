@@ -1,9 +1,9 @@
-"""Atari's games through ALE: copies stepped in C++, or one to be watched, both shown as in the papers.
+"""Atari's games through ALE: copies stepped in C++, or one to be watched, both preprocessed as in the papers.
 
-An action is repeated for four frames, of which the last two are laid over each other, made grey and 84 × 84;
-four of those make an observation (Mnih et al. 2015; 2016, section 8). Episodes begin with up to 30 frames in
-which nothing is done, and with the fire button where a game has one. Rewards and ends are the game's own:
-what is different in learning is up to the settings. The extra `atari` brings what this needs.
+An action is repeated for four frames. The maximum of the last two is made grey and 84 × 84, and four of those
+make an observation (Mnih et al. 2015; 2016, section 8). Episodes begin with up to 30 frames without action,
+and with the fire button where a game has one. Rewards and ends are the game's own; settings may change them
+for learning. The extra `atari` installs what this needs.
 """
 
 import difflib
@@ -16,16 +16,16 @@ from gymnasium.vector import VectorEnv
 
 from a3c.errors import UsageError
 
-_FRAMES = 4  # that an action is repeated for, and observations in a stack
-_NOTHING = 30  # frames at most before an episode begins
-_LONGEST = 108_000  # frames of an episode: half an hour
+_FRAMES = 4  # repetitions of an action, and frames in an observation
+_MAX_NOOPS = 30  # frames without an action before an episode begins
+_MAX_FRAMES = 108_000  # of an episode: half an hour
 _FRAMES_PER_SECOND = 60
 
 
 def find_spec(env_id: str) -> EnvSpec | None:
     """The specification of `ALE/<Game>-v5` or `<Game>NoFrameskip-v…`; None for other ids.
 
-    Whether actions stick is the id's affair: with v5 a quarter of them do (Machado et al. 2018), with
+    The id decides whether actions are sticky: with v5 a quarter of them are (Machado et al. 2018), with
     NoFrameskip-v4 none, as in the papers of 2015 and 2016.
 
     Raises:
@@ -48,12 +48,12 @@ def find_spec(env_id: str) -> EnvSpec | None:
         raise UsageError(
             f"environment {env_id}", "a game of ALE", f"Closest: {', '.join(close)}." if close else ""
         )
-    of_the_game = ("game", "repeat_action_probability", "full_action_space")
+    kept = ("game", "repeat_action_probability", "full_action_space")
     return EnvSpec(
         id=env_id,
         entry_point="a3c.envs.atari:make_original",
         vector_entry_point="a3c.envs.atari:make_copies",
-        kwargs={name: registered.kwargs[name] for name in of_the_game},
+        kwargs={name: registered.kwargs[name] for name in kept},
         disable_env_checker=True,
     )
 
@@ -86,10 +86,10 @@ def make_copies(
         num_threads=1,
         repeat_action_probability=repeat_action_probability,
         full_action_space=full_action_space,
-        max_num_frames_per_episode=_LONGEST,
+        max_num_frames_per_episode=_MAX_FRAMES,
         frameskip=_FRAMES,
         stack_num=_FRAMES,
-        noop_max=_NOTHING,
+        noop_max=_MAX_NOOPS,
         reward_clipping=False,
         use_fire_reset=True,
     )
@@ -110,7 +110,7 @@ def make_original(
         frameskip=1,
         repeat_action_probability=repeat_action_probability,
         full_action_space=full_action_space,
-        max_num_frames_per_episode=_LONGEST,
+        max_num_frames_per_episode=_MAX_FRAMES,
         render_mode=render_mode,
     )
     env.metadata = {**env.metadata, "render_fps": _FRAMES_PER_SECOND // _FRAMES}
@@ -119,19 +119,16 @@ def make_original(
 
 
 class _Beginning(gym.Wrapper):
-    """How episodes begin: some frames of doing nothing, and one with the fire button, where there is one."""
+    """Begins episodes with some frames without action, and one with the fire button, where there is one."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Start an episode."""
         seen, info = self.env.reset(seed=seed, options=options)
         meanings = self.unwrapped.get_action_meanings()  # type: ignore[attr-defined] - ALE's own
-        nothing = int(self.unwrapped.np_random.integers(_NOTHING + 1))
-        for action in [0] * nothing + _indices(meanings, "FIRE"):
+        noops = int(self.unwrapped.np_random.integers(_MAX_NOOPS + 1))
+        fire = [meanings.index("FIRE")] if "FIRE" in meanings else []
+        for action in [0] * noops + fire:
             seen, _, terminated, truncated, info = self.env.step(action)
             if terminated or truncated:
                 seen, info = self.env.reset(options=options)
         return seen, info
-
-
-def _indices(names: list[str], name: str) -> list[int]:
-    return [index for index, found in enumerate(names) if found == name]

@@ -1,7 +1,7 @@
-"""Copies of an environment stepped in turn, which know how each one's episode began.
+"""Copies of an environment stepped in turn, with a record of how each one's episode began.
 
-Gymnasium's `SyncVectorEnv` with next-step autoreset and two things more: the states of a copy's random
-generators are noted before each of its resets, and it is known which copy is being called when one fails.
+Gymnasium's `SyncVectorEnv` with next-step autoreset and two things more: it keeps the states of a copy's
+random generators from before each reset, and when a copy fails, it knows which one.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,10 @@ class Copies(SyncVectorEnv):
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         """Start every copy anew; the k-th with `seed` + k. Returns observations [B, *O] and information."""
-        seeds = (
-            seed
-            if isinstance(seed, list)
-            else [None if seed is None else seed + i for i in range(self.num_envs)]
-        )
+        if not isinstance(seed, list):
+            seed = [None if seed is None else seed + i for i in range(self.num_envs)]
         infos: dict[str, Any] = {}
-        for i, each in enumerate(seeds):
+        for i, each in enumerate(seed):
             self.current = i
             self.beginnings[i] = {"seed": each, "generators": generators.states(self.layers[i])}
             self._env_obs[i], info = self.envs[i].reset(seed=each, options=options)

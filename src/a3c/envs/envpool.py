@@ -32,14 +32,14 @@ def find_spec(name: str) -> EnvSpec:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(f'envpool/{c}' for c in close)}." if close else ""
         raise UsageError(f"environment envpool/{name}", "an environment of EnvPool", fix)
-    told = envpool.make_spec(name)
+    spec = envpool.make_spec(name)
     return EnvSpec(
         id=f"envpool/{name}",
         entry_point="a3c.envs.envpool:make_original",
         vector_entry_point="a3c.envs.envpool:EnvPoolVectorEnv",
         kwargs={"name": name},
-        max_episode_steps=told.config.max_episode_steps,
-        reward_threshold=told.reward_threshold,
+        max_episode_steps=spec.config.max_episode_steps,
+        reward_threshold=spec.reward_threshold,
         disable_env_checker=True,
     )
 

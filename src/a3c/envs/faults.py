@@ -1,13 +1,11 @@
-"""Faults of environments: how they are told apart, and the crash reports that say how to play them again.
+"""Faults of environments: what is wrong with what they did, and crash reports from which it is played again.
 
-The samplers call it where an environment raised or returned what nothing can be learned from; `reproduce`
-uses the same findings while it plays a card. Nothing here stops a run: that is the business of `on_fault`.
+Samplers call it where an environment raised an error or returned something unusable, and `reproduce` while it
+plays a crash report. Nothing here stops a run: `on_fault` decides about that.
 """
 
-import contextlib
 import json
 import os
-import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from a3c.envs.history import SHOWN_ACTIONS
 from a3c.errors import UsageError, first_line
 from a3c.spaces.observations import ObservationMismatch
 from a3c.utils import serialization
+from a3c.utils.files import write_whole
 
 _FORMAT = "a3c crash card"
 _VERSION = 2
@@ -32,29 +31,29 @@ _MESSAGE_LENGTH = 300
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 _GYMNASIUM = str(Path(gym.__file__).parent) + os.sep
 # Code of Gymnasium that only passes calls on to an environment.
-_PARTS = ("core.py", "vector" + os.sep, "wrappers" + os.sep, os.path.join("envs", "registration.py"))
-_AROUND = (_PACKAGE, *(_GYMNASIUM + part for part in _PARTS))
+_WRAPPING = ("core.py", "vector" + os.sep, "wrappers" + os.sep, os.path.join("envs", "registration.py"))
+_AROUND = (_PACKAGE, *(_GYMNASIUM + part for part in _WRAPPING))
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of an environment, as it is told to whoever decides whether the run goes on."""
+    """One fault of an environment, for `on_fault`, which decides whether the run goes on."""
 
     summary: str
     """One line: which environment did what, in which step of which copy."""
     traceback: str
     """The environment's own traceback; empty where it raised nothing."""
-    card: dict[str, Any]
-    """The crash report, a plain tree: everything that is known, and what playing it again needs."""
+    report: dict[str, Any]
+    """The crash report, a plain tree: all that is known, and what playing it again needs."""
 
 
 OnFault = Callable[[Fault], None]
-"""Told of each fault before the environment is made anew; may raise, which ends the worker."""
+"""Called with each fault before the environment is made anew; if it raises, the worker ends."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """Which environments a sampler has, for the cards."""
+    """Which environments a sampler has, for crash reports."""
 
     env_id: str
     """As the user gave it, with the module if there is one."""
@@ -66,8 +65,8 @@ class Description:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What is wrong with one thing that an environment did."""
+class Violation:
+    """What is wrong with one reset or step of an environment."""
 
     kind: str
     """`exception`, `observation shape`, `non-finite observation` or `non-finite reward`."""
@@ -81,8 +80,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Place:
-    """When it happened."""
+class FaultLocation:
+    """When a fault happened."""
 
     when: str
     """`making`, `first reset`, `reset` or `step`."""
@@ -91,19 +90,19 @@ class Place:
     making: int
     """How many times they had been made anew before."""
     step: int
-    """Steps since they were made: the copy's own, resets not counted; where it is not known which copy it
-    was, and in compiled programs, all steps of the batch."""
+    """Steps since the environments were made: those of the copy, without resets. In compiled programs, and
+    where the copy is not known: those of the batch."""
     episode_step: int | None = None
     """Steps of the copy's episode."""
 
 
-def of_exception(error: Exception, env: Any, shape: tuple[int, ...] | None) -> Finding:
+def of_exception(error: Exception, env: Any = None, shape: tuple[int, ...] | None = None) -> Violation:
     """What an environment raised.
 
     Args:
         error: Caught where the environment was called.
-        env: The environment, or None where it could not be made.
-        shape: That of one observation, as declared.
+        env: The environment; None: it could not be made.
+        shape: Of one observation, as its space says; None: observations have several parts.
     """
     copy = env.current if isinstance(env, Copies) else None
     if copy is None and shape is not None and isinstance(env, Copies):
@@ -111,26 +110,33 @@ def of_exception(error: Exception, env: Any, shape: tuple[int, ...] | None) -> F
         for index in range(env.num_envs):
             seen = env.shown(index)
             if seen is not None and np.shape(seen) != shape:
-                return _of_shape(np.shape(seen), shape, index)
+                return of_shape(np.shape(seen), shape, index)
     said = first_line(error)[:_MESSAGE_LENGTH]
     name = type(error).__name__
     message = f"raised {name}" + (f": {said}" if said != name else "")
     own = _own_frames(error.__traceback__)
     text = "".join(traceback.format_exception(type(error), error, own))
-    return Finding("exception", message, copy, text)
+    return Violation("exception", message, copy, text)
 
 
-def of_shape(observation: Any, expected: tuple[int, ...]) -> Finding:
-    """What is wrong with observations that are not [B, *O], which is `expected`."""
-    return _of_shape(np.shape(observation), expected, None)
+def of_shape(shape: tuple[int, ...], expected: tuple[int, ...], copy: int | None = None) -> Violation:
+    """An observation of another shape than expected."""
+    message = f"returned an observation of shape {shape}, expected {expected}"
+    return Violation("observation shape", message, copy)
 
 
-def of_misfit(error: ObservationMismatch) -> Finding:
+def of_mismatch(error: ObservationMismatch) -> Violation:
     """What is wrong with observations of several parts."""
-    return Finding("observation shape", f"returned {error}")
+    return Violation("observation shape", f"returned {error}")
 
 
-def of_values(observation: Any, reward: Any = None) -> Finding | None:
+def find_violation(observations: np.ndarray, rewards: np.ndarray) -> tuple[int, Violation] | None:
+    """The first step whose observations [T, B, *O] or rewards [T, B] are not finite, and what is wrong."""
+    steps = enumerate(map(of_values, observations, rewards))
+    return next(((t, violation) for t, violation in steps if violation is not None), None)
+
+
+def of_values(observation: Any, reward: Any = None) -> Violation | None:
     """The first copy whose observation or reward, [B, *O] and [B], is not finite as float32, if any."""
     with np.errstate(all="ignore"):
         seen = np.asarray(observation, np.float32)
@@ -144,18 +150,12 @@ def of_values(observation: Any, reward: Any = None) -> Finding | None:
         wrong = np.flatnonzero(~np.isfinite(seen[copy].ravel()))
         if wrong.size:
             index = int(wrong[0])
-            value = seen[copy].ravel()[index]
-            message = f"returned a non-finite observation (index {index}: {value})"
-            return Finding("non-finite observation", message, copy, "", numbers)
+            message = f"returned a non-finite observation (index {index}: {seen[copy].ravel()[index]})"
+            return Violation("non-finite observation", message, copy, "", numbers)
         if not np.isfinite(earned[copy]):
             message = f"returned a non-finite reward ({earned[copy]})"
-            return Finding("non-finite reward", message, copy, "", numbers)
+            return Violation("non-finite reward", message, copy, "", numbers)
     return None
-
-
-def _of_shape(shape: tuple[int, ...], expected: tuple[int, ...], copy: int | None) -> Finding:
-    message = f"returned an observation of shape {shape}, expected {expected}"
-    return Finding("observation shape", message, copy)
 
 
 def _own_frames(trace: TracebackType | None) -> TracebackType | None:
@@ -176,101 +176,91 @@ def _readable(numbers: np.ndarray) -> list[float | str]:
 
 
 def make_fault(
-    description: Description, finding: Finding, place: Place, actions: np.ndarray, replay: dict[str, Any]
+    description: Description,
+    violation: Violation,
+    location: FaultLocation,
+    actions: np.ndarray,
+    replay: dict[str, Any],
 ) -> Fault:
-    """The fault of a finding.
+    """The fault with its crash report.
 
     Args:
         description: The sampler's environments.
-        finding: What happened.
-        place: When.
+        violation: What happened.
+        location: When.
         actions: [N, B, …], up to the fault, as the environment was sent them.
         replay: What playing it again needs, with actions as their distribution keeps them: whether it is
             `compiled`; where to `start`, with the `actions` [N, B, …] from there and after how many `steps`
             of them it is; or `episodes` of single copies, each its `copy`, `beginning`, `actions` [n, …].
     """
-    copy = 0 if description.copies == 1 else finding.copy
-    summary = f"{description.env_id} {finding.message} {_when(place, copy)}"
+    copy = 0 if description.copies == 1 else violation.copy
+    summary = f"{description.env_id} {violation.message} {_when(location, copy)}"
     last = actions[-SHOWN_ACTIONS:]
-    card = {
+    playable = replay["start"] or replay.get("episodes")
+    report = {
         "summary": summary,
-        "kind": finding.kind,
-        "message": finding.message,
-        "traceback": finding.traceback,
+        "kind": violation.kind,
+        "message": violation.message,
+        "traceback": violation.traceback,
         **vars(description),
-        **vars(place),
+        **vars(location),
         "copy": copy,
         "last_actions": (last if copy is None else last[:, copy]).tolist(),
-        "numbers": finding.numbers,
-        "note": "" if replay["start"] or replay.get("episodes") else _LOST,
+        "numbers": violation.numbers,
+        "note": "" if playable else "It cannot be played again: its history was too long to be kept.",
         "replay": replay,
     }
-    return Fault(summary, finding.traceback, card)
+    return Fault(summary, violation.traceback, report)
 
 
-_LOST = "It cannot be played again: its history was too long to be kept."
-
-
-def _when(place: Place, copy: int | None) -> str:
-    if place.when == "making":
-        return "when it was made"
+def _when(location: FaultLocation, copy: int | None) -> str:
     which = "an unknown copy" if copy is None else f"copy {copy}"
-    if place.when == "first reset":
-        return f"in the first reset of {which}"
-    if place.when == "reset":
-        return f"in a reset of {which} after step {place.step}"
-    return f"in step {place.step} of {which}"
+    return {
+        "making": "when it was made",
+        "first reset": f"in the first reset of {which}",
+        "reset": f"in a reset of {which} after step {location.step}",
+        "step": f"in step {location.step} of {which}",
+    }[location.when]
 
 
-def count_steps(ended: bool, ends: np.ndarray, underway: int) -> tuple[int, int, bool]:
+def count_steps(ended: bool, ends: np.ndarray, under_way: int) -> tuple[int, int, bool]:
     """Where one copy is in step `t` of a rollout.
 
     Args:
         ended: Whether its first step only resets.
         ends: [t] bool, the steps before `t` in which an episode ended.
-        underway: Steps of its episode before the rollout.
+        under_way: Steps of its episode before the rollout.
 
     Returns:
         Its steps in the rollout and those of its episode, with step `t`, and whether `t` only resets.
     """
     valid = np.concatenate([[not ended], ~ends])
     restarts = np.flatnonzero(~valid)
-    episode = valid[restarts[-1] :].sum() if restarts.size else valid.sum() + underway
+    episode = valid[restarts[-1] :].sum() if restarts.size else valid.sum() + under_way
     return int(valid.sum()), int(episode), not valid[-1]
 
 
 # -- files --------------------------------------------------------------------------------------------------
 
 
-def write_card(fault: Fault, path: Path | str) -> None:
+def write_crash_report(fault: Fault, path: Path | str) -> None:
     """Write the fault's crash report as a JSON file; it is there as a whole or not at all.
 
     Raises:
         OSError: if it cannot be written.
     """
-    path = Path(path)
     document = {
         "format": _FORMAT,
         "version": _VERSION,
         "summary": fault.summary,
         "traceback": fault.traceback.splitlines(),
-        "card": serialization.to_json(fault.card),
+        "card": serialization.to_json(fault.report),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    write_whole(Path(path), json.dumps(document, indent=1))
 
 
-def read_card(path: Path | str) -> dict[str, Any]:
-    """The card that `write_card` wrote.
+def read_crash_report(path: Path | str) -> dict[str, Any]:
+    """The report that `write_crash_report` wrote.
 
     Raises:
         UsageError: if there is none, or it is damaged or something else.
@@ -281,18 +271,17 @@ def read_card(path: Path | str) -> dict[str, Any]:
             raise ValueError(f"its format is {document['format']!r}")
         if document["version"] not in _READ_VERSIONS:
             raise ValueError(f"it is of version {document['version']}, this a3c reads up to {_VERSION}")
-        card = serialization.from_json(document["card"])
-        if not isinstance(card, dict) or not isinstance(card.get("replay", {}), dict):
+        report = serialization.from_json(document["card"])
+        if not isinstance(report, dict) or not isinstance(report.get("replay", {}), dict):
             raise ValueError("it is no table")
-        missing = _REQUIRED - set(card)
-        if missing:
+        if missing := _REQUIRED - set(report):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        return card
+        return report
     except OSError as error:
         raise UsageError(f"crash report {path}", "a file that can be read", str(error.strerror)) from error
     except Exception as error:  # whatever a foreign file leads to
         said = first_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise UsageError(f"crash report {path}", "a card that a run of a3c wrote", f"{said}.") from error
+        raise UsageError(f"crash report {path}", "a report that a run of a3c wrote", f"{said}.") from error
 
 
 _REQUIRED = {"summary", "kind", "env_id", "worker", "copies", "vectorized", "seed", "when", "copy", "replay"}

@@ -1,6 +1,6 @@
-"""The random generators that an environment draws from: found, read as plain trees, and set again.
+"""The random generators of an environment: finding them, their states as plain trees, and setting them.
 
-Called where an episode begins, by `copies`; and where one is played again, by `replay`.
+Called by `copies` where an episode begins, and by `replay` where one is played again.
 """
 
 import functools
@@ -24,16 +24,16 @@ def layers_of(env: gym.Env) -> list[gym.Env]:
 
 def states(layers: list[Any]) -> list[dict[str, Any]]:
     """The states of the generators that are attributes of each layer, by name: plain trees."""
-    return [{name: _read(generator) for name, generator in _own(layer).items()} for layer in layers]
+    return [{name: _read(generator) for name, generator in _generators_of(layer).items()} for layer in layers]
 
 
-def restore(layers: list[Any], told: list[dict[str, Any]]) -> None:
+def restore(layers: list[Any], saved: list[dict[str, Any]]) -> None:
     """Put back what `states` returned, into generators that are there, or into new ones.
 
     Raises:
         ValueError, LookupError or TypeError: if it is of other layers, or of other generators.
     """
-    for layer, by_name in zip(layers, told, strict=True):
+    for layer, by_name in zip(layers, saved, strict=True):
         for name, state in by_name.items():
             _write(layer, name, state)
 
@@ -43,13 +43,13 @@ def global_states() -> dict[str, Any]:
     return {"random": _of_python(random), "numpy": np.random.get_state(legacy=False)}
 
 
-def restore_globals(told: dict[str, Any]) -> None:
+def restore_globals(saved: dict[str, Any]) -> None:
     """Put back what `global_states` returned."""
-    _set_python(random, told["random"])
-    np.random.set_state(told["numpy"])
+    _set_python(random, saved["random"])
+    np.random.set_state(saved["numpy"])
 
 
-def _own(layer: Any) -> dict[str, Any]:
+def _generators_of(layer: Any) -> dict[str, Any]:
     """The generators that are attributes of `layer`, by name."""
     drawn = None if isinstance(layer, gym.Wrapper) else getattr(layer, "_np_random", None)
     found = {"_np_random": drawn} if isinstance(drawn, KINDS) else {}
@@ -74,8 +74,8 @@ def _read(generator: Any) -> dict[str, Any]:
     return {"kind": "Generator", "state": generator.bit_generator.state}
 
 
-def _write(layer: Any, name: str, told: dict[str, Any]) -> None:
-    kind, state, found = told["kind"], told["state"], getattr(layer, name, None)
+def _write(layer: Any, name: str, saved: dict[str, Any]) -> None:
+    kind, state, found = saved["kind"], saved["state"], getattr(layer, name, None)
     if kind == "Random":
         if not isinstance(found, random.Random):
             setattr(layer, name, found := random.Random())
@@ -104,5 +104,5 @@ def _of_python(generator: Any) -> dict[str, Any]:
     return {"version": version, "words": np.array(words, np.uint32), "gauss": gauss}
 
 
-def _set_python(generator: Any, told: dict[str, Any]) -> None:
-    generator.setstate((told["version"], tuple(told["words"].tolist()), told["gauss"]))
+def _set_python(generator: Any, saved: dict[str, Any]) -> None:
+    generator.setstate((saved["version"], tuple(saved["words"].tolist()), saved["gauss"]))

@@ -1,6 +1,6 @@
-"""The record of what was done in environments: how they began, and the actions taken since.
+"""The record of what was done in environments: how they began, and the actions since.
 
-From it a crash report says how to come to a fault again, and a checkpoint how to come to where a run stood.
+With it a crash report says how a fault is reached again, and a checkpoint how the present state is.
 """
 
 from collections import deque
@@ -18,97 +18,91 @@ ARRAY_BYTES = 128
 """What a small array takes beside its numbers."""
 
 
-class History:
-    """The actions of B copies since their episodes began, and since they were made, if that is not too long.
+class ActionHistory:
+    """The actions of B copies since their episodes began; while they are few, since the copies were made.
 
     Args:
         start: Where all of it begins, a plain tree: the `seed` that the environments are made with, the
             `state` that they are then given or None, and the `globals`: the states of the global random
             generators at that point.
-        nothing: Actions [0, B, …] of the kind that is added.
+        empty: Actions [0, B, …] of the kind that is added.
 
     Attributes:
-        apart: Whether the copies can be played apart from each other; see `copies.Copies`.
+        separable: Whether each copy can be played again by itself; see `copies.Copies`.
     """
 
-    def __init__(self, start: dict[str, Any], nothing: np.ndarray):
-        self._nothing, self.apart = nothing, False
-        self._earlier = nothing
+    def __init__(self, start: dict[str, Any], empty: np.ndarray):
+        self._empty, self.separable = empty, False
+        self._earlier = empty
         self._actions: deque[np.ndarray] = deque()
         self.begin(start)
 
     def begin(self, start: dict[str, Any] | None) -> None:
-        """Begin anew: the environments are now where `start` says; None: where nothing leads to."""
-        self._earlier = self.last(self._nothing)  # for people, who want the last few whatever is played again
+        """Begin anew: the environments are now in the state of `start`; None: it cannot be reached again."""
+        self._earlier = self.last(self._empty)  # crash reports show them, whatever is played again
         self.start = start
         self._actions.clear()
-        self._bytes = self._first = self._total = 0
+        self._bytes = self._dropped = self._steps = 0
         # How many steps had been taken before the first one of each copy's episode.
-        self._begins = np.full(self._nothing.shape[1], 0 if start else -1)
+        self._episode_starts = np.full(self._empty.shape[1], 0 if start else -1)
 
     def add(self, actions: np.ndarray, ends: np.ndarray) -> bool:
         """Actions [T, B, …] were taken, with `ends` [T, B] of episodes; they are kept as they are.
 
         Returns whether the history has become so long that `begin` would save memory.
         """
-        if self.apart:
-            self._begins = self._begins_after(ends)
+        if self.separable:
+            self._episode_starts = self._starts_after(ends)
         self._actions.append(actions)
-        self._total += len(actions)
+        self._steps += len(actions)
         self._bytes += actions.nbytes + ARRAY_BYTES
-        if long := self._total - self._first >= WHOLE_STEPS or self._bytes >= KEPT_BYTES:
+        if long := self._steps - self._dropped >= WHOLE_STEPS or self._bytes >= KEPT_BYTES:
             self._forget()
         return long
 
     def all(self) -> np.ndarray | None:
         """All actions [N, B, …] since the start; None where some were forgotten."""
-        return None if self.start is None else np.concatenate([self._nothing, *self._actions])
+        return None if self.start is None else np.concatenate([self._empty, *self._actions])
 
-    def underway(self) -> list[np.ndarray | None]:
+    def under_way(self) -> list[np.ndarray | None]:
         """Of each copy, the actions [n, …] of its episode; None where they are too many."""
-        return self._episodes(np.concatenate([self._nothing, *self._actions]), self._begins)
+        return self._episodes(np.concatenate([self._empty, *self._actions]), self._episode_starts)
 
     def go_on(self, episodes: list[np.ndarray | None], waits: np.ndarray) -> None:
-        """Begin with what `underway` returned; `waits`, [B]: which copies the next step resets."""
+        """Begin with what `under_way` returned; `waits`, [B]: which copies the next step resets."""
         self.begin(None)
         longest = max(0 if each is None else len(each) for each in episodes)
-        kept = np.zeros((longest, *self._nothing.shape[1:]), self._nothing.dtype)
+        kept = np.zeros((longest, *self._empty.shape[1:]), self._empty.dtype)
         for copy, each in enumerate(episodes):
             if waits[copy]:
-                self._begins[copy] = longest + 1
+                self._episode_starts[copy] = longest + 1
             elif each is not None:
-                self._begins[copy] = longest - len(each)
+                self._episode_starts[copy] = longest - len(each)
                 kept[longest - len(each) :, copy] = each
         self._actions.append(kept)
-        self._total, self._bytes = longest, kept.nbytes + ARRAY_BYTES
+        self._steps, self._bytes = longest, kept.nbytes + ARRAY_BYTES
 
     def last(self, actions: np.ndarray) -> np.ndarray:
         """The last few actions, with those [t, B, …] of the rollout under way."""
-        kept, steps = [actions], len(actions)
-        for earlier in (*reversed(self._actions), self._earlier):
-            if steps >= SHOWN_ACTIONS:
-                break
-            kept.append(earlier)
-            steps += len(earlier)
-        return np.concatenate(kept[::-1])[-SHOWN_ACTIONS:]
+        return np.concatenate([self._earlier, *self._actions, actions])[-SHOWN_ACTIONS:]
 
     def replay(
-        self, actions: np.ndarray, ends: np.ndarray, beginnings: list[Any] | None, copy: int | None
+        self, actions: np.ndarray, ends: np.ndarray | None, beginnings: list[Any] | None, copy: int | None
     ) -> dict[str, Any]:
         """What playing a fault again needs, a plain tree.
 
         Args:
             actions: [t, B, …] of the rollout under way, with that of the fault.
-            ends: Of episodes in the steps before the fault, [t - 1, B].
-            beginnings: How each copy's episode began, where copies can be played apart.
+            ends: Of episodes in the steps before the fault, [t - 1, B]; None: there was no step.
+            beginnings: How each copy's episode began, where copies are separable.
             copy: Which one failed; None: that is not known.
         """
-        kept = np.concatenate([self._nothing, *self._actions, actions])
+        kept = np.concatenate([self._empty, *self._actions, actions])
         if self.start is not None:
             return {"compiled": False, "start": self.start, "actions": kept, "steps": len(kept)}
         episodes = []
         if beginnings is not None:
-            played = self._episodes(kept, self._begins_after(ends))
+            played = self._episodes(kept, self._starts_after(ends))
             suspects = range(len(beginnings)) if copy is None else [copy]
             episodes = [
                 {"copy": each, "beginning": beginnings[each], "actions": played[each]}
@@ -117,30 +111,30 @@ class History:
             ]
         return {"compiled": False, "start": None, "episodes": episodes, "steps": len(actions)}
 
-    def _begins_after(self, ends: np.ndarray) -> np.ndarray:
+    def _starts_after(self, ends: np.ndarray | None) -> np.ndarray:
         """Where episodes begin after steps with these ends: after the step that only resets."""
-        if not ends.any():
-            return self._begins
+        if ends is None or not ends.any():
+            return self._episode_starts
         last = len(ends) - 1 - ends[::-1].argmax(0)
-        return np.where(ends.any(0), self._total + last + 2, self._begins)
+        return np.where(ends.any(0), self._steps + last + 2, self._episode_starts)
 
-    def _episodes(self, kept: np.ndarray, begins: np.ndarray) -> list[np.ndarray | None]:
-        firsts = (begins - self._first).tolist()
+    def _episodes(self, kept: np.ndarray, starts: np.ndarray) -> list[np.ndarray | None]:
+        firsts = (starts - self._dropped).tolist()
         return [None if first < 0 else kept[first:, copy] for copy, first in enumerate(firsts)]
 
     def _forget(self) -> None:
         """Drop what no episode under way needs, and what is too much."""
-        kept = self._total - self._first
-        if self.apart or kept > KEPT_STEPS or self._bytes > KEPT_BYTES:
+        kept = self._steps - self._dropped
+        if self.separable or kept > KEPT_STEPS or self._bytes > KEPT_BYTES:
             self.start = None
         if self.start is not None:
             return
-        needed = int(self._begins.min()) if self.apart else self._total
-        needed = min(max(needed, self._total - KEPT_STEPS), self._total - SHOWN_ACTIONS)
+        needed = int(self._episode_starts.min()) if self.separable else self._steps
+        needed = min(max(needed, self._steps - KEPT_STEPS), self._steps - SHOWN_ACTIONS)
         while self._actions and (
-            self._first + len(self._actions[0]) <= needed
+            self._dropped + len(self._actions[0]) <= needed
             or (self._bytes > KEPT_BYTES and len(self._actions) > 1)
         ):
             dropped = self._actions.popleft()
-            self._first += len(dropped)
+            self._dropped += len(dropped)
             self._bytes -= dropped.nbytes + ARRAY_BYTES

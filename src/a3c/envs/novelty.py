@@ -1,28 +1,29 @@
 """Random network distillation: a reward for what has seldom been seen (Burda et al. 2018).
 
 A network with random weights that never change maps each observation to a few numbers; a second one learns to
-predict them. Where it still errs, little like this was seen before: the squared error is added to the reward,
-in learning only. Each worker has a pair of networks of its own, so that nothing has to be traded, and in
-NumPy, so that every algorithm and backend can have it. Unlike the paper there is one value for both rewards,
-and what is new is worth nothing after the end of an episode.
+predict them. Where its error is large, little like this was seen before: the squared error is added to the
+reward, in learning only. Each worker has its own pair of networks, so that workers exchange nothing. They are
+in NumPy, so that every algorithm and backend can use them. Unlike the paper there is one value for both
+rewards, and novelty after the end of an episode is worth nothing.
 """
 
+import copy
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from a3c.envs.vector_sampler import Sampler, sum_discounted
+from a3c.envs.episodes import sum_discounted
+from a3c.envs.vector_sampler import Sampler
 from a3c.spaces.observations import Observations, leaves
 from a3c.types import Rollout, Snapshot, Transitions
 from a3c.utils.serialization import plain
 
 _UNITS, _OUTPUTS = 128, 32
-_RATE, _PART = 1e-3, 256  # Adam's step, and observations of each
-_FARTHEST = 5.0  # standard deviations beyond which observations are cut off (section 2.4 of the paper)
-_SMALL = 1e-8
+_LEARNING_RATE, _MINIBATCH = 1e-3, 256
+_CLIP = 5.0  # standard deviations at which observations are clipped (section 2.4 of the paper)
+_EPSILON = 1e-8
 
 
 class CuriousSampler:
@@ -69,10 +70,10 @@ class CuriousSampler:
 
     def restore(self, tree: dict[str, Any]) -> str:
         """See `Sampler.restore`."""
-        told = self._sampler.restore(tree["sampler"])
+        message = self._sampler.restore(tree["sampler"])
         self._novelty.restore(tree["novelty"])
         self._sums = None if tree["sums"] is None else tree["sums"].copy()
-        return told
+        return message
 
 
 class Novelty:
@@ -106,7 +107,7 @@ class Novelty:
         counts = valid.ravel().astype(bool)
         numbers = features(self._observations, packed.reshape(counts.size, *packed.shape[2:]))
         self._seen.add(numbers[counts])
-        numbers = np.clip(self._seen.standardise(numbers), -_FARTHEST, _FARTHEST)
+        numbers = np.clip(self._seen.standardise(numbers), -_CLIP, _CLIP)
         wanted = _outputs(self._target, numbers)[-1]
         errors = np.square(_outputs(self._predictor, numbers)[-1] - wanted).mean(1) * counts
         self._learn(numbers[counts], wanted[counts])
@@ -117,27 +118,25 @@ class Novelty:
         sums = np.empty_like(errors)
         self._sums = sum_discounted(errors, np.ones_like(errors), self._discount, self._sums, sums)
         self._errors.add(sums.reshape(-1, 1))
-        return errors / np.sqrt(self._errors.variance[0] + _SMALL).astype(np.float32)
+        return errors / np.sqrt(self._errors.variance[0] + _EPSILON).astype(np.float32)
 
     def _learn(self, numbers: np.ndarray, wanted: np.ndarray) -> None:
         """One pass of Adam over what was seen."""
         order = self._generator.permutation(len(numbers))
-        for start in range(0, len(order), _PART):
-            part = order[start : start + _PART]
+        for start in range(0, len(order), _MINIBATCH):
+            part = order[start : start + _MINIBATCH]
             self._steps += 1
             correction = math.sqrt(1.0 - 0.999**self._steps) / (1.0 - 0.9**self._steps)
             gradients = _gradients(self._predictor, numbers[part], wanted[part])
             for array, (mean, square), gradient in zip(self._predictor, self._adam, gradients, strict=True):
                 mean += 0.1 * (gradient - mean)
                 square += 0.001 * (np.square(gradient) - square)
-                array -= _RATE * correction * mean / (np.sqrt(square) + 1e-7)
+                array -= _LEARNING_RATE * correction * mean / (np.sqrt(square) + 1e-7)
 
     def state(self) -> dict[str, Any]:
         """All that it has learned, as a plain tree."""
-        return {
-            "predictor": [array.copy() for array in self._predictor],
-            "adam": [array.copy() for array in self._adam],
-            "target": [array.copy() for array in self._target],
+        networks = {"predictor": self._predictor, "adam": self._adam, "target": self._target}
+        return {name: [array.copy() for array in arrays] for name, arrays in networks.items()} | {
             "steps": self._steps,
             "seen": self._seen.state(),
             "errors": self._errors.state(),
@@ -159,48 +158,46 @@ class Moments:
     """Running mean and variance of `size` numbers, in float64 (Chan et al. 1979)."""
 
     def __init__(self, size: int):
-        self.mean, self.variance, self._count = np.zeros(size), np.ones(size), 0
+        self.mean, self.variance, self.count = np.zeros(size), np.ones(size), 0
 
     def add(self, rows: np.ndarray) -> None:
         """Take in rows [N, size]."""
         if not len(rows):
             return
         mean, variance = rows.mean(0, np.float64), rows.var(0, dtype=np.float64)
-        total = self._count + len(rows)
+        total = self.count + len(rows)
         share, distance = len(rows) / total, mean - self.mean
         self.variance = self.variance * (1 - share) + variance * share + distance**2 * share * (1 - share)
         self.mean = self.mean + distance * share
-        self._count = total
+        self.count = total
 
     def standardise(self, rows: np.ndarray) -> np.ndarray:
         """(x − mean) / deviation, float32."""
-        return ((rows - self.mean) / np.sqrt(self.variance + _SMALL)).astype(np.float32)
+        return ((rows - self.mean) / np.sqrt(self.variance + _EPSILON)).astype(np.float32)
 
     def state(self) -> dict[str, Any]:
         """As a plain tree."""
-        return {"mean": self.mean.copy(), "variance": self.variance.copy(), "count": self._count}
+        return copy.deepcopy(vars(self))
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        self.mean, self.variance, self._count = tree["mean"].copy(), tree["variance"].copy(), tree["count"]
+        vars(self).update(copy.deepcopy(tree))
 
 
 def features(observations: Observations, packed: np.ndarray) -> np.ndarray:
     """Packed observations [N, *O] as one vector each [N, n]: bytes scaled, choices one-hot."""
     rows = np.asarray(packed, np.float32).reshape(len(packed), -1)
-    return np.concatenate(list(_parts(observations, rows)), 1)
-
-
-def _parts(observations: Observations, rows: np.ndarray) -> Iterator[np.ndarray]:
-    position = 0
-    for part in leaves(observations.tree):
-        numbers = rows[:, position : position + part.size]
-        position += part.size
+    parts = leaves(observations.tree)
+    vectors: list[np.ndarray] = []
+    for part, numbers in zip(
+        parts, np.split(rows, np.cumsum([part.size for part in parts])[:-1], axis=1), strict=True
+    ):
         if part.kind != "choices":
-            yield numbers * np.float32(part.scale)
+            vectors.append(numbers * np.float32(part.scale))
             continue
         for column, size in zip(numbers.T, part.sizes, strict=True):
-            yield (column[:, None] == np.arange(size)).astype(np.float32)
+            vectors.append((column[:, None] == np.arange(size)).astype(np.float32))
+    return np.concatenate(vectors, 1)
 
 
 # -- dense networks with rectified layers: [kernel, bias, kernel, bias, …] -----------------------------------

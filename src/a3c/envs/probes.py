@@ -1,6 +1,7 @@
-"""Probe environments: tiny ones with known answers, each of which fails for one kind of mistake.
+"""Probe environments: tiny ones with known answers, each of which finds one kind of mistake in a learner.
 
-Registered on import; use them as `a3c.envs.probes:probe/Value-v0`. After Andy Jones' list of probes.
+Used by `a3c doctor`, by tests, and for networks of your own. Registered on import; use them as
+`a3c.envs.probes:probe/Value-v0`. After Andy Jones' list of probes.
 """
 
 from typing import Any
@@ -86,7 +87,7 @@ class ObservedChoice(_Probe):
 
 
 class Endless(_Probe):
-    """Reward 1 forever, cut by a time limit. V = 1/(1 − γ): is truncation told from termination?"""
+    """Reward 1 forever, cut by a time limit. V = 1/(1 − γ): is truncation not taken for termination?"""
 
     def follow(self, state: float, action: int) -> tuple[float, float, bool]:
         """Go on with reward 1."""
@@ -94,9 +95,9 @@ class Endless(_Probe):
 
 
 class Recall(_Probe):
-    """Shows ±1 once, then nothing; after three steps the action must fit it. Does the memory last, and end?
+    """Shows ±1 once, then 0; the third action must fit it. Does the memory last, and is it emptied then?
 
-    What was seen in the episode before is the best of misleading hints.
+    A memory that is not emptied still holds what the episode before showed, which misleads.
     """
 
     actions = 2
@@ -115,15 +116,8 @@ class Recall(_Probe):
         return 0.0, (1.0 if fits else -1.0) if self._left == 0 else 0.0, self._left == 0
 
 
-for _cls, _limit in (
-    (Value, None),
-    (ObservedValue, None),
-    (DiscountedValue, None),
-    (Choice, None),
-    (ObservedChoice, None),
-    (Endless, 10),
-    (Recall, None),
-):
+for _cls in (Value, ObservedValue, DiscountedValue, Choice, ObservedChoice, Endless, Recall):
+    _limit = 10 if _cls is Endless else None
     gym.register(
         f"probe/{_cls.__name__}-v0", entry_point=f"{__name__}:{_cls.__name__}", max_episode_steps=_limit
     )

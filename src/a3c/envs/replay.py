@@ -1,10 +1,10 @@
-"""Exact resume: what is written down of environments under way, and how fresh ones come to stand there.
+"""Exact resume: what is saved of environments under way, and how fresh ones are brought to the same state.
 
-Single copies tell their state themselves, by `state_dict()` and `load_state_dict(state)`; or their episode is
-played again, from the states of its random generators when it began and the actions taken since, and has to
-come to the same observation, return and random numbers. Vector environments with code of their own tell their
-state themselves, or it is read from their attributes, if these are numbers, arrays and generators; or all is
-played again since they were made. What cannot be done so begins anew, and why is told.
+Single copies: if the environment has `state_dict()` and `load_state_dict(state)`, these are called. Else its
+episode is played again, from the states of the random generators when it began and from the actions since; it
+has to come to the same observation, return and random numbers. Vector environments with code of their own: by
+the same two methods; or by their attributes, if these are numbers, arrays and generators; or all is played
+again since they were made. Where none of this works the episode begins anew, and the user is told why.
 
 Called by `VectorSampler`, and by `reproduce` for crash reports.
 """
@@ -26,7 +26,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from a3c.envs import generators
 from a3c.envs.copies import Copies
-from a3c.envs.history import KEPT_STEPS, History
+from a3c.envs.history import KEPT_STEPS, ActionHistory
 from a3c.errors import describe
 from a3c.utils import serialization
 
@@ -39,8 +39,8 @@ _TRIALS, _TRIAL_STEPS = 3, 100
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What copies show to whoever played in them, which fresh ones have to show as well."""
+class ExpectedState:
+    """What B copies showed when they were saved, as fresh ones have to; and how they are played."""
 
     observations: np.ndarray
     """The last ones, packed, [B, *O]."""
@@ -48,43 +48,34 @@ class Standing:
     """Rewards of the episodes under way so far, [B]."""
     ended: np.ndarray
     """[B]: whether the next step only resets."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of resuming B copies."""
-
-    anew: np.ndarray
-    """[B]: which episodes begin anew, with the next step."""
-    reason: str
-    """Why the first of them does; empty: none."""
-    reset: bool = False
-    """Whether the environments are in no state to go on from, and have to be made anew."""
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How environments are spoken to."""
-
     to_env: Callable[[np.ndarray], Any]
     """From recorded actions [N, B, …] to those that environments take."""
     pack: Callable[[Any], np.ndarray]
     """From observations that environments return to [B, *O]."""
 
 
+@dataclass(frozen=True)
+class ResumeResult:
+    """What became of resuming B copies."""
+
+    restarted: np.ndarray
+    """[B]: which episodes begin anew, with the next step."""
+    reason: str
+    """Why the first of them does; empty: none."""
+    unusable: bool = False
+    """Whether the environments have to be made anew, since they failed on the way."""
+
+
 class _Differs(Exception):
     """An episode that was played again came to something else."""
 
 
-def save(env: VectorEnv, history: History) -> dict[str, Any]:
-    """Where `env` stands, between two of its steps, with the global random generators: a plain tree."""
+def save(env: VectorEnv, history: ActionHistory) -> dict[str, Any]:
+    """The state of `env` between two of its steps, and that of the global random generators: a plain tree."""
     tree = {"format": _FORMAT, "globals": generators.global_states()}
     if isinstance(env, Copies):
-        actions = history.underway()
-        return tree | {
-            "kind": "copies",
-            "copies": [_save_copy(env, i, each) for i, each in enumerate(actions)],
-        }
+        copies = [_save_copy(env, i, actions) for i, actions in enumerate(history.under_way())]
+        return tree | {"kind": "copies", "copies": copies}
     if (state := snapshot(env)) is not None:
         return tree | {"kind": "state", "state": state}
     taken = history.all()
@@ -93,30 +84,30 @@ def save(env: VectorEnv, history: History) -> dict[str, Any]:
     return tree | {"kind": "long"}
 
 
-def resume(env: VectorEnv, tree: dict[str, Any], expected: Standing, conversion: Conversion) -> Outcome:
+def resume(env: VectorEnv, tree: dict[str, Any], expected: ExpectedState) -> ResumeResult:
     """Bring `env` to where `save` was called.
 
     Args:
         env: Freshly made, and not reset yet.
         tree: What `save` returned, or an older version's state of an environment.
         expected: What the environment showed then.
-        conversion: How it is spoken to.
     """
     kind = tree.get("kind") if tree.get("format") == _FORMAT else None
     copies = len(expected.ended)
     try:
         if kind == "copies" and isinstance(env, Copies):
-            outcome = _resume_copies(env, tree["copies"], expected, conversion)
+            result = _resume_copies(env, tree["copies"], expected)
         else:
-            _resume_whole(env, kind, tree, expected, conversion)
-            outcome = Outcome(np.zeros(copies, bool), "")
+            _resume_whole(env, kind, tree, expected)
+            result = ResumeResult(np.zeros(copies, bool), "")
     except _Differs as why:
-        outcome = Outcome(np.ones(copies, bool), str(why), reset=True)
+        result = ResumeResult(np.ones(copies, bool), str(why), unusable=True)
     except Exception as error:  # foreign code, and whatever a foreign file leads to
-        outcome = Outcome(np.ones(copies, bool), f"taking them up raised {describe(error)}", reset=True)
+        reason = f"taking them up raised {describe(error)}"
+        result = ResumeResult(np.ones(copies, bool), reason, unusable=True)
     if kind is not None:
         generators.restore_globals(tree["globals"])
-    return outcome
+    return result
 
 
 # -- single copies ------------------------------------------------------------------------------------------
@@ -129,61 +120,61 @@ def _save_copy(env: Copies, i: int, actions: np.ndarray | None) -> dict[str, Any
         "beginning": env.beginnings[i],
         "actions": None if waits or actions is None else actions.copy(),
         "generators": generators.states(layers),
-        "own": _tell(layers),
+        "own": _own_state(layers),
     }
 
 
-def _resume_copies(
-    env: Copies, told: list[dict[str, Any]], expected: Standing, conversion: Conversion
-) -> Outcome:
-    anew, reason = np.zeros(env.num_envs, bool), ""
-    replayed = any(each["own"] is None and each["actions"] is not None for each in told)
+def _resume_copies(env: Copies, saved: list[dict[str, Any]], expected: ExpectedState) -> ResumeResult:
+    restarted, reason = np.zeros(env.num_envs, bool), ""
+    replayed = any(each["own"] is None and each["actions"] is not None for each in saved)
     repeats = not replayed or _repeats(env.env_fns[0])
-    for i, each in enumerate(told):
+    for i, each in enumerate(saved):
         try:
-            _resume_copy(env, i, each, expected, conversion, repeats)
+            _resume_copy(env, i, each, expected, repeats)
         except Exception as error:  # foreign code
             why = str(error) if isinstance(error, _Differs) else f"it raised {describe(error)}"
             reason = reason or f"of copy {i}, {why}"
-            anew[i] = True
+            restarted[i] = True
         generators.restore(env.layers[i], each["generators"])
-        if anew[i] or each["waits"]:
+        if restarted[i] or each["waits"]:
             env.reset_next(i)
-    return Outcome(anew, reason)
+    return ResumeResult(restarted, reason)
 
 
-def _resume_copy(
-    env: Copies, i: int, told: dict[str, Any], expected: Standing, conversion: Conversion, repeats: bool
-) -> None:
-    if told["own"] is not None:
-        env.begin(i, told["beginning"] | {"seed": None})
-        env.beginnings[i] = told["beginning"]
-        _take(env.layers[i], told["own"])
-    elif not told["waits"]:
-        if told["actions"] is None:
+def _resume_copy(env: Copies, i: int, saved: dict[str, Any], expected: ExpectedState, repeats: bool) -> None:
+    if saved["own"] is not None:
+        env.begin(i, saved["beginning"] | {"seed": None})
+        env.beginnings[i] = saved["beginning"]
+        _load_own_state(env.layers[i], saved["own"])
+    elif not saved["waits"]:
+        if saved["actions"] is None:
             raise _Differs(f"the episode is longer than the {KEPT_STEPS:,} steps that are played again")
         if not repeats:
             raise _Differs("an episode differs from the same one in a copy that was played in before")
-        _play(env, i, told, expected, conversion)
+        _play(env, i, saved, expected)
 
 
-def _play(env: Copies, i: int, told: dict[str, Any], expected: Standing, conversion: Conversion) -> None:
+def _play(env: Copies, i: int, saved: dict[str, Any], expected: ExpectedState) -> None:
     """Play the episode of one copy again, and compare."""
-    env.begin(i, told["beginning"])
+    env.begin(i, saved["beginning"])
     total, ended = 0.0, False
-    for action in conversion.to_env(told["actions"][:, None]):
+    for action in expected.to_env(saved["actions"][:, None]):
         if ended:
             break
         reward, ended = env.take(i, action[0])
         total += reward
     space = env.single_observation_space
     one = concatenate(space, [env.shown(i)], create_empty_array(space, n=1))
-    seen = conversion.pack(one)[0].astype(expected.observations.dtype)
+    seen = expected.pack(one)[0].astype(expected.observations.dtype)
+    drawn, saved_drawn = (
+        json.dumps(serialization.to_json(states))
+        for states in (generators.states(env.layers[i]), saved["generators"])
+    )
     for what, same in (
         ("ends earlier", not ended),
         ("shows another observation", np.array_equal(seen, expected.observations[i])),
         ("earns another return", math.isclose(total, expected.returns[i], rel_tol=1e-9, abs_tol=1e-9)),
-        ("draws other random numbers", _same(generators.states(env.layers[i]), told["generators"])),
+        ("draws other random numbers", drawn == saved_drawn),
     ):
         if not same:
             raise _Differs(f"the episode {what} when it is played again")
@@ -225,21 +216,16 @@ def _trace(env: gym.Env, actions: list[Any]) -> list[Any]:
     return trace
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Whether two plain trees are equal."""
-    return json.dumps(serialization.to_json(one)) == json.dumps(serialization.to_json(other))
-
-
-# -- what environments tell themselves ----------------------------------------------------------------------
+# -- environments with hooks for their state ----------------------------------------------------------------
 
 
 def has_hooks(env: Any) -> bool:
-    """Whether it tells and takes its state itself."""
+    """Whether it has `state_dict` and `load_state_dict`."""
     return all(callable(getattr(type(env), name, None)) for name in ("state_dict", "load_state_dict"))
 
 
-def _teller(layers: list[Any]) -> int | None:
-    """The layer that tells its state, if only the wrappers of `gym.make` lie around it."""
+def _layer_with_hooks(layers: list[Any]) -> int | None:
+    """The number of the first layer that has hooks, if only wrappers of `gym.make` lie around it."""
     for number, layer in enumerate(layers):
         if has_hooks(layer):
             return number
@@ -248,28 +234,28 @@ def _teller(layers: list[Any]) -> int | None:
     return None
 
 
-def _tell(layers: list[Any]) -> dict[str, Any] | None:
-    """The state that one of the layers tells, and the steps that time limits around it have counted."""
-    number = _teller(layers)
-    state = None if number is None else _asked(layers[number])
+def _own_state(layers: list[Any]) -> dict[str, Any] | None:
+    """The state that one of the layers returns, and the steps that time limits around it have counted."""
+    number = _layer_with_hooks(layers)
+    state = None if number is None else _state_dict(layers[number])
     if state is None:
         return None
     counted = [layer._elapsed_steps for layer in layers[:number] if isinstance(layer, TimeLimit)]
     return {"state": state, "counted": counted}
 
 
-def _take(layers: list[Any], told: dict[str, Any]) -> None:
-    """Give them what `_tell` returned; they have been reset."""
-    number = _teller(layers)
+def _load_own_state(layers: list[Any], saved: dict[str, Any]) -> None:
+    """Give the layers, which were reset, what `_own_state` returned."""
+    number = _layer_with_hooks(layers)
     if number is None:
         raise _Differs("the environment no longer takes its state")
-    layers[number].load_state_dict(told["state"])
+    layers[number].load_state_dict(saved["state"])
     limits = [layer for layer in layers[:number] if isinstance(layer, TimeLimit)]
-    for limit, steps in zip(limits, told["counted"], strict=True):
+    for limit, steps in zip(limits, saved["counted"], strict=True):
         limit._elapsed_steps = steps
 
 
-def _asked(env: Any) -> Any:
+def _state_dict(env: Any) -> Any:
     """What its `state_dict()` returns; None if that is no plain tree, or it fails."""
     try:
         state = serialization.plain(copy.deepcopy(env.state_dict()))
@@ -284,7 +270,7 @@ def _asked(env: Any) -> Any:
 
 def snapshot(env: VectorEnv) -> dict[str, Any] | None:
     """The state of a vector environment with code of its own, a plain tree; None if it cannot be read."""
-    if has_hooks(env) and (state := _asked(env)) is not None:
+    if has_hooks(env) and (state := _state_dict(env)) is not None:
         return {"kind": "hooks", "state": state}
     values: dict[str, Any] = {}
     for name, value in vars(env).items():
@@ -299,15 +285,15 @@ def snapshot(env: VectorEnv) -> dict[str, Any] | None:
     return {"kind": "attributes", "values": values, "generators": generators.states([env])}
 
 
-def put(env: VectorEnv, told: dict[str, Any]) -> None:
+def put(env: VectorEnv, saved: dict[str, Any]) -> None:
     """Put back what `snapshot` returned into an environment of the same kind that was reset.
 
     Raises:
         Exception: of any kind, if it is of another one.
     """
-    if told["kind"] == "hooks":
-        return env.load_state_dict(told["state"])  # type: ignore[attr-defined] - it has hooks
-    for name, value in told["values"].items():
+    if saved["kind"] == "hooks":
+        return env.load_state_dict(saved["state"])  # type: ignore[attr-defined] - it has hooks
+    for name, value in saved["values"].items():
         found = getattr(env, name, None)
         if not isinstance(value, np.ndarray):
             setattr(env, name, value)
@@ -315,12 +301,10 @@ def put(env: VectorEnv, told: dict[str, Any]) -> None:
             found[...] = value  # which keeps views of it
         else:
             setattr(env, name, value.copy() if value.ndim else value[()])
-    generators.restore([env], told["generators"])
+    generators.restore([env], saved["generators"])
 
 
-def _resume_whole(
-    env: VectorEnv, kind: str | None, tree: dict[str, Any], expected: Standing, conversion: Conversion
-) -> None:
+def _resume_whole(env: VectorEnv, kind: str | None, tree: dict[str, Any], expected: ExpectedState) -> None:
     if kind == "state":
         env.reset(seed=0)
         return put(env, tree["state"])
@@ -330,10 +314,10 @@ def _resume_whole(
         raise _Differs("they were saved by another version of a3c, or are stepped in another way now")
     seen, _ = env.reset(seed=tree["seed"])
     ended = np.zeros(env.num_envs, bool)
-    for action in conversion.to_env(tree["actions"]):
+    for action in expected.to_env(tree["actions"]):
         seen, _, terminated, truncated, _ = env.step(action)
         ended = terminated | truncated
-    packed = conversion.pack(seen).astype(expected.observations.dtype)
+    packed = expected.pack(seen).astype(expected.observations.dtype)
     if not (np.array_equal(packed, expected.observations) and np.array_equal(ended, expected.ended)):
         raise _Differs("they show something else when all is played again since they were made")
     return None

@@ -1,164 +1,179 @@
 """Play again, from a crash report, how an environment failed. Called by `a3c reproduce`; needs no Keras.
 
-The environment is made as it was and begins as the card says, with a seed, with a state, or with the episode
-of one copy; then it is given the actions. No network acts, so that what happens depends on the environment
-alone.
+The environment is made as it was, and begins as the report says: with a seed, with a state, or with the
+episode of one copy. Then it is given the actions. No network acts, so that all depends on the environment.
 """
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from a3c import envs
 from a3c.envs import faults, generators, replay
 from a3c.envs.copies import Copies
-from a3c.envs.faults import Finding
+from a3c.envs.faults import Violation
 from a3c.errors import UsageError
 from a3c.spaces.observations import ObservationMismatch, Observations
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of playing a card."""
+    """What came of playing a crash report."""
 
-    finding: Finding | None
+    violation: Violation | None
     """What the environment did; None: nothing wrong."""
     steps: int
     """Steps of the batch that were played, the faulty one included."""
     same: bool
-    """Whether it is the fault of the card: of the same kind, after the same number of steps."""
+    """Whether it is the fault of the report: of the same kind, after the same number of steps."""
     summary: str
     """One line; empty where nothing is wrong."""
 
 
-def reproduce(card: dict[str, Any]) -> Reproduction:
-    """Play `card`, as `faults.read_card` returns it, until the environment fails or the actions end.
+def reproduce(report: dict[str, Any]) -> Reproduction:
+    """Play `report`, of `faults.read_crash_report`, until the environment fails or the actions end.
 
     Raises:
-        UsageError: if the environment is not there, or the card does not fit it or cannot be played.
+        UsageError: if the environment is not there, or the report does not fit it or cannot be played.
     """
     try:
-        _check(card)
-        finding, steps, due = _play(card)
+        _check(report)
+        violation, steps, due = _play(report)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         fix = f"{type(error).__name__}: {error}. Has the environment changed since?"
-        raise UsageError("this crash report", f"one that fits {card['env_id']}", fix) from error
-    if finding is None:
+        raise UsageError("this crash report", f"one that fits {report['env_id']}", fix) from error
+    if violation is None:
         return Reproduction(None, steps, False, "")
-    same = finding.kind == card["kind"] and steps == due  # messages may hold addresses
-    if same:
-        return Reproduction(finding, steps, True, card["summary"])
-    copy = "" if finding.copy is None else f" of copy {finding.copy}"
-    return Reproduction(finding, steps, False, f"{card['env_id']} {finding.message}, {steps} steps on{copy}")
+    if violation.kind == report["kind"] and steps == due:  # messages may hold addresses
+        return Reproduction(violation, steps, True, report["summary"])
+    copy = "" if violation.copy is None else f" of copy {violation.copy}"
+    summary = f"{report['env_id']} {violation.message}, {steps} steps on{copy}"
+    return Reproduction(violation, steps, False, summary)
 
 
-def _check(card: dict[str, Any]) -> None:
-    """Raise `UsageError` for a card that cannot be played."""
-    start = card["replay"]["start"]
-    if start is None and not card["replay"].get("episodes"):
-        raise UsageError("this crash report", "one that can be played", card["note"])
-    if start is not None and not card["replay"]["compiled"] and "nodes" in (start["state"] or ()):
+def _check(report: dict[str, Any]) -> None:
+    """Raise `UsageError` for a report that cannot be played."""
+    start = report["replay"]["start"]
+    if start is None and not report["replay"].get("episodes"):
+        raise UsageError("this crash report", "one that can be played", report["note"])
+    if start is not None and not report["replay"]["compiled"] and "nodes" in (start["state"] or ()):
         fix = "It begins with what an earlier version read from all attributes of the environment."
         raise UsageError("this crash report", "one that begins with a seed or an episode", fix)
 
 
-def _play(card: dict[str, Any]) -> tuple[Finding | None, int, int]:
-    """What was found, after how many steps, and after how many it was due."""
+def _play(report: dict[str, Any]) -> tuple[Violation | None, int, int]:
+    """What is wrong, after how many steps, and after how many it was due."""
     try:
-        environment = envs.find(card["env_id"])
+        environment = envs.find(report["env_id"])
     except UsageError as error:
-        if card["when"] == "making" and isinstance(error.__cause__, Exception):
-            return faults.of_exception(error.__cause__, None, None), 0, 0
+        if report["when"] == "making" and isinstance(error.__cause__, Exception):
+            return faults.of_exception(error.__cause__), 0, 0
         raise
-    played = card["replay"]
+    played = report["replay"]
     if episodes := played.get("episodes"):
         for episode in episodes:
-            finding, steps = _play_episode(environment, episode)
-            if finding is not None:
-                return finding, steps, len(episode["actions"])
+            violation, steps = _play_episode(environment, episode)
+            if violation is not None:
+                return violation, steps, len(episode["actions"])
         return None, sum(len(episode["actions"]) for episode in episodes), 0
     start, actions, due = played["start"], played["actions"], played["steps"]
     if played["compiled"]:
         return *_play_compiled(environment, start, actions), due
-    return *_play_vector(environment, card["copies"], card["vectorized"], start, actions), due
+    return *_play_whole(environment, report["copies"], report["vectorized"], start, actions), due
 
 
 def _play_compiled(
     environment: envs.Environment, start: dict[str, Any], actions: np.ndarray
-) -> tuple[Finding | None, int]:
+) -> tuple[Violation | None, int]:
     from a3c.envs.functional import sampler
 
     transitions = sampler.replay(environment, start["state"], actions)
-    wrong = sampler.find_fault(transitions)
+    wrong = faults.find_violation(transitions.observations[1:], transitions.rewards)
     return (None, len(actions)) if wrong is None else (wrong[1], wrong[0] + 1)
 
 
-def _play_vector(
+def _play_whole(
     environment: envs.Environment, copies: int, vectorized: bool, start: dict[str, Any], actions: np.ndarray
-) -> tuple[Finding | None, int]:
-    """Steps of an environment that is made and reset as `start` says; stops at the first fault."""
-    env, seen_as, taken = None, environment.observations, 0
-    shape = seen_as.shape if seen_as.plain else None
+) -> tuple[Violation | None, int]:
+    """Steps of all copies, which are made and reset as `start` says."""
     generators.restore_globals(start["globals"])
-    with contextlib.ExitStack() as stack:
-        try:
-            env = envs.make_vector(environment.spec, copies, vectorized, checked=False)
-            stack.callback(_close, env)
-            seen, _ = env.reset(seed=start["seed"])
-            finding = _look(seen, None, copies, seen_as)
-        except Exception as error:
-            return faults.of_exception(error, env, shape), 0
-        if finding is not None:
-            return finding, 0
+
+    def prepare(env: VectorEnv) -> None:
         if start["state"] is not None:
             replay.put(env, start["state"])
             generators.restore_globals(start["globals"])
-        for action in environment.actions.to_env(actions.astype(environment.actions.dtype)):
-            taken += 1
-            try:
-                seen, reward, _, _, _ = env.step(action)
-            except Exception as error:
-                return faults.of_exception(error, env, shape), taken
-            if (finding := _look(seen, reward, copies, seen_as)) is not None:
-                return finding, taken
-    return None, taken
+
+    return _play_steps(environment, copies, vectorized, start["seed"], actions, after_reset=prepare)
 
 
-def _play_episode(environment: envs.Environment, episode: dict[str, Any]) -> tuple[Finding | None, int]:
-    """The episode of one copy, played in a fresh one; stops at the first fault."""
-    seen_as, taken = environment.observations, 0
-    shape = seen_as.shape if seen_as.plain else None
-    env = envs.make_vector(environment.spec, 1, False, checked=False)
-    assert isinstance(env, Copies)
-    with contextlib.ExitStack() as stack:
-        stack.callback(_close, env)
-        generators.restore(env.layers[0], episode["beginning"]["generators"])
+def _play_episode(environment: envs.Environment, episode: dict[str, Any]) -> tuple[Violation | None, int]:
+    """The episode of one copy, played in a fresh one."""
+    beginning = episode["beginning"]
+
+    def prepare(env: VectorEnv) -> None:
+        assert isinstance(env, Copies)
+        generators.restore(env.layers[0], beginning["generators"])
+
+    actions = episode["actions"][:, None]
+    return _play_steps(environment, 1, False, [beginning["seed"]], actions, before_reset=prepare)
+
+
+def _play_steps(
+    environment: envs.Environment,
+    copies: int,
+    vectorized: bool,
+    seed: Any,
+    actions: np.ndarray,
+    before_reset: Callable[[VectorEnv], None] = lambda env: None,
+    after_reset: Callable[[VectorEnv], None] = lambda env: None,
+) -> tuple[Violation | None, int]:
+    """Make, reset, and step with `actions` [N, B, …]; stops at the first violation."""
+    expected = environment.observations
+    shape = expected.shape if expected.plain else None
+
+    def attempt(call: Callable[..., tuple[Any, Any]], *arguments: Any) -> Violation | None:
         try:
-            seen, _ = env.reset(seed=[episode["beginning"]["seed"]])
-            if (finding := _look(seen, None, 1, seen_as)) is not None:
-                return finding, 0
-            for action in environment.actions.to_env(episode["actions"].astype(environment.actions.dtype)):
-                taken += 1
-                seen, reward, _, _, _ = env.step(action[None])
-                if (finding := _look(seen, reward, 1, seen_as)) is not None:
-                    return finding, taken
+            return _look(*call(*arguments), copies, expected)
         except Exception as error:
-            return faults.of_exception(error, env, shape), taken
-    return None, taken
+            return faults.of_exception(error, env, shape)
 
+    def reset() -> tuple[Any, None]:
+        observation, _ = env.reset(seed=seed)
+        return observation, None
 
-def _look(seen: Any, reward: Any, copies: int, observations: Observations) -> Finding | None:
+    def step(action: Any) -> tuple[Any, Any]:
+        observation, reward, _, _, _ = env.step(action)
+        return observation, reward
+
+    sent = environment.actions.to_env(actions.astype(environment.actions.dtype))
     try:
-        seen = observations.pack(seen)
+        env = envs.make_vector(environment.spec, copies, vectorized, checked=False)
+    except Exception as error:
+        return faults.of_exception(error), 0
+    try:
+        before_reset(env)
+        if (violation := attempt(reset)) is not None:
+            return violation, 0
+        after_reset(env)
+        for taken, action in enumerate(sent, 1):
+            if (violation := attempt(step, action)) is not None:
+                return violation, taken
+        return None, len(sent)
+    finally:
+        with contextlib.suppress(Exception):  # it may be broken
+            env.close()
+
+
+def _look(observation: Any, reward: Any, copies: int, expected: Observations) -> Violation | None:
+    """What is wrong with what a reset or step returned."""
+    try:
+        packed = expected.pack(observation)
     except ObservationMismatch as error:
-        return faults.of_misfit(error)
-    if np.shape(seen) != (copies, *observations.shape):
-        return faults.of_shape(seen, observations.shape)
-    return faults.of_values(seen, reward)
-
-
-def _close(env: Any) -> None:
-    with contextlib.suppress(Exception):  # it may be broken
-        env.close()
+        return faults.of_mismatch(error)
+    if np.shape(packed) != (copies, *expected.shape):
+        return faults.of_shape(np.shape(packed), expected.shape)
+    return faults.of_values(packed, reward)

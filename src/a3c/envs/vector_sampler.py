@@ -1,7 +1,7 @@
 """Samplers act: they turn parameters into rollouts. This one steps any Gymnasium vector environment.
 
-Called by the worker cycle. Faults of environments end here: the environments are made anew and the rollout
-is taken again, as long as `on_fault` lets it.
+Called by the worker cycle. It handles faults of environments: as long as `on_fault` returns, it makes the
+environments anew and takes the rollout again.
 """
 
 import contextlib
@@ -14,12 +14,13 @@ from gymnasium.vector import VectorEnv
 
 from a3c.envs import faults, generators, replay
 from a3c.envs.copies import Copies
-from a3c.envs.faults import Description, Finding, OnFault, Place
-from a3c.envs.history import History
+from a3c.envs.episodes import EpisodeLog, sum_discounted
+from a3c.envs.faults import Description, FaultLocation, OnFault, Violation
+from a3c.envs.history import ActionHistory
 from a3c.errors import describe
 from a3c.spaces.distributions import Distribution
 from a3c.spaces.observations import ObservationMismatch, Observations
-from a3c.types import Episode, Policy, Rollout, Shapes, Snapshot, Transitions
+from a3c.types import Policy, Rollout, Shapes, Snapshot
 from a3c.utils.serialization import plain
 
 Explore = Callable[[np.random.Generator, int], np.ndarray]
@@ -53,36 +54,17 @@ class Sampler(Protocol):
         ...
 
 
-def sum_discounted(
-    rewards: np.ndarray, valid: np.ndarray, discount: float, before: np.ndarray, out: np.ndarray
-) -> np.ndarray:
-    """Discounted sums of rewards so far, R ← γR + r, which begin anew where a step is not valid.
-
-    Args:
-        rewards: [T, B].
-        valid: [T, B], 1 or 0.
-        discount: γ.
-        before: The sums [B] that the last rollout came to.
-        out: Is given the sums after each step, [T, B].
-
-    Returns the last ones, [B].
-    """
-    for t, (earned, counts) in enumerate(zip(rewards, valid, strict=True)):
-        out[t] = before = (discount * before + earned) * counts
-    return before
-
-
 class VectorSampler:
     """Steps B copies of an environment with next-step autoreset, T steps at a time.
 
     Args:
         make_env: Makes B copies. They must use next-step autoreset.
-        observations: How what they show is packed.
-        actions: What can be done in them.
+        observations: How their observations are packed.
+        actions: The distribution over their actions.
         shapes: Of a rollout.
         policy: Maps weights to a function from observations [B, *O] to policy parameters [B, A].
         explore: Draws the noise of a rollout.
-        generator: Where from.
+        generator: Draws it.
         seeds: The seed of the first reset after the k-th making of the environments.
         describe: Which environments these are, for crash reports.
         on_fault: Told of each fault. If it returns, the environments are made anew and their episodes under
@@ -114,9 +96,9 @@ class VectorSampler:
         self._seeds, self._describe, self._on_fault = seeds, describe, on_fault
         self._episodic_life, self._on_step = episodic_life, on_step
         self._lost = np.zeros((shapes.time, shapes.batch), bool)  # where a life was
+        self._no_actions = np.zeros((0, describe.copies, *shapes.action), self._small)
         self._rebuilds = 0
         self._env: VectorEnv | None = None
-        self._transitions: Transitions
         self._make()
 
     def collect(self, snapshot: Snapshot) -> Rollout:
@@ -129,11 +111,9 @@ class VectorSampler:
         valid[0], valid[1:] = ~self._ended, ~ends[:-1]  # after an end, the next step only resets
         self._ended = ends[-1].copy()
         rewards *= valid
-        if self._shapes.discount is not None:
+        if (discount := self._shapes.discount) is not None:
             returns = self._transitions.returns
-            self._discounted = sum_discounted(
-                rewards, valid, self._shapes.discount, self._discounted, returns
-            )
+            self._discounted = sum_discounted(rewards, valid, discount, self._discounted, returns)
         self._steps += self._t_max
         if self._history.add(actions.astype(self._small), ends):
             self._shorten()
@@ -143,7 +123,7 @@ class VectorSampler:
         return Rollout(self._transitions, episodes, int(valid.sum()))
 
     def wait(self) -> None:
-        """Everything is compiled before it is made."""
+        """Nothing to wait for: the policy was compiled before."""
 
     def close(self) -> None:
         """Close the environments."""
@@ -169,58 +149,63 @@ class VectorSampler:
 
     def restore(self, tree: dict[str, Any]) -> str:
         """See `Sampler.restore`."""
-        outcome = self._resume(tree)
+        result = self._resume(tree)
         self._generator.bit_generator.state = tree["generator"]
         self._rebuilds = tree["rebuilds"]
-        copies = len(outcome.anew)
-        count = f"{outcome.anew.sum()} of {copies}" if copies > 1 else "the"
-        told = f"{self._describe.env_id}: {count} episodes under way begin anew: {outcome.reason}"
-        if outcome.reset:
+        copies = len(result.restarted)
+        count = f"{result.restarted.sum()} of {copies}" if copies > 1 else "the"
+        message = f"{self._describe.env_id}: {count} episodes under way begin anew: {result.reason}"
+        if result.unusable:
             self.close()
             self._rebuilds += 1  # or it would have the seed that it began with
             self._make()
-            return told
+            return message
         self._seed, self._steps = self._seeds(self._rebuilds), tree["steps"]
         self._transitions.observations[-1] = tree["observation"]
-        self._ended, self._memory = tree["ended"] | outcome.anew, tree["memory"]
+        self._ended, self._memory = tree["ended"] | result.restarted, tree["memory"]
         self._next_actions, self._discounted = tree["next_actions"], tree["discounted"].copy()
         self._lives = tree["lives"].copy()
         self._episodes.restore(tree["episodes"])
-        self._episodes.drop(outcome.anew)
-        self._take_up(tree["environments"], outcome)
-        return told if outcome.anew.any() else ""
+        self._episodes.drop(result.restarted)
+        self._resume_history(tree["environments"], result.restarted)
+        return message if result.restarted.any() else ""
 
-    def _resume(self, tree: dict[str, Any]) -> replay.Outcome:
+    def _resume(self, tree: dict[str, Any]) -> replay.ResumeResult:
         """Make the environments anew, and bring them to where those of `tree` stood."""
         self.close()
         try:
             self._env = self._make_env()
-        except Exception as error:  # which is told as a fault where it is made again
+        except Exception as error:  # it is reported as a fault when they are made again
             self._env = None
-            every, why = np.ones(self._describe.copies, bool), f"making them raised {describe(error)}"
-            return replay.Outcome(every, why, reset=True)
-        expected = replay.Standing(tree["observation"], tree["episodes"]["returns"], tree["ended"])
-        conversion = replay.Conversion(self._to_env, self._pack or np.asarray)
-        return replay.resume(self._env, tree["environments"], expected, conversion)
+            every = np.ones(self._describe.copies, bool)
+            return replay.ResumeResult(every, f"making them raised {describe(error)}", unusable=True)
+        expected = replay.ExpectedState(
+            observations=tree["observation"],
+            returns=tree["episodes"]["returns"],
+            ended=tree["ended"],
+            to_env=self._to_env,
+            pack=self._pack or np.asarray,
+        )
+        return replay.resume(self._env, tree["environments"], expected)
 
-    def _take_up(self, tree: dict[str, Any], outcome: replay.Outcome) -> None:
+    def _resume_history(self, tree: dict[str, Any], restarted: np.ndarray) -> None:
         """Let the history go on from where `replay.resume` has brought the environments."""
         if tree["kind"] == "copies":
-            anew = outcome.anew.tolist()
-            kept = [None if new else copy["actions"] for copy, new in zip(tree["copies"], anew, strict=True)]
+            kept = [copy["actions"] for copy in tree["copies"]]
+            kept = [None if new else each for each, new in zip(kept, restarted.tolist(), strict=True)]
             self._history.go_on(kept, self._ended)
-        elif tree["kind"] == "making":
-            self._history.begin({"seed": tree["seed"], "state": None, "globals": tree["globals"]})
+            return
+        replayed = tree["kind"] == "making"
+        seed, state = (tree["seed"], None) if replayed else (self._seed, tree["state"])
+        self._history.begin({"seed": seed, "state": state, "globals": tree["globals"]})
+        if replayed:
             self._history.add(tree["actions"], np.zeros(tree["actions"].shape[:2], bool))
-        else:
-            self._history.begin({"seed": self._seed, "state": tree["state"], "globals": tree["globals"]})
 
     def _shorten(self) -> None:
         """Let the history of vector code begin with its present state, if that can be read."""
         assert self._env is not None
         if not isinstance(self._env, Copies) and (state := replay.snapshot(self._env)) is not None:
-            told = {"seed": self._seed, "state": state, "globals": generators.global_states()}
-            self._history.begin(told)
+            self._history.begin({"seed": self._seed, "state": state, "globals": generators.global_states()})
 
     def _to_env(self, actions: np.ndarray) -> Any:
         """From recorded actions to those that environments take."""
@@ -228,8 +213,8 @@ class VectorSampler:
 
     # -- acting ---------------------------------------------------------------------------------------------
 
-    def _act(self, snapshot: Snapshot) -> tuple[int, Finding] | None:
-        """Fill the transitions but for `valid`; returns the step of a fault and its finding."""
+    def _act(self, snapshot: Snapshot) -> tuple[int, Violation] | None:
+        """Fill the transitions but for `valid`; returns the step of a fault and what was wrong."""
         assert self._env is not None
         observations, actions, rewards, terminated, truncated, *_ = self._transitions
         act, step, on_step = self._policy(snapshot.weights), self._env.step, self._on_step
@@ -248,24 +233,29 @@ class VectorSampler:
                 if pack is not None:
                     seen = pack(seen)
                 if seen.shape != shape:  # which NumPy might broadcast without a word
-                    return t, faults.of_shape(seen, shape[1:])
+                    return t, faults.of_shape(seen.shape, shape[1:])
                 observations[t + 1] = seen
                 if self._episodic_life:
                     self._lost[t], self._lives = info["lives"] < self._lives, info["lives"].copy()
-            except ObservationMismatch as error:
-                return t, faults.of_misfit(error)
             except Exception as error:
-                return t, faults.of_exception(error, self._env, shape[1:] if pack is None else None)
+                return t, self._violation_of(error)
             on_step()
             if memory is not None:  # an episode begins after a step that only reset
                 memory[resets], resets = 0.0, terminated[t] | truncated[t]
         if not self._is_finite():
-            return self._search()
+            return faults.find_violation(observations[1:], rewards)
         self._memory = memory
         if self._shapes.ahead:
             parameters, _ = act(observations[-1], memory)
             self._transitions.next_actions[:] = self._next_actions = choose(parameters, noise[-1])
         return None
+
+    def _violation_of(self, error: Exception) -> Violation:
+        """What is wrong where a reset or a step of the environments raised `error`."""
+        if isinstance(error, ObservationMismatch):
+            return faults.of_mismatch(error)
+        shape = self._shapes.observation if self._pack is None else None
+        return faults.of_exception(error, self._env, shape)
 
     def _begin(self) -> Any:
         """Take the last observation over as the first; returns the network's memory at that point."""
@@ -276,54 +266,42 @@ class VectorSampler:
         return self._memory.copy()
 
     def _is_finite(self) -> bool:
-        """Whether all observations and rewards are: weighted sums are the cheapest figures that tell."""
+        """Whether all observations and rewards are finite. Weighted sums are the cheapest test of that."""
         seen, earned, weights = self._flat
         try:
-            return math.isfinite(earned.dot(weights[: earned.size])) and (
-                seen is None or math.isfinite(seen.dot(weights))
-            )
+            finite = seen is None or math.isfinite(seen.dot(weights))
+            return finite and math.isfinite(earned.dot(weights[: earned.size]))
         except RuntimeWarning:  # where those are errors: infinity less infinity
             return False
-
-    def _search(self) -> tuple[int, Finding] | None:
-        """The first step with a number that is not finite."""
-        observations, rewards = self._transitions.observations, self._transitions.rewards
-        findings = ((t, faults.of_values(observations[t + 1], rewards[t])) for t in range(self._t_max))
-        return next(((t, finding) for t, finding in findings if finding is not None), None)
 
     # -- making ---------------------------------------------------------------------------------------------
 
     def _make(self) -> None:
         """Make and reset the environments, again and again if `on_fault` lets it."""
-        while (finding := self._try_to_make()) is not None:
-            self._fail(-1, finding)
+        while (violation := self._try_to_make()) is not None:
+            self._fail(-1, violation)
 
-    def _try_to_make(self) -> Finding | None:
+    def _try_to_make(self) -> Violation | None:
         self._seed = self._seeds(self._rebuilds)
         self._env, self._steps = None, 0
         start = {"seed": self._seed, "state": None, "globals": generators.global_states()}
-        self._history = History(
-            start, np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
-        )
+        self._history = ActionHistory(start, self._no_actions)
         try:
             self._env = env = self._make_env()
         except Exception as error:
-            return faults.of_exception(error, None, None)
-        self._history.apart = isinstance(env, Copies)
+            return faults.of_exception(error)
+        self._history.separable = isinstance(env, Copies)
         self._prepare()
-        shape = self._transitions.observations.shape[1:]
         try:
             seen, info = env.reset(seed=self._seed)
             if self._episodic_life:
                 self._lives = info["lives"].copy()
             seen = seen if self._pack is None else self._pack(seen)
-            if np.shape(seen) != shape:
-                return faults.of_shape(seen, shape[1:])
+            if np.shape(seen) != (self._shapes.batch, *self._shapes.observation):
+                return faults.of_shape(np.shape(seen), self._shapes.observation)
             self._transitions.observations[-1] = seen
-        except ObservationMismatch as error:
-            return faults.of_misfit(error)
         except Exception as error:
-            return faults.of_exception(error, env, shape[1:] if self._pack is None else None)
+            return self._violation_of(error)
         return faults.of_values(seen)
 
     def _prepare(self) -> None:
@@ -341,78 +319,32 @@ class VectorSampler:
         weights = np.full(max(seen.size, earned.size), 2.0**-60, np.float32)  # so small that no sum overflows
         self._flat = (seen if seen.dtype == np.float32 else None), earned, weights  # bytes are always finite
 
-    def _fail(self, t: int, finding: Finding) -> None:
+    def _fail(self, t: int, violation: Violation) -> None:
         """Tell of a fault in step `t` of the rollout under way, -1: before the first one."""
-        nothing = np.zeros((0, self._describe.copies, *self._shapes.action), self._small)
-        if self._env is None:
-            place, sent = Place("making", self._seed, self._rebuilds, 0), nothing
-            played = self._history.replay(nothing, np.zeros((0, self._describe.copies), bool), None, None)
-        else:
-            place = self._place(t, finding.copy)
+        location, beginnings = self._locate(t, violation.copy), None
+        actions, sent, ends = self._no_actions, self._no_actions, None
+        if self._env is not None:
             actions = self._transitions.actions[: t + 1].astype(self._small)
+            sent = self._to_env(self._history.last(actions))
             ends = (self._transitions.terminated | self._transitions.truncated)[: max(t, 0)]
             beginnings = self._env.beginnings if isinstance(self._env, Copies) else None
-            sent = self._to_env(self._history.last(actions))
-            played = self._history.replay(actions, ends, beginnings, finding.copy)
             with contextlib.suppress(Exception):  # it is broken anyway
                 self._env.close()
             self._env = None
-        told = faults.make_fault(self._describe, finding, place, sent, played)
+        played = self._history.replay(actions, ends, beginnings, violation.copy)
         self._rebuilds += 1
-        self._on_fault(told)
+        self._on_fault(faults.make_fault(self._describe, violation, location, sent, played))
 
-    def _place(self, t: int, copy: int | None) -> Place:
+    def _locate(self, t: int, copy: int | None) -> FaultLocation:
         """When step `t` of the rollout under way was, of the environments or of one copy."""
         if t < 0:
-            return Place("first reset", self._seed, self._rebuilds, 0)
-        if copy is None and self._describe.copies == 1:
-            copy = 0
+            when = "making" if self._env is None else "first reset"
+            return FaultLocation(when, self._seed, self._rebuilds, 0)
+        copy = 0 if self._describe.copies == 1 else copy
         if copy is None:
-            return Place("step", self._seed, self._rebuilds, self._steps + t + 1)
+            return FaultLocation("step", self._seed, self._rebuilds, self._steps + t + 1)
         ends = (self._transitions.terminated | self._transitions.truncated)[:t, copy]
-        underway = int(self._episodes.underway[copy])
-        steps, episode, resets = faults.count_steps(bool(self._ended[copy]), ends, underway)
-        when = "reset" if resets else "step"
-        return Place(when, self._seed, self._rebuilds, int(self._episodes.steps[copy]) + steps, episode)
-
-
-class EpisodeLog:
-    """Sums rewards and steps of B episodes under way, across rollouts."""
-
-    def __init__(self, batch: int):
-        self._returns = np.zeros(batch, np.float64)  # float32 sums would drift over long episodes
-        self.steps = np.zeros(batch, np.int64)
-        """[B]: all steps of each copy, resets not counted."""
-        self._began = np.zeros(batch, np.int64)  # how many of them had been taken where the episode began
-
-    @property
-    def underway(self) -> np.ndarray:
-        """[B]: how many steps the episodes under way have."""
-        return self.steps - self._began
-
-    def extend(self, rewards: np.ndarray, ends: np.ndarray, valid: np.ndarray) -> list[Episode]:
-        """Add T steps, all arrays [T, B], and return the episodes that ended in them, in order of time."""
-        returns, steps = rewards.cumsum(axis=0, dtype=np.float64), valid.cumsum(axis=0)
-        returns += self._returns
-        steps += self.steps
-        episodes = []
-        earned, began = np.zeros(self._returns.shape), self._began  # sums where the episodes began
-        for t, b in zip(*(where.tolist() for where in ends.nonzero()), strict=True):
-            total, step = returns[t, b], steps[t, b]
-            episodes.append(Episode(float(total - earned[b]), int(step - began[b])))
-            earned[b], began[b] = total, step
-        self._returns, self.steps = returns[-1] - earned, steps[-1]
-        return episodes
-
-    def drop(self, copies: np.ndarray) -> None:
-        """Forget the episodes under way of these copies, [B] bool."""
-        self._returns[copies], self._began[copies] = 0.0, self.steps[copies]
-
-    def state(self) -> dict[str, np.ndarray]:
-        """A plain tree, for `restore`."""
-        return {"returns": self._returns.copy(), "steps": self.steps.copy(), "began": self._began.copy()}
-
-    def restore(self, tree: dict[str, np.ndarray]) -> None:
-        """Go on from what `state` returned."""
-        self._returns, self.steps = tree["returns"].copy(), tree["steps"].copy()
-        self._began = tree["began"].copy()
+        under_way = int(self._episodes.under_way[copy])
+        steps, episode, resets = faults.count_steps(bool(self._ended[copy]), ends, under_way)
+        when, steps = "reset" if resets else "step", int(self._episodes.steps[copy]) + steps
+        return FaultLocation(when, self._seed, self._rebuilds, steps, episode)

@@ -75,8 +75,8 @@ class Failed(RunError):
 
 def failed(env_id: str, error: Exception) -> Failed:
     """What an environment raised, with its own traceback."""
-    finding = faults.of_exception(error, None, None)
-    return Failed(f"{env_id} {finding.message}\n{finding.traceback.rstrip()}")
+    violation = faults.of_exception(error)
+    return Failed(f"{env_id} {violation.message}\n{violation.traceback.rstrip()}")
 
 
 class Player(Protocol):
@@ -171,8 +171,8 @@ class VectorPlayer:
             self._observation = self._packed(observation)
         except Exception as error:
             raise failed(self._environment.id, error) from error
-        if (finding := self._look(reward)) is not None:
-            raise Failed(f"{self._environment.id} {finding.message}")
+        if (violation := self._look(reward)) is not None:
+            raise Failed(f"{self._environment.id} {violation.message}")
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
         self._lengths = np.where(self._ended, 0, self._lengths + 1)
@@ -181,7 +181,7 @@ class VectorPlayer:
         self._ended = terminated | truncated
         return self._ended[None], self._returns[None], self._lengths[None]
 
-    def _look(self, reward: np.ndarray) -> faults.Finding | None:
+    def _look(self, reward: np.ndarray) -> faults.Violation | None:
         """What is wrong with what the last step returned: nothing can be judged by what is no number."""
         seen = self._observation
         fine = seen.dtype != np.float32 or np.isfinite(seen).all()

@@ -1,9 +1,9 @@
 """Observations as one array each: how those of any supported Gymnasium space are packed, and what is in them.
 
-Everything between an environment and a network sees *packed* observations: one array of a fixed shape, of
-bytes where the environment's are bytes and of float32 else. A single `Box` is packed as it is; the parts of
-anything else lie one after the other in a vector, images always with their channels last. `inputs` unpacks
-them for the network.
+All code between an environment and a network works on *packed* observations: one array of a fixed shape, of
+bytes where the environment's are bytes, else of float32. A single `Box` is packed as it is. The parts of any
+other space lie one after the other in a vector, images always with their channels last. `networks/inputs.py`
+takes them apart again for the network.
 """
 
 import math
@@ -17,8 +17,8 @@ import numpy as np
 
 from a3c.errors import UsageError
 
-_LARGEST = 2**24
-"""Choices of a Discrete space: beyond, float32 does not tell whole numbers apart."""
+_MAX_CHOICES = 2**24
+"""Of a Discrete space: float32 does not represent larger whole numbers exactly."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Leaf:
 
     @property
     def channels_first(self) -> bool:
-        """Whether it is an image of three axes of which the first one is that of the channels."""
+        """Whether it is an image [C, H, W]."""
         return self.kind == "image" and len(self.shape) == 3 and self.shape[0] < self.shape[2]
 
     @property
@@ -68,7 +68,7 @@ class Leaf:
 
 
 class ObservationMismatch(ValueError):
-    """What an environment showed has another shape than its space."""
+    """An observation of another shape than its space says."""
 
 
 Tree = Leaf | dict[str, Any] | tuple[Any, ...]
@@ -103,11 +103,15 @@ class Observations:
         """Observations of N copies, as a vector environment returns them, as one array [N, *shape].
 
         Raises:
-            Misfit: where a part has another shape than its space.
+            ObservationMismatch: where a part has another shape than its space.
         """
         if self.plain:
             return observations
-        rows = [_row(part, array, self.dtype) for part, array in _pairs(self.tree, observations)]
+        return self._joined(_pairs(self.tree, observations))
+
+    def _joined(self, pairs: list[tuple[Leaf, Any]]) -> Any:
+        """The arrays [N, …] of all parts, side by side in one array [N, size]."""
+        rows = [_row(part, array, self.dtype) for part, array in pairs]
         return rows[0] if len(rows) == 1 else rows[0].__array_namespace__().concatenate(rows, -1)
 
     def restore(self, packed: np.ndarray) -> Any:
@@ -129,25 +133,18 @@ class Observations:
         """One observation or a batch of them, packed [N, *shape], and whether it was a single one.
 
         Raises:
-            Misfit: where it is neither.
+            ObservationMismatch: where it is neither.
         """
         pairs = _pairs(self.tree, observation)
         if any(np.asarray(array).dtype.kind not in "biuf" for _, array in pairs):
             raise ObservationMismatch("something that is no numbers")
-        ranks = [np.ndim(array) - len(part.shape) for part, array in pairs]
-        single = set(ranks) == {0}
-        fits = all(
-            np.shape(array)[rank:] == part.shape for (part, array), rank in zip(pairs, ranks, strict=True)
-        )
-        if not fits or not (single or set(ranks) == {1}):
+        single = all(np.shape(array) == part.shape for part, array in pairs)
+        if not (single or all(np.ndim(a) and np.shape(a)[1:] == part.shape for part, a in pairs)):
             shapes = ", ".join(str(np.shape(array)) for _, array in pairs)
             what = "an observation of shape" if len(pairs) == 1 else "parts of shapes"
             raise ObservationMismatch(f"{what} {shapes}")
-        rows = [np.asarray(array)[None] if single else np.asarray(array) for _, array in pairs]
-        if self.plain:
-            return np.asarray(rows[0], self.dtype), single
-        packed = [_row(part, row, self.dtype) for (part, _), row in zip(pairs, rows, strict=True)]
-        return np.concatenate(packed, -1), single
+        batch = [(part, np.asarray(array)[None] if single else np.asarray(array)) for part, array in pairs]
+        return np.asarray(batch[0][1], self.dtype) if self.plain else self._joined(batch), single
 
     def describe(self) -> str:
         """In words, for people."""
@@ -164,16 +161,14 @@ def describe_observations(space: gym.Space, env_id: str) -> Observations:
     parts = leaves(tree)
     if not parts or any(part.size == 0 for part in parts):
         raise UsageError(f"{env_id} with observations {_brief(space)}", "at least one number in each part")
-    boxes = _boxes(space)
-    bytes_only = len(boxes) == len(parts) and all(box.dtype == np.uint8 for box in boxes)
-    return Observations(tree, "uint8" if bytes_only else "float32")
+    return Observations(tree, "uint8" if all(part.dtype == "uint8" for part in parts) else "float32")
 
 
 def leaves(tree: Tree) -> list[Leaf]:
     """The parts, in the order in which they are packed."""
-    if isinstance(tree, Leaf):
-        return [tree]
-    return [part for branch in (tree.values() if isinstance(tree, dict) else tree) for part in leaves(branch)]
+    found: list[Leaf] = []
+    map_parts(found.append, tree)
+    return found
 
 
 def map_parts(function: Callable[[Leaf], Any], tree: Tree) -> Any:
@@ -197,9 +192,9 @@ def _tree(space: gym.Space, env_id: str, within: str = "") -> Tree:
             scale = 1 / largest if largest else 1.0
             kind = "image" if _is_image(space.shape) else "vector"
             return Leaf(kind, space.shape, scale, dtype=str(space.dtype))
-        case spaces.Discrete() if space.n <= _LARGEST:
+        case spaces.Discrete() if space.n <= _MAX_CHOICES:
             return Leaf("choices", (), 1.0, (int(space.n),), (int(space.start),), "int64")
-        case spaces.MultiDiscrete() if space.nvec.sum() <= _LARGEST:
+        case spaces.MultiDiscrete() if space.nvec.sum() <= _MAX_CHOICES:
             sizes, starts = space.nvec.ravel().tolist(), space.start.ravel().tolist()
             return Leaf("choices", space.shape, 1.0, tuple(sizes), tuple(starts), "int64")
         case spaces.MultiBinary():
@@ -227,27 +222,18 @@ def _is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and sorted(shape)[1] >= 8
 
 
-def _boxes(space: gym.Space) -> list[gym.spaces.Box]:
-    if isinstance(space, gym.spaces.Dict):
-        return [box for inner in space.spaces.values() for box in _boxes(inner)]
-    if isinstance(space, gym.spaces.Tuple):
-        return [box for inner in space.spaces for box in _boxes(inner)]
-    return [space] if isinstance(space, gym.spaces.Box) else []
-
-
 def _pairs(tree: Tree, observation: Any) -> list[tuple[Leaf, Any]]:
     """Each part with its array."""
     if isinstance(tree, Leaf):
         return [(tree, observation)]
-    names = tree if isinstance(tree, dict) else range(len(tree))
-    if isinstance(tree, tuple) and not (
-        isinstance(observation, tuple | list) and len(observation) == len(tree)
-    ):
-        raise ObservationMismatch(f"a {type(observation).__name__} in the place of a tuple of {len(tree)}")
-    if isinstance(tree, dict) and not (isinstance(observation, dict) and set(observation) == set(tree)):
-        raise ObservationMismatch(
-            f"a {type(observation).__name__} in the place of a dict of {', '.join(tree)}"
-        )
+    if isinstance(tree, dict):
+        fits = isinstance(observation, dict) and set(observation) == set(tree)
+        names, expected = list(tree), f"a dict of {', '.join(tree)}"
+    else:
+        fits = isinstance(observation, tuple | list) and len(observation) == len(tree)
+        names, expected = range(len(tree)), f"a tuple of {len(tree)}"
+    if not fits:
+        raise ObservationMismatch(f"a {type(observation).__name__} in the place of {expected}")
     return [pair for name in names for pair in _pairs(tree[name], observation[name])]  # type: ignore[index]
 
 

@@ -1,15 +1,15 @@
-"""Compiled environments: pure functions on JAX arrays, run inside the worker's own program.
+"""Functional environments: pure functions on JAX arrays, run inside the worker's own program.
 
 Their interface is `gymnasium.experimental.functional.FuncEnv`: initial, transition, observation, reward and
-terminal, each for a single copy; this package batches them, resets them and limits their episodes. Two
-optional class attributes say what the interface does not: `max_episode_steps` and `reward_threshold`.
+terminal, each for a single copy. This folder batches them, resets them and limits their episodes. An
+environment may have two attributes that the interface lacks: `max_episode_steps` and `reward_threshold`.
 
     jax/CartPole-v1, jax/CartPole-v0    ours, step for step Gymnasium's
     gymnax/<id>                         those of gymnax (an extra)
     module:Class                        a FuncEnv of your own
 
 This folder imports JAX, whatever the backend: under TensorFlow the same environments are stepped by
-`vector.py`, like any other. This file does not, so that looking for an environment stays cheap.
+`vector.py`, like any other. This file imports no JAX, so that looking up an environment is cheap.
 """
 
 import importlib
@@ -21,8 +21,8 @@ from gymnasium.envs.registration import EnvSpec
 from a3c.errors import UsageError, first_line
 
 VECTOR_ENTRY_POINT = "a3c.envs.functional.vector:FunctionalVectorEnv"
-_OURS = {"jax/CartPole-v1": 500, "jax/CartPole-v0": 200}  # and their time limits
-_THRESHOLDS = {"jax/CartPole-v1": 475.0, "jax/CartPole-v0": 195.0}
+_OURS = {"jax/CartPole-v1": (500, 475.0), "jax/CartPole-v0": (200, 195.0)}
+"""Time limits and reward thresholds of our own environments."""
 
 
 def find_spec(env_id: str) -> EnvSpec | None:
@@ -45,13 +45,15 @@ def find_spec(env_id: str) -> EnvSpec | None:
     except Exception as error:
         fix = f"Making it failed: {first_line(error)}"
         raise UsageError(f"environment {env_id}", "a FuncEnv that is made without arguments", fix) from error
+    others = getattr(env, "max_episode_steps", None), getattr(env, "reward_threshold", None)
+    limit, threshold = _OURS.get(env_id, others)
     return EnvSpec(
         id=env_id,
-        entry_point="a3c.envs.functional.vector:FunctionalEnv",
+        entry_point="a3c.envs.functional.vector:make_single",
         vector_entry_point=VECTOR_ENTRY_POINT,
         kwargs={"reference": env_id},
-        max_episode_steps=_OURS.get(env_id, getattr(env, "max_episode_steps", None)),
-        reward_threshold=_THRESHOLDS.get(env_id, getattr(env, "reward_threshold", None)),
+        max_episode_steps=limit,
+        reward_threshold=threshold,
         disable_env_checker=True,
     )
 
@@ -75,15 +77,6 @@ def load(reference: str) -> Any:
         return CartPole()
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)()
-
-
-def world_of(environment: Any, discount: float = 1.0) -> Any:
-    """The `stepping.World` of an `envs.Environment` that is compiled."""
-    from a3c.envs.functional.stepping import World
-
-    spec = environment.spec
-    env = load(spec.kwargs["reference"])
-    return World(env, spec.max_episode_steps, environment.observations, environment.actions, discount)
 
 
 def _is_class(env_id: str) -> bool:

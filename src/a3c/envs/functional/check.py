@@ -1,4 +1,4 @@
-"""Whether a functional environment keeps its word about shapes: asked by tracing, which computes nothing."""
+"""Whether the functions of an environment return the right shapes: by tracing, which computes nothing."""
 
 import math
 from collections.abc import Callable

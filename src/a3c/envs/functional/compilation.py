@@ -1,4 +1,4 @@
-"""Compiling beside the main thread, which meanwhile traces the next program."""
+"""Compiling on a thread of its own, while the main thread traces the next program."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-_QUICK = {"xla_cpu_use_fusion_emitters": False}
+_QUICK_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 
 
 class Compilation:
@@ -18,8 +18,8 @@ class Compilation:
     Args:
         function: Pure, on JAX arrays.
         *examples: Arguments to trace it with.
-        quick: Compile on a CPU in little more than half the time, for a program that is no slower on small
-            arrays, and by a third on large ones. Newer versions of JAX know no such choice and do without.
+        quick: Compile on a CPU in little more than half the time. The program is as fast on small arrays, and
+            a third slower on large ones. Newer versions of JAX lack this choice; it is then ignored.
     """
 
     def __init__(self, function: Callable[..., Any], *examples: Any, quick: bool = False):
@@ -47,7 +47,7 @@ class Compilation:
 
 def _compile_quickly(lowered: Any) -> Callable[..., Any]:
     try:
-        return lowered.compile(compiler_options=_QUICK)
+        return lowered.compile(compiler_options=_QUICK_OPTIONS)
     except jax.errors.JaxRuntimeError as error:
         if "No such compile option" not in str(error):
             raise

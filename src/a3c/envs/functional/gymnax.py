@@ -17,12 +17,10 @@ from a3c.errors import UsageError
 
 # What their authors, or Gymnasium for the original, call solved.
 THRESHOLDS = {"CartPole-v1": 475.0, "Acrobot-v1": -100.0, "MountainCar-v0": -110.0}
-# Differences from the original that a user must know; found by the tests of twins.
-REFUSED: dict[str, str] = {}
 
 
 class State(NamedTuple):
-    """gymnax' own state, and what its step function told with it."""
+    """gymnax' own state, and what its step function returned with it."""
 
     inner: Any
     observation: jax.Array
@@ -36,8 +34,11 @@ class Gymnax(FuncEnv):
     def __init__(self, env: Any, params: Any):
         super().__init__()
         self._env, self._params = env, params
-        self.observation_space = _box(env.observation_space(params))
-        self.action_space = _actions(env.action_space(params))
+        shown = _space(env.observation_space(params))
+        self.observation_space = (
+            gym.spaces.flatten_space(shown) if isinstance(shown, gym.spaces.Box) else shown
+        )
+        self.action_space = _space(env.action_space(params))
         self.max_episode_steps = int(params.max_steps_in_episode)
         self.reward_threshold = THRESHOLDS.get(env.name)
 
@@ -48,7 +49,7 @@ class Gymnax(FuncEnv):
         return State(inner, self._flat(observation), jnp.float32(0.0), jnp.bool_(False))
 
     def transition(self, state: State, action: Any, rng: Any, params: Any = None) -> State:
-        """The state after `action`; time limits are not gymnax' affair here."""
+        """The state after `action`, without gymnax' own time limit."""
         observation, inner, reward, terminated, _ = self._env.step_env(rng, state.inner, action, self._params)
         inner = jax.tree.map(lambda new, old: jnp.asarray(new).astype(old.dtype), inner, state.inner)
         reward = jnp.asarray(reward, jnp.float32).reshape(())
@@ -98,7 +99,7 @@ def make(name: str) -> Gymnax:
     """The environment that gymnax calls `name`.
 
     Raises:
-        UsageError: if gymnax is not installed, has no such environment, or it differs from its original.
+        UsageError: if gymnax is not installed or has no such environment.
     """
     try:
         import gymnax  # type: ignore[import-not-found] - an extra
@@ -109,26 +110,17 @@ def make(name: str) -> Gymnax:
         close = difflib.get_close_matches(name, gymnax.registered_envs, n=3, cutoff=0.4)
         fix = f"Closest: {', '.join(f'gymnax/{c}' for c in close)}." if close else ""
         raise UsageError(f"environment gymnax/{name}", "an environment of gymnax", fix)
-    if name in REFUSED:
-        raise UsageError(f"environment gymnax/{name}", "one that agrees with its original", REFUSED[name])
     return Gymnax(*gymnax.make(name))
 
 
-def _box(space: Any) -> gym.spaces.Space:
-    """gymnax' space of observations as Gymnasium's, flattened; `envs` refuses by name what it is not for."""
+def _space(space: Any) -> gym.spaces.Space:
+    """gymnax' space as Gymnasium's; for other kinds an empty one, which `envs` refuses."""
     kind = type(space).__name__
     if kind == "Discrete":
         return gym.spaces.Discrete(int(space.n))
-    return gym.spaces.flatten_space(_bounded(space)) if kind == "Box" else gym.spaces.Dict({})
-
-
-def _actions(space: Any) -> gym.spaces.Space:
-    if type(space).__name__ == "Discrete":
-        return gym.spaces.Discrete(int(space.n))
-    return _bounded(space)
-
-
-def _bounded(space: Any) -> gym.spaces.Box:
-    bounds = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
-    low, high = (np.broadcast_to(bound, space.shape) for bound in bounds)
+    if kind != "Box":
+        return gym.spaces.Dict({})
+    low, high = (
+        np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in (space.low, space.high)
+    )
     return gym.spaces.Box(low, high, space.shape, np.float32)

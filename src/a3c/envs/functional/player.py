@@ -1,4 +1,4 @@
-"""Playing episodes of a compiled environment for judgement, many steps per call; see `evaluator.Player`."""
+"""An `evaluator.Player` of functional environments: many steps per call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +7,15 @@ import jax
 import numpy as np
 
 from a3c.envs import Environment
-from a3c.envs.functional import world_of
 from a3c.envs.functional.compilation import Compilation
-from a3c.envs.functional.stepping import Copies, blank, draw_key, key_data, rollout
+from a3c.envs.functional.stepping import (
+    BatchedEnvState,
+    FunctionalEnvSpec,
+    blank,
+    draw_key,
+    key_data,
+    rollout,
+)
 from a3c.spaces.distributions import Mode, ModeNoise
 from a3c.utils import seeding
 
@@ -36,26 +42,26 @@ class CompiledPlayer:
         noise: ModeNoise,
     ):
         self.copies, self._noise = copies, noise
-        world = world_of(environment)
+        spec = FunctionalEnvSpec.of(environment)
 
-        def run(weights: Any, copies: Copies, stream: Any, policy_weight: Any, noise: Any):
+        def run(weights: Any, state: BatchedEnvState, stream: Any, policy_weight: Any, noise: Any):
             stream, key = draw_key(stream)
 
             def decide(seen: jax.Array, memory: Any, noise: jax.Array):
                 parameters, memory = policy(weights, seen, memory)
-                return world.actions.choose(policy_weight * parameters, noise), memory, None
+                return spec.actions.choose(policy_weight * parameters, noise), memory, None
 
-            copies, _, finished = rollout(world, decide, noise, copies, key)
-            return copies, stream, finished
+            state, _, ends = rollout(spec, decide, noise, state, key)
+            return state, stream, ends
 
         self._function = run
         self._run: Compilation | None = None
-        self._first_copies = blank(world.env, world.shapes(_STEPS, copies, state=state_size))
+        self._first_state = blank(spec.env, spec.shapes(_STEPS, copies, state=state_size))
 
     def warm_up(self, weights: Any) -> None:
         """Compile the program."""
         stream, noise = key_data(0), np.zeros((_STEPS, *self._noise.shape(self.copies)), np.float32)
-        examples = weights, self._first_copies, stream, np.float32(1.0), noise
+        examples = weights, self._first_state, stream, np.float32(1.0), noise
         self._run = Compilation(self._function, *examples, quick=True)
         self._run.wait()
 
@@ -66,7 +72,7 @@ class CompiledPlayer:
         self._weights = weights
         self._mode: Mode = mode
         self._generator = seeding.generator(seed, "evaluation")
-        self._copies = self._first_copies
+        self._state = self._first_state
         self._stream = key_data(seeding.integer_seed(seed, "evaluation"))
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,13 +81,13 @@ class CompiledPlayer:
         # Drawn here, since inside it would take longer to compile than it ever saves.
         noise = self._noise.draw(self._mode, self._generator, (_STEPS, self.copies))
         policy_weight = np.float32(self._mode != "random")
-        self._copies, self._stream, finished = self._run(
-            self._weights, self._copies, self._stream, policy_weight, noise
+        self._state, self._stream, ends = self._run(
+            self._weights, self._state, self._stream, policy_weight, noise
         )
-        return np.asarray(finished.ended), np.asarray(finished.total), np.asarray(finished.length)
+        return np.asarray(ends.ended), np.asarray(ends.total), np.asarray(ends.length)
 
     def rebuild(self) -> None:
-        """Nothing of what is kept can be broken."""
+        """Nothing to do: an environment without a state of its own cannot break."""
 
     def close(self) -> None:
         """Nothing is held."""

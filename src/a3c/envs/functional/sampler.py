@@ -14,10 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from a3c.envs import faults
-from a3c.envs.faults import Description, Fault, Finding, OnFault, Place
-from a3c.envs.functional import world_of
+from a3c.envs.faults import Description, Fault, FaultLocation, OnFault, Violation
 from a3c.envs.functional.compilation import Compilation
-from a3c.envs.functional.stepping import Copies, Finished, World, blank, draw_key, key_data, rollout
+from a3c.envs.functional.stepping import (
+    BatchedEnvState,
+    EpisodeEnds,
+    FunctionalEnvSpec,
+    blank,
+    draw_key,
+    from_arrays,
+    key_data,
+    rollout,
+    to_arrays,
+)
 from a3c.envs.history import SHOWN_ACTIONS
 from a3c.spaces.noise import LOUD, EpsilonNoise
 from a3c.types import ComputedGradients, Episode, Rollout, Shapes, Snapshot, Transitions
@@ -34,7 +43,7 @@ class Program:
     """One worker step, compiled once and shared by all workers of this process.
 
     Args:
-        world: The environment.
+        env_spec: The environment.
         shapes: Of a rollout.
         policy: How to act.
         differentiate: How to learn; None: the rollout itself is handed on.
@@ -45,7 +54,7 @@ class Program:
 
     def __init__(
         self,
-        world: World,
+        env_spec: FunctionalEnvSpec,
         shapes: Shapes,
         policy: Policy,
         differentiate: Differentiate | None,
@@ -53,22 +62,22 @@ class Program:
         values: bool = False,
     ):
         self.loss_names: list[str] = []
-        self.first_copies = blank(world.env, shapes)
-        self.world, self.shapes = world, shapes
-        draw = _draw_epsilon if values else functools.partial(_draw_policy, world.actions.noise[0])
-        noise_shape = shapes.time, shapes.batch, world.actions.noise[1]
+        self.first_state = blank(env_spec.env, shapes)
+        self.env_spec, self.shapes = env_spec, shapes
+        draw = _draw_epsilon if values else functools.partial(_draw_policy, env_spec.actions.noise[0])
+        noise_shape = shapes.time, shapes.batch, env_spec.actions.noise[1]
 
-        def run(weights: Any, copies: Copies, stream: Any, epsilons: Any, target: Any):
+        def run(weights: Any, state: BatchedEnvState, stream: Any, epsilons: Any, target: Any):
             stream, key = draw_key(stream)
             drawing, stepping = jax.random.split(key)
 
             def decide(seen: jax.Array, memory: Any, noise: jax.Array):
                 parameters, memory = policy(weights, seen, memory)
                 kept = parameters if shapes.behaviour else None
-                return world.actions.choose(parameters, noise), memory, kept
+                return env_spec.actions.choose(parameters, noise), memory, kept
 
             noise = draw(drawing, noise_shape, epsilons)
-            copies, transitions, finished = rollout(world, decide, noise, copies, stepping)
+            state, transitions, ends = rollout(env_spec, decide, noise, state, stepping, shapes.discount)
             learned, losses = transitions, {}
             if differentiate is not None:
                 learned, losses = differentiate(weights, transitions, target)
@@ -76,15 +85,11 @@ class Program:
             steps = jnp.sum(transitions.valid).astype(jnp.float32)
             finite = _is_finite(transitions).astype(jnp.float32)
             figures = jnp.stack([*losses.values(), steps, finite])
-            return copies, stream, learned, figures, finished, transitions.actions
+            return state, stream, learned, figures, ends, transitions.actions
 
         epsilons = np.zeros(shapes.batch, np.float32) if values else None
-        examples = weights, self.first_copies, key_data(0), epsilons, weights if values else None
+        examples = weights, self.first_state, key_data(0), epsilons, weights if values else None
         self.run = Compilation(run, *examples, quick=shapes.batch <= _SMALL)
-
-    def replay(self, copies: Copies, stream: Any, actions: Any) -> Transitions:
-        """The transitions of a rollout from `copies` with known actions; compiled when it is asked for."""
-        return _replay(self.world, copies, stream, np.asarray(actions))
 
 
 class CompiledSampler:
@@ -122,95 +127,88 @@ class CompiledSampler:
         program, explore = self._program, self._explore
         epsilons = None if explore is None else explore.epsilons(snapshot.steps)
         while True:
-            copies, stream, learned, figures, finished, actions = program.run(
-                snapshot.weights, self._copies, self._stream, epsilons, snapshot.target
+            state, stream, learned, figures, ends, actions = program.run(
+                snapshot.weights, self._state, self._stream, epsilons, snapshot.target
             )
             *losses, steps, finite = np.asarray(figures).tolist()
             if finite:
                 break
-            told = self._explain(actions)
+            fault = self._explain(actions)
             self._begin(self._rebuilds + 1)
-            self._on_fault(told)
-        self._copies, self._stream = copies, stream
+            self._on_fault(fault)
+        self._state, self._stream = state, stream
         self._rollouts += 1
         self._recent.append(actions)
         named = dict(zip(program.loss_names, losses, strict=True))
         content = learned if isinstance(learned, Transitions) else ComputedGradients(learned, named)
-        return Rollout(content, episodes_of(finished), int(steps))
+        return Rollout(content, episodes_of(ends), int(steps))
 
     def close(self) -> None:
         """Nothing is held."""
 
     def state(self) -> dict[str, Any]:
         """See `Sampler.state`."""
-        copies, stream = _told(self._copies, self._stream)
-        return {"rebuilds": self._rebuilds, "rollouts": self._rollouts, "copies": copies, "stream": stream}
+        return {
+            "rebuilds": self._rebuilds,
+            "rollouts": self._rollouts,
+            "copies": to_arrays(self._state),
+            "stream": np.array(self._stream),
+        }
 
     def restore(self, tree: dict[str, Any]) -> str:
         """See `Sampler.restore`."""
         self._rebuilds, self._rollouts = tree["rebuilds"], tree["rollouts"]
         self._seed = self._seeds(self._rebuilds)
-        self._copies = _filled(self._program.first_copies, tree["copies"])
+        self._state = from_arrays(tree["copies"], self._program.first_state)
         self._stream = tree["stream"].copy()
         return ""
 
     def _begin(self, rebuilds: int) -> None:
         self._rebuilds, self._rollouts = rebuilds, 0
         self._seed = self._seeds(rebuilds)
-        self._copies: Copies = self._program.first_copies
+        self._state: BatchedEnvState = self._program.first_state
         self._stream: Any = key_data(self._seed)
         self._recent.clear()
 
     def _explain(self, actions: Any) -> Fault:
-        """What happened in the rollout with `actions` from the present copies, which are those before it."""
-        # What the network made of it is not needed, since the actions are known.
-        before = self._copies._replace(memory=None, next_actions=None, discounted=None, pending=None)
-        transitions = self._program.replay(before, self._stream, actions)
-        t, finding = find_fault(transitions) or (self._program.shapes.time - 1, _LOST)
-        place = self._place(t, finding.copy, transitions)
-        copies, stream = _told(before, self._stream)
-        state = {"copies": copies, "stream": stream}
+        """What happened in the rollout with `actions`, which began with the present state."""
+        # The actions are known, so that nothing of the network is needed.
+        before = self._state._replace(memory=None, next_actions=None, discounted=None, pending=None)
+        env_spec, shapes = self._program.env_spec, self._program.shapes
+        transitions = _replay(env_spec, before, self._stream, np.asarray(actions))
+        violation = faults.find_violation(transitions.observations[1:], transitions.rewards)
+        t, violation = violation or (shapes.time - 1, _NOT_FOUND)
+        location = self._locate(t, violation.copy, transitions)
+        state = {"copies": to_arrays(before), "stream": np.array(self._stream)}
         # All actions of the rollout: their number decides which random numbers the steps get.
         start = {"seed": self._seed, "state": state, "globals": None}
         replay = {"compiled": True, "start": start, "actions": transitions.actions, "steps": t + 1}
-        sent = self._program.world.actions.to_env(
-            np.concatenate([*self._recent, transitions.actions[: t + 1]])
-        )
-        return faults.make_fault(self._describe, finding, place, sent, replay)
+        sent = env_spec.actions.to_env(np.concatenate([*self._recent, transitions.actions[: t + 1]]))
+        return faults.make_fault(self._describe, violation, location, sent, replay)
 
-    def _place(self, t: int, copy: int | None, transitions: Transitions) -> Place:
+    def _locate(self, t: int, copy: int | None, transitions: Transitions) -> FaultLocation:
         total = self._rollouts * self._program.shapes.time + t
         if copy is None:
-            return Place("step", self._seed, self._rebuilds, total + 1)
-        ended, length = np.asarray(self._copies.ended)[copy], np.asarray(self._copies.length)[copy]
+            return FaultLocation("step", self._seed, self._rebuilds, total + 1)
+        ended, length = np.asarray(self._state.ended)[copy], np.asarray(self._state.length)[copy]
         ends = (transitions.terminated | transitions.truncated)[:t, copy]
         _, episode, resets = faults.count_steps(bool(ended), ends, int(length))
-        if resets:
-            return Place("reset", self._seed, self._rebuilds, total, episode)
-        return Place("step", self._seed, self._rebuilds, total + 1, episode)
+        when, step = ("reset", total) if resets else ("step", total + 1)
+        return FaultLocation(when, self._seed, self._rebuilds, step, episode)
 
 
-_LOST = Finding("non-finite number", "returned a non-finite observation or reward")
+_NOT_FOUND = Violation("non-finite number", "returned a non-finite observation or reward")
 
 
-def find_fault(transitions: Transitions) -> tuple[int, Finding] | None:
-    """The first step whose observation or reward is not finite, and which; None: there is none."""
-    observations, rewards = transitions.observations[1:], transitions.rewards
-    findings = (
-        (t, faults.of_values(*both)) for t, both in enumerate(zip(observations, rewards, strict=True))
-    )
-    return next(((t, finding) for t, finding in findings if finding is not None), None)
-
-
-def episodes_of(finished: Finished) -> list[Episode]:
+def episodes_of(ends: EpisodeEnds) -> list[Episode]:
     """The episodes of a rollout, in order of time."""
-    ended = np.asarray(finished.ended)
-    returns, lengths = np.asarray(finished.total)[ended], np.asarray(finished.length)[ended]
+    ended = np.asarray(ends.ended)
+    returns, lengths = np.asarray(ends.total)[ended], np.asarray(ends.length)[ended]
     return list(map(Episode, returns.tolist(), lengths.tolist()))
 
 
 def replay(environment: Any, state: dict[str, Any], actions: np.ndarray) -> Transitions:
-    """What became of a rollout with known actions: called by `reproduce`.
+    """The transitions of a rollout with known actions: called by `reproduce`.
 
     Args:
         environment: An `envs.Environment`.
@@ -220,20 +218,23 @@ def replay(environment: Any, state: dict[str, Any], actions: np.ndarray) -> Tran
     Raises:
         ValueError: if the state is not that of such an environment.
     """
-    world = world_of(environment)
-    first = blank(world.env, world.shapes(*actions.shape[:2]))
-    return _replay(world, _filled(first, state["copies"]), state["stream"], actions)
+    env_spec = FunctionalEnvSpec.of(environment)
+    first = blank(env_spec.env, env_spec.shapes(*actions.shape[:2]))
+    return _replay(env_spec, from_arrays(state["copies"], first), state["stream"], actions)
 
 
-def _replay(world: World, copies: Copies, stream: Any, actions: np.ndarray) -> Transitions:
-    def run(copies: Copies, stream: Any, actions: jax.Array) -> Transitions:
+def _replay(
+    env_spec: FunctionalEnvSpec, state: BatchedEnvState, stream: Any, actions: np.ndarray
+) -> Transitions:
+    def run(state: BatchedEnvState, stream: Any, actions: jax.Array) -> Transitions:
         _, key = draw_key(stream)
         _, stepping = jax.random.split(key)
-        return rollout(world, lambda seen, memory, action: (action, memory, None), actions, copies, stepping)[
-            1
-        ]
+        _, transitions, _ = rollout(
+            env_spec, lambda seen, memory, a: (a, memory, None), actions, state, stepping
+        )
+        return transitions
 
-    return jax.tree.map(np.asarray, jax.jit(run)(copies, stream, actions))
+    return jax.tree.map(np.asarray, jax.jit(run)(state, stream, actions))
 
 
 def _draw_policy(kind: str, key: jax.Array, shape: tuple[int, ...], epsilons: None) -> jax.Array:
@@ -251,16 +252,3 @@ def _is_finite(transitions: Transitions) -> jax.Array:
     seen = transitions.observations
     fine = jnp.isfinite(seen).all() if jnp.issubdtype(seen.dtype, jnp.floating) else True
     return fine & jnp.isfinite(transitions.rewards).all()
-
-
-def _told(copies: Copies, stream: Any) -> tuple[list[np.ndarray], np.ndarray]:
-    """The leaves of `copies` and the stream as arrays that nothing else refers to."""
-    return [np.array(leaf) for leaf in jax.tree.leaves(copies)], np.array(stream)
-
-
-def _filled(blank: Copies, leaves: list[np.ndarray]) -> Copies:
-    """Copies like `blank` with the leaves that `_told` returned."""
-    expected, structure = jax.tree.flatten(blank)
-    if [(leaf.shape, leaf.dtype) for leaf in expected] != [(leaf.shape, leaf.dtype) for leaf in leaves]:
-        raise ValueError("These are not the copies of such an environment.")
-    return jax.tree.unflatten(structure, leaves)

@@ -1,6 +1,6 @@
 """Stepping B copies of a functional environment inside a compiled program: next-step autoreset, time limit.
 
-Pure functions on JAX arrays; `Copies` is the whole state between two steps.
+Pure functions on JAX arrays. `BatchedEnvState` is the whole state between two steps.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from a3c.envs.functional import load
 from a3c.spaces.distributions import Distribution
 from a3c.spaces.observations import Observations
 from a3c.types import Shapes, Transitions
 
 
-class Copies(NamedTuple):
+class BatchedEnvState(NamedTuple):
     """B copies of an environment between two steps."""
 
-    state: Any
+    inner: Any
     """The environment's own state, each array with a leading axis B."""
     observation: Any
     """[B, *O], packed."""
@@ -32,14 +33,14 @@ class Copies(NamedTuple):
     memory: Any = None
     """[B, S] float32: the network's memory before it sees the observation, if it has one."""
     next_actions: Any = None
-    """[B, …]: what will be done in the next step, where that is decided one step ahead."""
+    """[B, …]: the actions of the next step, where they are chosen one step ahead."""
     discounted: Any = None
     """[B] float32: discounted sum of the rewards of the episode so far, where that is asked for."""
     pending: Any = None
-    """[B, S] float32: the memory after it has seen the observation, where actions are decided ahead."""
+    """[B, S] float32: the memory after it has seen the observation, where actions are chosen ahead."""
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """What one step led to; all [B]."""
 
     reward: jax.Array
@@ -48,7 +49,7 @@ class Outcome(NamedTuple):
     valid: jax.Array
 
 
-class Finished(NamedTuple):
+class EpisodeEnds(NamedTuple):
     """The episodes that ended in a rollout: where `ended`, the entries of the others hold; all [T, B]."""
 
     ended: jax.Array
@@ -58,6 +59,8 @@ class Finished(NamedTuple):
 
 # This generator compiles in half the time of JAX's default one, and draws faster.
 _GENERATOR = "unsafe_rbg"
+_NUMPYS_KINDS = "biufc"
+"""Kinds of dtypes that NumPy has itself; bfloat16, for example, is of another one."""
 
 
 def key_data(seed: int) -> np.ndarray:
@@ -71,87 +74,121 @@ def draw_key(data: Any) -> tuple[Any, jax.Array]:
     return jax.random.key_data(following), key
 
 
-def blank(env: Any, shapes: Shapes) -> Copies:
+def blank(env: Any, shapes: Shapes) -> BatchedEnvState:
     """B copies that are about to be reset by their first step, which counts for nothing."""
     batch = shapes.batch
     key = jax.eval_shape(lambda data: draw_key(data)[1], key_data(0))
-    state = jax.eval_shape(env.initial, key)
-    zeros = jax.tree.map(lambda leaf: np.zeros((batch, *leaf.shape), leaf.dtype), state)
-    return Copies(
-        state=zeros,
+    inner = jax.eval_shape(env.initial, key)
+    memory = np.zeros((batch, shapes.state), np.float32) if shapes.state else None
+    return BatchedEnvState(
+        inner=jax.tree.map(lambda leaf: np.zeros((batch, *leaf.shape), leaf.dtype), inner),
         observation=np.zeros((batch, *shapes.observation), shapes.observation_dtype),
         ended=np.ones(batch, bool),
         length=np.zeros(batch, np.int32),
         total=np.zeros(batch, np.float32),
-        memory=np.zeros((batch, shapes.state), np.float32) if shapes.state else None,
+        memory=memory,
         next_actions=np.zeros((batch, *shapes.action), shapes.action_dtype) if shapes.ahead else None,
         discounted=None if shapes.discount is None else np.zeros(batch, np.float32),
-        pending=np.zeros((batch, shapes.state), np.float32) if shapes.state and shapes.ahead else None,
+        pending=memory if shapes.ahead else None,
     )
 
 
+def to_arrays(tree: Any) -> list[np.ndarray]:
+    """The leaves of a tree as arrays that nothing else refers to; bytes where NumPy lacks the dtype."""
+    arrays = [np.array(leaf) for leaf in jax.tree.leaves(tree)]
+    known = (array.dtype.kind in _NUMPYS_KINDS for array in arrays)
+    return [a if k else np.frombuffer(a.tobytes(), np.uint8) for a, k in zip(arrays, known, strict=True)]
+
+
+def from_arrays(arrays: list[np.ndarray], like: Any) -> Any:
+    """A tree with the structure, shapes and dtypes of `like`, and with the leaves that `to_arrays` returned.
+
+    Raises:
+        ValueError: if they are not from as many copies of the same environment.
+    """
+    wanted, structure = jax.tree.flatten(like)
+    leaves = []
+    for array, leaf in zip(arrays, wanted, strict=True):
+        if leaf.dtype.kind not in _NUMPYS_KINDS:
+            array = np.frombuffer(array.tobytes(), leaf.dtype).reshape(leaf.shape)
+        if (array.shape, array.dtype) != (leaf.shape, leaf.dtype):
+            found, expected = (f"{each.dtype}{list(each.shape)}" for each in (array, leaf))
+            raise ValueError(f"These are not the copies of such an environment: {found} for {expected}.")
+        leaves.append(array.copy())
+    return jax.tree.unflatten(structure, leaves)
+
+
 @dataclass(frozen=True)
-class World:
+class FunctionalEnvSpec:
     """A functional environment and what is known of it.
 
-    Attributes:
+    Args:
         env: A `gymnasium.experimental.functional.FuncEnv` on JAX.
         limit: Steps after which an episode is truncated; None: never.
-        observations: How what it shows is packed.
-        actions: What can be done in it.
-        discount: γ of the discounted returns, where those are kept.
+        observations: How its observations are packed.
+        actions: The distribution over its actions.
     """
 
     env: Any
     limit: int | None
     observations: Observations
     actions: Distribution
-    discount: float = 1.0
+
+    @classmethod
+    def of(cls, environment: Any) -> "FunctionalEnvSpec":
+        """Of an `envs.Environment` that is compiled."""
+        spec = environment.spec
+        env = load(spec.kwargs["reference"])
+        return cls(env, spec.max_episode_steps, environment.observations, environment.actions)
 
     def shapes(self, time: int, batch: int, **more: Any) -> Shapes:
         """Those of a rollout."""
         return Shapes.of(self.observations, self.actions, time, batch, **more)
 
 
-def step(world: World, copies: Copies, action: jax.Array, key: jax.Array) -> tuple[Copies, Outcome]:
+def step(
+    spec: FunctionalEnvSpec, state: BatchedEnvState, action: jax.Array, key: jax.Array
+) -> tuple[BatchedEnvState, StepResult]:
     """One step of B copies; those that have ended reset instead, whatever their action.
 
     Args:
-        world: The environment.
-        copies: The state before.
+        spec: The environment.
+        state: The state before.
         action: [B, …], as the environment takes it.
         key: Randomness of this step.
     """
-    env, limit = world.env, world.limit
+    env, limit = spec.env, spec.limit
     batch = action.shape[0]
-    moving, rewarding, ending, resetting, seeing = jax.random.split(key, 5)
+    moving, rewarding, ending, resetting, observing = jax.random.split(key, 5)
 
     def each(function: Callable, source: jax.Array, *arguments: Any) -> Any:
         return jax.vmap(function)(*arguments, jax.random.split(source, batch))
 
-    moved = each(env.transition, moving, copies.state, action)
-    reward = each(env.reward, rewarding, copies.state, action, moved)
+    moved = each(env.transition, moving, state.inner, action)
+    reward = each(env.reward, rewarding, state.inner, action, moved)
     terminated = each(env.terminal, ending, moved)
-    resets, valid = copies.ended, ~copies.ended
+    resets, valid = state.ended, ~state.ended
 
     def restart() -> Any:
         fresh = each(env.initial, resetting)
         return jax.tree.map(lambda new, old: _where(resets, new, old), fresh, moved)
 
-    state = jax.lax.cond(jnp.any(resets), restart, lambda: moved)  # most steps need no new states
-    length = jnp.where(resets, 0, copies.length + 1)
+    inner = jax.lax.cond(jnp.any(resets), restart, lambda: moved)  # most steps need no new states
+    length = jnp.where(resets, 0, state.length + 1)
     reward = jnp.where(valid, reward.reshape(batch).astype(jnp.float32), 0.0)
     terminated = terminated.reshape(batch).astype(bool) & valid
     truncated = valid & (length >= limit) if limit is not None else jnp.zeros(batch, bool)
-    total = jnp.where(resets, 0.0, copies.total + reward)
-    seen = _observe(world, state, seeing)
-    memory = None if copies.memory is None else jnp.where(valid[:, None], copies.memory, 0.0)
-    discounted = None
-    if copies.discounted is not None:
-        discounted = jnp.where(valid, world.discount * copies.discounted + reward, 0.0)
-    ends = terminated | truncated
-    after = Copies(state, seen, ends, length, total, memory, copies.next_actions, discounted)
-    return after, Outcome(reward, terminated, truncated, valid)
+    after = state._replace(
+        inner=inner,
+        observation=spec.observations.pack(each(env.observation, observing, inner)).astype(
+            spec.observations.dtype
+        ),
+        ended=terminated | truncated,
+        length=length,
+        total=jnp.where(resets, 0.0, state.total + reward),
+        memory=None if state.memory is None else jnp.where(valid[:, None], state.memory, 0.0),
+    )
+    return after, StepResult(reward, terminated, truncated, valid)
 
 
 Decide = Callable[[jax.Array, Any, Any], tuple[jax.Array, Any, Any]]
@@ -160,55 +197,60 @@ memory after that, and the policy parameters [B, A], or None where nobody asks f
 
 
 def rollout(
-    world: World, decide: Decide, inputs: Any, copies: Copies, key: jax.Array
-) -> tuple[Copies, Transitions, Finished]:
+    spec: FunctionalEnvSpec,
+    decide: Decide,
+    inputs: Any,
+    state: BatchedEnvState,
+    key: jax.Array,
+    discount: float | None = None,
+) -> tuple[BatchedEnvState, Transitions, EpisodeEnds]:
     """T steps.
 
     Args:
-        world: The environment.
-        decide: What to do.
-        inputs: [T, …], of which each step's `decide` is given its part.
-        copies: The state before. Where it has `next_actions`, each step does what the one before decided.
+        spec: The environment.
+        decide: Chooses the actions.
+        inputs: [T, …]; each step's `decide` is given its part.
+        state: The state before. Where it has `next_actions`, each step takes the actions that the step before
+            chose.
         key: Randomness of the environments.
+        discount: γ of the discounted returns that `state` has; None: they are not asked for.
     """
 
-    def one(copies: Copies, given: tuple[Any, jax.Array]):
+    def one(state: BatchedEnvState, given: tuple[Any, jax.Array]):
         now, key = given
-        if copies.next_actions is not None:
-            action = copies.next_actions
-            seen_on = copies._replace(memory=copies.pending)
-            after, outcome = step(world, seen_on, world.actions.to_env(action), key)
+        if state.next_actions is not None:
+            action = state.next_actions
+            acted = state._replace(memory=state.pending)
+            after, result = step(spec, acted, spec.actions.to_env(action), key)
             following, pending, parameters = decide(after.observation, after.memory, now)
             after = after._replace(next_actions=following.astype(action.dtype), pending=pending)
         else:
-            action, memory, parameters = decide(copies.observation, copies.memory, now)
-            action = action.astype(world.actions.dtype)
-            after, outcome = step(world, copies._replace(memory=memory), world.actions.to_env(action), key)
-        seen = copies.observation, action, outcome, parameters, after.discounted
-        return after, (seen, after.total, after.length)
+            action, memory, parameters = decide(state.observation, state.memory, now)
+            action = action.astype(spec.actions.dtype)
+            after, result = step(spec, state._replace(memory=memory), spec.actions.to_env(action), key)
+        discounted = None
+        if discount is not None:
+            discounted = jnp.where(result.valid, discount * state.discounted + result.reward, 0.0)
+            after = after._replace(discounted=discounted)
+        taken = state.observation, action, result, parameters, discounted
+        return after, (taken, after.total, after.length)
 
     keys = jax.random.split(key, jax.tree.leaves(inputs)[0].shape[0])
-    after, (seen, total, length) = jax.lax.scan(one, copies, (inputs, keys))
-    observations, actions, outcomes, parameters, discounted = seen
-    told: dict[str, Any] = dict(
+    after, (taken, total, length) = jax.lax.scan(one, state, (inputs, keys))
+    observations, actions, result, parameters, discounted = taken
+    fields: dict[str, Any] = dict(
         observations=jnp.concatenate([observations, after.observation[None]]),
         actions=actions,
-        rewards=outcomes.reward,
-        terminated=outcomes.terminated,
-        truncated=outcomes.truncated,
-        valid=outcomes.valid,
-        state=copies.memory,
+        rewards=result.reward,
+        terminated=result.terminated,
+        truncated=result.truncated,
+        valid=result.valid,
+        state=state.memory,
         behaviour=parameters,
         next_actions=after.next_actions,
         returns=discounted,
     )
-    return after, Transitions(**told), Finished(outcomes.terminated | outcomes.truncated, total, length)
-
-
-def _observe(world: World, state: Any, key: jax.Array) -> jax.Array:
-    batch = jax.tree.leaves(state)[0].shape[0]
-    seen = jax.vmap(world.env.observation)(state, jax.random.split(key, batch))
-    return world.observations.pack(seen).astype(world.observations.dtype)
+    return after, Transitions(**fields), EpisodeEnds(result.terminated | result.truncated, total, length)
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:

@@ -2,8 +2,8 @@
 
 A distribution is given by `outputs` numbers per state, the policy parameters, which the network returns.
 Acting needs no Keras: `choose` is plain arithmetic, for NumPy's arrays and JAX's. The loss uses `log_prob`
-and `entropy`, on `keras.ops`. Actions are kept as the distribution counts them; `to_env` makes of them what
-the environment takes.
+and `entropy`, on `keras.ops`. Actions are kept in the distribution's own form, for example counted from 0;
+`to_env` converts them to that of the environment.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ import numpy as np
 from a3c.errors import UsageError
 from a3c.spaces.noise import DRAW, epsilon_noise
 
-_MOST = 2**20
-"""Policy parameters per state, a row of 64 weights each in the smallest of our networks."""
+_MAX_OUTPUTS = 2**20
+"""Policy parameters per state; each has a row of 64 weights in the smallest of our networks."""
 Bounds = Literal["clip", "squash"]
 """How actions are kept inside the bounds of a Box."""
 
@@ -70,14 +70,14 @@ class Distribution(Protocol):
 
 
 Mode = Literal["greedy", "sampled", "random"]
-"""How an agent is judged: its most probable actions, actions drawn as its policy says, or uniform ones."""
+"""How an agent acts in an evaluation: most probable actions, samples of its policy, or uniform actions."""
 SAMPLED_EPSILON = 0.05
 """What `sampled` means for action values: one action in twenty is random (Mnih et al. 2015)."""
 
 
 @dataclass(frozen=True)
 class ModeNoise:
-    """The noise with which an agent acts while it is judged or watched.
+    """The noise with which an agent acts while it is evaluated or watched.
 
     Attributes:
         actions: What it chooses.
@@ -131,10 +131,10 @@ def for_space(space: gym.Space, env_id: str, bounds: Bounds = "clip") -> Distrib
             "gymnasium.wrappers.TransformAction can make it one of those; a Dict or Tuple of choices becomes "
             "a MultiDiscrete, one of numbers or integers a Box of floats, rounded.",
         )
-    if distribution.outputs > _MOST:
+    if distribution.outputs > _MAX_OUTPUTS:
         raise UsageError(
             f"{env_id} with {distribution.describe()}",
-            f"at most {_MOST:,} policy parameters, of which a network computes each in every step",
+            f"at most {_MAX_OUTPUTS:,} policy parameters, of which a network computes each in every step",
             "gymnasium.wrappers.TransformAction can make it a MultiDiscrete of several small choices.",
         )
     return distribution

@@ -14,17 +14,17 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-_SMALLEST = 1e-6
+_MIN_VARIANCE = 1e-6
 """Added to the variance, so that densities stay finite."""
-_DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _SMALLEST)
+_DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _MIN_VARIANCE)
 """σ where its parameter is 0."""
-_OF_ONE, _OF_SEVERAL, _OF_ALL, _LEAST = 0.83, 0.45, 2.0, 0.1
-"""σ of a first policy: of a single number, of each of several, the sum of all where they are more than
-four, and what none falls below; docs/algorithms.md has what was tried."""
-_EDGE = 1.0 - 1e-6
+_FIRST_OF_ONE, _FIRST_OF_SEVERAL, _FIRST_SUM, _FIRST_LEAST = 0.83, 0.45, 2.0, 0.1
+"""σ of a first policy: of a single number; of each of two to four; the sum over more than four numbers; and
+the least. docs/algorithms.md has what was tried."""
+_LARGEST_TANH = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
-_FAR = 1e12
-"""Bounds as far off are none: some spaces name the largest number of their dtype."""
+_UNBOUNDED = 1e12
+"""Larger bounds count as none: some spaces give the largest number of their dtype."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Gaussian:
         small one learn to stand still (BipedalWalker). Many disturbed at once hide what each does (Ant).
         """
         size = len(self.low)
-        return _OF_ONE if size == 1 else max(min(_OF_SEVERAL, _OF_ALL / size), _LEAST)
+        return _FIRST_OF_ONE if size == 1 else max(min(_FIRST_OF_SEVERAL, _FIRST_SUM / size), _FIRST_LEAST)
 
     def centred(self, deviation: float) -> tuple[float, ...]:
         """The parameters [A] of a mean of 0 and this standard deviation."""
-        variance = deviation**2 - _SMALLEST
+        variance = deviation**2 - _MIN_VARIANCE
         before = variance + math.log(-math.expm1(-variance))  # the inverse of the softplus, for any size
         return (0.0,) * len(self.low) + (before,) * len(self.low)
 
@@ -83,13 +83,13 @@ class Gaussian:
         """μ + σ · noise."""
         size = len(self.low)
         xp = parameters.__array_namespace__()
-        variance = xp.logaddexp(parameters[..., size:], xp.zeros((), parameters.dtype)) + _SMALLEST
+        variance = xp.logaddexp(parameters[..., size:], xp.zeros((), parameters.dtype)) + _MIN_VARIANCE
         return parameters[..., :size] + xp.sqrt(variance) * noise
 
     def uniform(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """Noise for uniform actions within the bounds, standard normal ones where there are none."""
         size = (*shape, len(self.low))
-        even = generator.uniform(-_EDGE, _EDGE, size)
+        even = generator.uniform(-_LARGEST_TANH, _LARGEST_TANH, size)
         if self.bounds == "squash":
             even = np.arctanh(even)
         drawn = np.where(self._bounded, even, generator.standard_normal(size))
@@ -132,7 +132,7 @@ class Gaussian:
         from keras import ops
 
         size = len(self.low)
-        return parameters[..., :size], ops.softplus(parameters[..., size:]) + _SMALLEST
+        return parameters[..., :size], ops.softplus(parameters[..., size:]) + _MIN_VARIANCE
 
     @cached_property
     def _bounded(self) -> np.ndarray:
@@ -143,7 +143,7 @@ class Gaussian:
     @cached_property
     def _near(self) -> tuple[np.ndarray, np.ndarray]:
         """Where there is a lower bound, and where an upper one."""
-        return np.abs(self.low) < _FAR, np.abs(self.high) < _FAR
+        return np.abs(self.low) < _UNBOUNDED, np.abs(self.high) < _UNBOUNDED
 
     @cached_property
     def _limits(self) -> tuple[np.ndarray, np.ndarray]:

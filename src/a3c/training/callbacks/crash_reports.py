@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a3c.envs.faults import Fault, write_card
+from a3c.envs.faults import Fault, write_crash_report
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
 
@@ -20,4 +20,4 @@ class CrashReports(Callback):
     def on_fault(self, run: "Run", worker: int, fault: Fault, path: Path) -> None:
         """Write it to `path`."""
         with self._teller.attempt(run):
-            write_card(fault, path)
+            write_crash_report(fault, path)

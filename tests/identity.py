@@ -1,8 +1,7 @@
-"""Identity environments: the reward says how well the action repeats what was seen.
+"""Identity environments, one for each kind of space: an action that repeats what was seen is worth most.
 
-One for each kind of observation and of action, each step worth at most 1, 100 steps an episode. Whatever
-cannot pass an observation on to an action fails here. Registered on import; use them as
-`a3c.envs.identity:identity/Discrete-v0`.
+Each step is worth at most 1, and an episode has 100 steps. If the observation is lost on its way to the
+action, nothing is learned here. Registered on import; use them as `identity:identity/Discrete-v0`.
 """
 
 from collections.abc import Callable
