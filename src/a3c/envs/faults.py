@@ -4,10 +4,8 @@ The samplers call it where an environment raised or returned what nothing can be
 uses the same findings while it plays a card. Nothing here stops a run: that is the business of `on_fault`.
 """
 
-import contextlib
 import json
 import os
-import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from a3c.envs.history import SHOWN_ACTIONS
 from a3c.errors import UsageError, first_line
 from a3c.spaces.observations import ObservationMismatch
 from a3c.utils import serialization
+from a3c.utils.files import write_whole
 
 _FORMAT = "a3c crash card"
 _VERSION = 2
@@ -248,7 +247,6 @@ def write_card(fault: Fault, path: Path | str) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    path = Path(path)
     document = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -256,17 +254,7 @@ def write_card(fault: Fault, path: Path | str) -> None:
         "traceback": fault.traceback.splitlines(),
         "card": serialization.to_json(fault.card),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    write_whole(Path(path), json.dumps(document, indent=1), to_disk=True)
 
 
 def read_card(path: Path | str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from a3c.spaces import distributions
 from a3c.spaces.distributions import Mode, ModeNoise
 from a3c.types import Act, Episode
 from a3c.utils import seeding
+from a3c.utils.files import replacing
 
 OnStep = Callable[[int, float, Any], None]
 """Called with the number of the step from 1, its reward and its action: an `int` or an array."""
@@ -123,12 +124,8 @@ def check_video(path: Path) -> None:
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
     """Write frames [H, W, 3] uint8 to a `.gif` or `.mp4`, which is there as a whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with replacing(path) as temporary:
         _write_frames(temporary, frames, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_frames(path: Path, frames: list[np.ndarray], fps: float) -> None:

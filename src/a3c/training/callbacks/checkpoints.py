@@ -4,7 +4,6 @@ The state is copied between two updates. It goes to the disk on a thread of its 
 """
 
 import contextlib
-import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from a3c.evaluation.selection import EvaluationOutcome
 from a3c.training import checkpoint, resumption
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
+from a3c.utils.files import sweep, sync
 
 if TYPE_CHECKING:
     from a3c.training.run import Run
@@ -41,9 +41,8 @@ class WriteCheckpoints(Callback):
         self._files = checkpoint.Files(run.directory / checkpoint.FOLDER, run.config.keep_checkpoints)
         self._next = run.resumed.seconds + run.config.checkpoint_seconds
         try:
-            for partial_file in run.directory.glob(".*.tmp"):
-                partial_file.unlink()
-            self._files.sweep()
+            for folder in (run.directory, self._files.folder):
+                sweep(folder)
         except OSError as error:
             raise RunError(f"{run.directory} cannot be written to: {error.strerror}.") from error
 
@@ -113,7 +112,7 @@ class WriteCheckpoints(Callback):
         """On the thread: first what the checkpoint builds on, then the checkpoint."""
         for path in run.directory.iterdir():
             if path.is_file() and not path.name.startswith("."):
-                _sync(path)
+                sync(path)
         return self._files.write(steps, state, best)
 
     def _finish(self, run: "Run") -> None:
@@ -140,12 +139,3 @@ class WriteCheckpoints(Callback):
             goal=run.config.stop_return,
             count=run.resumed.count,
         )
-
-
-def _sync(path: Path) -> None:
-    """Bring a file to the disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,6 +1,5 @@
 """`learning_curve.png`, drawn on a thread of its own, so that neither training nor screen waits for it."""
 
-import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
 from a3c.training.metrics import columns
+from a3c.utils.files import replacing
 
 if TYPE_CHECKING:
     from a3c.training.run import Run
@@ -72,11 +72,7 @@ def _draw(run: "Run", rows: list[tuple]) -> float:
 
     before = time.monotonic()
     curve, path = Curve(run.directory.name, columns(rows)), run.directory / "learning_curve.png"
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
     title = f"{run.config.algorithm.upper()} on {run.environment.id}"
-    try:
+    with replacing(path) as temporary:
         learning_curve([curve], temporary, title, run.config.stop_return, run.metrics.baseline)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return time.monotonic() - before
