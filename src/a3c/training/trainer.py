@@ -19,7 +19,7 @@ from a3c.envs import Environment
 from a3c.training import callbacks as builtin
 from a3c.training import resumption, run_directory
 from a3c.training.callbacks.base import Callback
-from a3c.training.callbacks.display import Display, QuietDisplay
+from a3c.training.callbacks.display import Display
 from a3c.training.interrupts import Interrupts
 from a3c.training.metrics import TrainingMetrics
 from a3c.training.resolve import make_model, resolve_config
@@ -69,7 +69,7 @@ def train(
     started = process_started or time.monotonic()
     if environment is None:
         config, environment = resolve_config(config)
-    display = display or QuietDisplay()
+    display = display or Display()
     _load_backend(config, display)
     from a3c.networks.functional import Network
     from a3c.networks.parameters import assign_parameters, non_trainable_of
@@ -79,7 +79,6 @@ def train(
     model, optimizer, spec = _describe(config, environment, model, optimizer, resume)
     directory = run_directory.create(config, sys.argv) if resume is None else resume
     with contextlib.ExitStack() as stack:
-        stack.callback(display.close)
         stack.enter_context(run_directory.locked(directory))
         begin = resumption.begin if resume is None else resumption.load
         resumed = begin(directory, spec, model, optimizer)

@@ -21,7 +21,6 @@ def in_order(display: "Display", of_the_user: Sequence[Callback] = ()) -> list[C
     from a3c.training.callbacks.crash_reports import CrashReports
     from a3c.training.callbacks.csv_file import EpisodesCsv
     from a3c.training.callbacks.curve import DrawCurve
-    from a3c.training.callbacks.display import ShowProgress
     from a3c.training.callbacks.evaluation import EvaluateCandidates
     from a3c.training.callbacks.hints import NothingToLearnFrom
     from a3c.training.callbacks.jsonl import MetricsJsonl
@@ -41,7 +40,7 @@ def in_order(display: "Display", of_the_user: Sequence[Callback] = ()) -> list[C
         SaveAgents(),
         DrawCurve(),
         NothingToLearnFrom(),
-        ShowProgress(display),
+        display,
     ]
     keys = set()
     for callback in [*ours, *of_the_user]:

@@ -2,15 +2,12 @@
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
 from a3c.training.metrics import columns
+from a3c.training.run import Run
 from a3c.utils.files import replacing
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
 
 _FIRST = 30.0
 """Seconds of training before the first picture: it imports Matplotlib, which takes a second."""
@@ -29,11 +26,11 @@ class DrawCurve(Callback):
         self._teller = FailureTeller("learning_curve.png")
         self._next = 0.0
 
-    def setup(self, run: "Run") -> None:
+    def setup(self, run: Run) -> None:
         """Plan the first picture."""
         self._next = run.resumed.seconds + _FIRST
 
-    def on_tick(self, run: "Run", seconds: float) -> None:
+    def on_tick(self, run: Run, seconds: float) -> None:
         """Take a picture that is finished; begin one, if it is time."""
         if self._pending is not None:
             if self._pending.done():
@@ -41,23 +38,23 @@ class DrawCurve(Callback):
         elif seconds >= self._next:
             self._begin(run)
 
-    def on_train_end(self, run: "Run") -> None:
+    def on_train_end(self, run: Run) -> None:
         """Draw the whole of it."""
         self._take(run)
         self._begin(run)
         self._take(run)
 
-    def teardown(self, run: "Run") -> None:
+    def teardown(self, run: Run) -> None:
         """Leave no thread."""
         self._executor.shutdown()
 
-    def _begin(self, run: "Run") -> None:
+    def _begin(self, run: Run) -> None:
         rows = run.metrics.history.rows
         if rows:
             rows = rows[:: 1 + len(rows) // _POINTS]
             self._pending = self._executor.submit(_draw, run, list(rows))
 
-    def _take(self, run: "Run") -> float:
+    def _take(self, run: Run) -> float:
         """Wait for the picture under way, if there is one. Returns the seconds that it took."""
         took, pending, self._pending = 0.0, self._pending, None
         if pending is not None:
@@ -66,7 +63,7 @@ class DrawCurve(Callback):
         return took
 
 
-def _draw(run: "Run", rows: list[tuple]) -> float:
+def _draw(run: Run, rows: list[tuple]) -> float:
     """Draw these episodes, on the thread."""
     from a3c.training.plotting import Curve, learning_curve
 

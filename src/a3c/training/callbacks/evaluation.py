@@ -6,7 +6,7 @@
 import contextlib
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from a3c.errors import RunError
 from a3c.evaluation.evaluator import Abandoned, Evaluation, make_evaluator
 from a3c.evaluation.selection import Candidate, ModelSelector
 from a3c.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
-    from a3c.types import Report
+from a3c.training.run import Run
+from a3c.types import Report
 
 _WAIT = 0.001  # seconds between looks at an evaluation that is waited for
 
@@ -30,11 +28,12 @@ class EvaluateCandidates(Callback):
 
     def __init__(self) -> None:
         self._selector: ModelSelector
+        self._opened = contextlib.ExitStack()
         self._restored: dict[str, Any] | None = None
         self._baseline: Future[Evaluation] | None = None
         self._final: Future[Evaluation] | None = None
 
-    def setup(self, run: "Run") -> None:
+    def setup(self, run: Run) -> None:
         """Make environments to evaluate in."""
         config = run.config
         assert config.seed is not None
@@ -53,6 +52,7 @@ class EvaluateCandidates(Callback):
             tell=run.message,
             mode=config.evaluation_mode,
         )
+        self._opened.callback(self._selector.close)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep it until the training begins: a candidate that was under way is evaluated anew then."""
@@ -62,7 +62,7 @@ class EvaluateCandidates(Callback):
         """The best so far, when to evaluate next, and the candidate that is being evaluated."""
         return self._selector.state()
 
-    def on_train_begin(self, run: "Run") -> None:
+    def on_train_begin(self, run: Run) -> None:
         """Compile the policy here, on the main thread; have random play evaluated."""
         weights = run.resumed.contents.weights
         self._selector.warm_up(weights)
@@ -74,7 +74,7 @@ class EvaluateCandidates(Callback):
             self._publish_best(run)
             self._take_outcome(run)
 
-    def on_report(self, run: "Run", report: "Report") -> None:
+    def on_report(self, run: Run, report: Report) -> None:
         """Evaluate if it is time, and let the training wait for an outcome that may end it."""
         if run.interrupted:
             return
@@ -88,19 +88,20 @@ class EvaluateCandidates(Callback):
                 self._await_outcome(run)  # in step, what is decided must not depend on how long that takes
             self._take_outcome(run)
 
-    def on_tick(self, run: "Run", seconds: float) -> None:
+    def on_tick(self, run: Run, seconds: float) -> None:
         """Take what is finished, and see whether what is not still moves."""
         self._take_outcome(run)
         self._take_baseline(run, wait=False)
         self._look_after_evaluations(run)
 
-    def on_train_end(self, run: "Run") -> None:
+    def on_train_end(self, run: Run) -> None:
         """Let the last parameters compete with the best so far, then evaluate the best with fresh seeds."""
-        try:
-            if run.error is None and not run.interrupted:
-                run.evaluation = self._evaluate_best(run)
-        finally:
-            self._selector.close()
+        if run.error is None and not run.interrupted:
+            run.evaluation = self._evaluate_best(run)
+
+    def teardown(self, run: Run) -> None:
+        """Close the environments, if they were made."""
+        self._opened.close()
 
     def heartbeat(self) -> int:
         """Grows while an evaluation moves."""
@@ -108,7 +109,7 @@ class EvaluateCandidates(Callback):
 
     # -- one evaluation -------------------------------------------------------------------------------------
 
-    def _submit(self, run: "Run", weights: np.ndarray) -> None:
+    def _submit(self, run: Run, weights: np.ndarray) -> None:
         reached = self._selector.decides(run.metrics.mean_return_100)
         if reached:
             run.reached_seconds = run.wall_seconds
@@ -116,7 +117,7 @@ class EvaluateCandidates(Callback):
         run.tell("on_evaluation_begin", candidate)
         self._selector.submit(candidate)
 
-    def _take_outcome(self, run: "Run") -> None:
+    def _take_outcome(self, run: Run) -> None:
         """Tell of an outcome that has come in, if one has."""
         selector = self._selector
         if not selector.pending:
@@ -127,23 +128,23 @@ class EvaluateCandidates(Callback):
         if not selector.pending:  # or was given up, by a signal: who waits must see the end
             run.resume(self)
 
-    def _publish_best(self, run: "Run") -> None:
+    def _publish_best(self, run: Run) -> None:
         run.best = self._selector.best
         run.metrics.best = None if run.best is None else run.best.mean
 
-    def _await_outcome(self, run: "Run") -> None:
+    def _await_outcome(self, run: Run) -> None:
         while self._selector.pending:
             self._take_outcome(run)
             self._look_after_evaluations(run)
             time.sleep(_WAIT)
 
-    def _take_baseline(self, run: "Run", wait: bool) -> None:
+    def _take_baseline(self, run: Run, wait: bool) -> None:
         future = self._baseline
         if run.metrics.baseline is None and future is not None and (wait or future.done()):
             with contextlib.suppress(Abandoned):
                 run.metrics.baseline = self._await(run, future).mean
 
-    def _evaluate_best(self, run: "Run") -> Evaluation | None:
+    def _evaluate_best(self, run: Run) -> Evaluation | None:
         self._await_outcome(run)
         assert run.last_weights is not None
         if not run.solved:
@@ -155,14 +156,14 @@ class EvaluateCandidates(Callback):
             return self._await(run, self._final)
         return None
 
-    def _await(self, run: "Run", future: "Future[Evaluation]") -> Evaluation:
+    def _await(self, run: Run, future: "Future[Evaluation]") -> Evaluation:
         """The result of an evaluation, as long as that does not hang."""
         while not future.done():
             self._look_after_evaluations(run)
             time.sleep(_WAIT)
         return future.result()
 
-    def _look_after_evaluations(self, run: "Run") -> None:
+    def _look_after_evaluations(self, run: Run) -> None:
         """Tell of an evaluation that hangs, and give up on it.
 
         Raises:

@@ -1,18 +1,14 @@
 """When a run ends, beside its limits of steps and episodes: when the environment counts as solved."""
 
-from typing import TYPE_CHECKING
-
 from a3c.evaluation.selection import EvaluationOutcome, solves
 from a3c.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 
 class StopWhenSolved(Callback):
     """Ends the training with the first evaluation that was confirmed by a second one."""
 
-    def on_evaluation_end(self, run: "Run", outcome: EvaluationOutcome, is_best: bool) -> None:
+    def on_evaluation_end(self, run: Run, outcome: EvaluationOutcome, is_best: bool) -> None:
         """Stop, if this outcome solves the environment."""
         if solves(outcome, run.config.stop_return):
             run.stop("solved")
