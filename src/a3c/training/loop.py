@@ -67,8 +67,7 @@ class TrainingLoop:
         run = self._run
         gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
         try:
-            if run.error is None:
-                assert run.engine is not None
+            if run.error is None and run.engine is not None:
                 run.engine.run(self)
         except Exception as error:
             run.error = run.error or error

@@ -65,11 +65,11 @@ class DrawCurve(Callback):
 
 def _draw(run: Run, rows: list[tuple]) -> float:
     """Draw these episodes, on the thread."""
-    from a3c.training.plotting import Curve, learning_curve
+    from a3c.training.plotting import learning_curve
 
     before = time.monotonic()
-    curve, path = Curve(run.directory.name, columns(rows)), run.directory / "learning_curve.png"
+    episodes = (run.directory.name, columns(rows))
     title = f"{run.config.algorithm.upper()} on {run.environment.id}"
-    with replacing(path) as temporary:
-        learning_curve([curve], temporary, title, run.config.stop_return, run.metrics.baseline)
+    with replacing(run.directory / "learning_curve.png") as temporary:
+        learning_curve([episodes], temporary, title, run.config.stop_return, run.metrics.baseline)
     return time.monotonic() - before

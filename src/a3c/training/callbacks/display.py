@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from a3c.training.callbacks.base import Callback, Level
-from a3c.training.metrics import MetricsSnapshot
+from a3c.training.metrics import TrainingMetrics
 from a3c.training.run import Run
 from a3c.utils.console import say
 
@@ -26,7 +26,7 @@ class Display(Callback):
         """Tell something that must not go unseen."""
         print(text, file=sys.stderr, flush=True)
 
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
+    def show(self, status: TrainingMetrics, final: bool = False) -> None:
         """Show the figures of now. Called often; a display decides how often it shows them."""
 
     def on_message(self, run: Run, level: Level, text: str) -> None:
@@ -51,7 +51,7 @@ class LineDisplay(Display):
 
     warn = note
 
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
+    def show(self, status: TrainingMetrics, final: bool = False) -> None:
         if final or status.seconds >= self._next:
             self._next = status.seconds + (1 if status.seconds < 20 else 10)
             self.note("  ".join(f"{name} {value}" for name, value in describe(status)))
@@ -70,7 +70,7 @@ class LiveDisplay(Display):
 
     warn = note
 
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
+    def show(self, status: TrainingMetrics, final: bool = False) -> None:
         now = time.monotonic()
         if not final and now < self._next:
             return
@@ -83,7 +83,7 @@ class LiveDisplay(Display):
         self._live.stop()
 
 
-def _table(status: MetricsSnapshot) -> Table:
+def _table(status: TrainingMetrics) -> Table:
     table = Table.grid(padding=(0, 2))
     for _ in range(4):
         table.add_column(style="dim")
@@ -101,7 +101,7 @@ def choose(stream: TextIO, quiet: bool) -> Display:
     return LiveDisplay(stream) if stream.isatty() else LineDisplay(stream)
 
 
-def describe(status: MetricsSnapshot) -> list[tuple[str, str]]:
+def describe(status: TrainingMetrics) -> list[tuple[str, str]]:
     """The figures of a status, named and formatted."""
     return [
         ("time", _duration(status.seconds)),

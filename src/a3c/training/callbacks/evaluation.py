@@ -12,7 +12,7 @@ import numpy as np
 
 from a3c.engines.supervision import HeartbeatMonitor, format_seconds
 from a3c.errors import RunError
-from a3c.evaluation.evaluator import Abandoned, Evaluation, make_evaluator
+from a3c.evaluation.evaluator import Abandoned, Evaluation, Evaluator, make_evaluator
 from a3c.evaluation.selection import Candidate, ModelSelector
 from a3c.training.callbacks.base import Callback
 from a3c.training.run import Run
@@ -27,6 +27,7 @@ class EvaluateCandidates(Callback):
     state_key = "evaluation"  # type: ignore[assignment]
 
     def __init__(self) -> None:
+        self._evaluator: Evaluator
         self._selector: ModelSelector
         self._opened = contextlib.ExitStack()
         self._restored: dict[str, Any] | None = None
@@ -39,10 +40,11 @@ class EvaluateCandidates(Callback):
         assert config.seed is not None
         values = run.spec.algorithm.values
         self._monitor = HeartbeatMonitor(1, config.hang_seconds)
+        self._evaluator = make_evaluator(
+            run.environment, run.network, config.evaluation_episodes, values, config.eager
+        )
         self._selector = ModelSelector(
-            evaluator=make_evaluator(
-                run.environment, run.network, config.evaluation_episodes, values, config.eager
-            ),
+            evaluator=self._evaluator,
             explores=values,
             threshold=config.stop_return,
             seed=config.seed,
@@ -65,7 +67,7 @@ class EvaluateCandidates(Callback):
     def on_train_begin(self, run: Run) -> None:
         """Compile the policy here, on the main thread; have random play evaluated."""
         weights = run.resumed.contents.weights
-        self._selector.warm_up(weights)
+        self._evaluator.warm_up(weights)
         run.interrupts.defer(self._selector.abandon)
         if run.metrics.baseline is None:
             self._baseline = self._selector.baseline(weights)
@@ -105,7 +107,7 @@ class EvaluateCandidates(Callback):
 
     def heartbeat(self) -> int:
         """Grows while an evaluation moves."""
-        return self._selector.beat
+        return self._evaluator.beat
 
     # -- one evaluation -------------------------------------------------------------------------------------
 
@@ -171,7 +173,7 @@ class EvaluateCandidates(Callback):
         """
         futures = (self._baseline, self._final)
         busy = self._selector.pending or any(f is not None and not f.done() for f in futures)
-        tell, end = self._monitor.look([self._selector.beat], [0] if busy else [])
+        tell, end = self._monitor.look([self._evaluator.beat], [0] if busy else [])
         if not busy:
             self._monitor.forget(0)
         for seconds in [*tell.values(), *end.values()]:
