@@ -1,4 +1,4 @@
-"""`a3c evaluate`: judge an agent on whole episodes, in environments and with seeds of its own."""
+"""`a3c evaluate`: evaluate an agent on whole episodes, in environments and with seeds of its own."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ Arguments = dataclasses.make_dataclass(
         parsing.switch("json", "Print the result as one JSON object, the last line of standard output."),
     ],
 )
-Arguments.__doc__ = """Judge an agent on whole episodes, in environments and with seeds of its own.
+Arguments.__doc__ = """Evaluate an agent on whole episodes, in environments and with seeds of its own.
 
 Greedy play takes the most probable action, sampled play draws from the policy, as in training."""
 

@@ -169,8 +169,8 @@ class VectorPlayer:
             raise _failed(self._environment.id, error) from error
         seen = self._observation
         finite = seen.dtype != np.float32 or np.isfinite(seen).all()
-        if not (finite and np.isfinite(reward).all()):
-            raise Failed(f"{self._environment.id} {faults.of_values(seen, reward).message}")
+        if not (finite and np.isfinite(reward).all()) and (finding := faults.of_values(seen, reward)):
+            raise Failed(f"{self._environment.id} {finding.message}")
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
         self._lengths = np.where(self._ended, 0, self._lengths + 1)

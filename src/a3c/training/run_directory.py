@@ -87,14 +87,12 @@ def locked(directory: Path) -> Iterator[None]:
 
     lock = filelock.FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except filelock.Timeout as error:
         fix = "Wait for it to end, or stop it."
         raise UsageError(f"run {directory}", "one that no other process is training", fix) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def find_run(target: str | None, save_dir: str) -> Path:

@@ -15,6 +15,5 @@ class CrashReports(Callback):
         self._teller = FailureTeller("a crash report")
 
     def on_fault(self, run: Run, worker: int, fault: Fault, path: Path) -> None:
-        """Write it to `path`."""
         with self._teller.attempt(run):
             write_card(fault, path)

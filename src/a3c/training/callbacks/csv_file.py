@@ -22,15 +22,12 @@ class EpisodesCsv(FileCallback):
         self._rows += run.metrics.latest
 
     def first_piece(self) -> bytes:
-        """The names of the columns."""
         return _lines([EPISODE_COLUMNS])
 
     def piece(self, run: Run, seconds: float) -> bytes:
-        """The rows that wait."""
         return _lines(self._rows)
 
     def written(self) -> None:
-        """They wait no longer."""
         self._rows.clear()
 
 

@@ -27,7 +27,6 @@ class DrawCurve(Callback):
         self._next = 0.0
 
     def setup(self, run: Run) -> None:
-        """Plan the first picture."""
         self._next = run.resumed.seconds + _FIRST
 
     def on_tick(self, run: Run, seconds: float) -> None:
@@ -45,7 +44,6 @@ class DrawCurve(Callback):
         self._take(run)
 
     def teardown(self, run: Run) -> None:
-        """Leave no thread."""
         self._executor.shutdown()
 
     def _begin(self, run: Run) -> None:

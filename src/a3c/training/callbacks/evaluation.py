@@ -106,7 +106,6 @@ class EvaluateCandidates(Callback):
         self._opened.close()
 
     def heartbeat(self) -> int:
-        """Grows while an evaluation moves."""
         return self._evaluator.beat
 
     # -- one evaluation -------------------------------------------------------------------------------------

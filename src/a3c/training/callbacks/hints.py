@@ -15,7 +15,6 @@ class NothingToLearnFrom(Callback):
         self._done = False
 
     def on_tick(self, run: Run, seconds: float) -> None:
-        """Say it, if it is time and so."""
         metrics = run.metrics
         early = metrics.steps < _STEPS and seconds < _SECONDS
         if self._done or early or metrics.episodes < FEWEST:

@@ -14,7 +14,6 @@ class MetricsJsonl(FileCallback):
         super().__init__("metrics.jsonl")
 
     def piece(self, run: Run, seconds: float) -> bytes:
-        """The figures of now."""
         figures = run.metrics.snapshot(seconds).figures()
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in figures.items()}
         return json.dumps({"time": round(time.time(), 3), **rounded}).encode() + b"\n"

@@ -9,6 +9,5 @@ class StopWhenSolved(Callback):
     """Ends the training with the first evaluation that was confirmed by a second one."""
 
     def on_evaluation_end(self, run: Run, outcome: EvaluationOutcome, is_best: bool) -> None:
-        """Stop, if this outcome solves the environment."""
         if solves(outcome, run.config.stop_return):
             run.stop("solved")

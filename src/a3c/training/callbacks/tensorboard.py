@@ -29,7 +29,6 @@ class TensorBoard(FileCallback):
 
     @property
     def state_key(self) -> str:
-        """The same for all of its files."""
         return "tensorboard"
 
     def setup(self, run: Run) -> None:
@@ -44,11 +43,9 @@ class TensorBoard(FileCallback):
         super().setup(run)
 
     def first_piece(self) -> bytes:
-        """The version of the format."""
         return _record(_event(file_version="brain.Event:2"))
 
     def piece(self, run: Run, seconds: float) -> bytes:
-        """The figures of now."""
         snapshot = run.metrics.snapshot(seconds)
         known = {k: v for k, v in snapshot.figures().items() if v is not None and k != "steps"}
         return b"".join(_record(_scalar(_tag(name), v, snapshot.steps)) for name, v in known.items())
