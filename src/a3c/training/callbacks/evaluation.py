@@ -1,6 +1,6 @@
-"""Evaluations beside the training: when they come, which parameters are the best, what the best are worth.
+"""Evaluations beside the training: when they come, which parameters are the best, when one ends the run.
 
-`evaluation/selection.py` decides; this callback asks it at the right moments and tells the others.
+`evaluation/selection.py` decides; `EvaluateCandidates` asks it at the right moments and tells the others.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import numpy as np
 from a3c.engines.supervision import HeartbeatMonitor, format_seconds
 from a3c.errors import RunError
 from a3c.evaluation.evaluator import Abandoned, Evaluation, Evaluator, make_evaluator
-from a3c.evaluation.selection import Candidate, ModelSelector
+from a3c.evaluation.selection import Candidate, EvaluationOutcome, ModelSelector, solves
 from a3c.training.callbacks.base import Callback
 from a3c.training.run import Run
 from a3c.types import Report
@@ -181,3 +181,11 @@ class EvaluateCandidates(Callback):
             if end:
                 raise RunError(text)
             run.message(text)
+
+
+class StopWhenSolved(Callback):
+    """Ends the training with the first evaluation that was confirmed by a second one."""
+
+    def on_evaluation_end(self, run: Run, outcome: EvaluationOutcome, is_best: bool) -> None:
+        if solves(outcome, run.config.stop_return):
+            run.stop("solved")
