@@ -173,9 +173,11 @@ def test_an_environment_that_fails_is_a_fault():
     environment = envs.find("doctor/Unwilling-v0")
     for name, look in of_environment.checks(environment, 0, resume=True):
         checks = list(examine(name, look))
-        expected = {"resume": "warning", "threshold": "warning", "stepping": "ok"}.get(name, "fault")
+        expected = {"resume": "warning", "threshold": "warning", "stepping": "ok", "environment": "ok"}.get(
+            name, "fault"
+        )
         assert [check.status for check in checks] == [expected], checks
-        assert name in ("threshold", "stepping") or "no step today" in checks[0].text
+        assert name in ("environment", "threshold", "stepping") or "no step today" in checks[0].text
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "jax/CartPole-v1"])

@@ -47,7 +47,7 @@ class Scripted:
     """Two copies: one plays episodes of four steps, the other one that never ends."""
 
     copies = 2
-    rebuild = close = None
+    warm_up = rebuild = close = None
 
     def reset(self, weights, mode, seed):
         self.time = 0

@@ -274,7 +274,7 @@ def check_files(run: Path, summary: dict) -> None:
         assert values == sorted(values), f"{name} goes back in metrics.jsonl"
     for name in ("steps", "updates", "episodes"):
         assert metrics[-1][name] == summary[name], (name, metrics[-1][name], summary[name])
-    assert not list(run.glob(".*.tmp")) + list(run.glob("checkpoints/.*")), "temporary files are left"
+    assert not list(run.glob(".*.tmp*")) + list(run.glob("checkpoints/.*")), "temporary files are left"
 
 
 def event_steps(run: Path) -> list[int]:

@@ -78,7 +78,7 @@ def check(cwd, arguments, code, says, prepare=(), holds=(), changes=(), run=None
         assert len(refusal.strip().splitlines()) <= 2, f"more than two lines: {told}"
         new = [name for name in after.keys() - before if not re.search(r"\.pyc$|\.lock$|__pycache__$", name)]
         assert not new, f"files are left: {new}"
-    left = [name for name in after if re.search(r"(^|/)\.[^/]*\.(tmp|keras|png)$|/\.new-", name)]
+    left = [name for name in after if re.search(r"(^|/)\.[^/]*\.tmp(\.\w+)?$|/\.new-", name)]
     assert not left, f"temporary files are left: {left}"
     for hold in holds:
         hold(cwd, outcome)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import a3c
+from a3c.evaluation import evaluator
+from a3c.evaluation.evaluator import VectorPlayer
 from a3c.networks.parameters import parameters_of
 from a3c.training.callbacks.agents import SaveAgents
 from a3c.training.metrics import EPISODE_COLUMNS, EpisodeHistory, TrainingMetrics
@@ -131,6 +133,54 @@ def test_an_error_while_setting_up_ends_before_the_training(tmp_path):
     with pytest.raises(ZeroDivisionError, match="not set up"):
         train(tmp_path, Broken(), recorder)
     assert recorder.calls == ["setup", "teardown"]
+
+
+def test_environments_of_evaluations_are_closed_where_another_callback_is_not_set_up(tmp_path, monkeypatch):
+    class Counted(VectorPlayer):
+        opened = 0
+
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            Counted.opened += 1
+
+        def close(self):
+            super().close()
+            Counted.opened -= 1
+
+    monkeypatch.setattr(evaluator, "VectorPlayer", Counted)
+    with pytest.raises(ZeroDivisionError, match="my own fault"):
+        train(tmp_path, failing("setup"))
+    assert Counted.opened == 0
+
+
+class Interrupted(a3c.Callback):
+    """Raises what Ctrl-C raises, in one hook."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def on_report(self, run, report):
+        self.interrupt("on_report")
+
+    def on_train_end(self, run):
+        self.interrupt("on_train_end")
+
+    def teardown(self, run):
+        self.interrupt("teardown")
+
+    def interrupt(self, hook):
+        if hook == self.hook:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("hook", ["on_report", "on_train_end", "teardown"])
+def test_every_callback_is_torn_down_once_whatever_is_raised(tmp_path, hook):
+    before, after = Recorder(), type("Other", (Recorder,), {})()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, before, Interrupted(hook), after, max_steps=1000)
+    for recorder in (before, after):
+        assert recorder.calls.count("teardown") == 1
+        assert recorder.calls[-1] == "teardown"
 
 
 class Counter(a3c.Callback):

@@ -19,6 +19,7 @@ from a3c import Agent
 from a3c.config import Config
 from a3c.errors import UsageError
 from a3c.training import checkpoint, run_directory
+from a3c.utils import files
 
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "5", "--stop-return", "1e9")
 SETTINGS = dict(max_steps=3000, evaluation_episodes=5, stop_return=1e9, engine="serial", seed=7)
@@ -76,7 +77,7 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     def full(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.write(tmp_path / "x.zip", {"n": 2})
     assert checkpoint.read(tmp_path / "x.zip") == {"n": 1}
@@ -223,7 +224,10 @@ def test_models_and_optimizers_of_ones_own_are_found_again(call, tmp_path):
 
 def test_fit_goes_on_with_a_run(run, tmp_path):
     agent = Agent("CartPole-v1", save_dir=str(tmp_path), **SETTINGS)
+    for kind in ("png", "keras", "json"):
+        (run / f".killed.1.tmp.{kind}").write_text("half of it")
     history = agent.fit(verbose=0, resume=str(run), max_steps=6000)
+    assert not list(run.glob(".killed*")), "what a writer that was killed left is swept up"
     assert history.summary["run_dir"] == str(run)
     assert history.summary["steps"] >= 6000
     assert len(history.history["return"]) == history.summary["episodes"], "the whole run's episodes"

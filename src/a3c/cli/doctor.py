@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from a3c.cli import parsing
-from a3c.cli.checks import Check, describe, examine, warning
+from a3c.cli.checks import Check, Checks, describe, examine, failure
 from a3c.errors import UsageError
-from a3c.training import run_directory
+from a3c.utils.versions import versions
 
 COMMAND = parsing.Command(
     "doctor",
@@ -52,8 +52,7 @@ def run(argv: list[str]) -> int:
     console.print(Text(f"{len(found)} checks: {', '.join(counts) or 'all is well'}"))
     if arguments.json:
         checks = [dataclasses.asdict(check) for check in found]
-        document = dict(checks=checks, faults=faults, warnings=warnings, versions=run_directory.versions())
-        print(json.dumps(document))
+        print(json.dumps(dict(checks=checks, faults=faults, warnings=warnings, versions=versions())))
     return 1 if faults else 0
 
 
@@ -75,44 +74,33 @@ def _all(arguments: Any) -> Iterator[Check]:
     """Every check that was asked for, each when its line is wanted."""
     from a3c.cli.checks import system
 
-    for name, look in system.checks(arguments.backend, arguments.save_dir):
-        yield from examine(name, look)
-    if arguments.env_id is not None:
-        yield from _of_environment(arguments)
-
-
-def _of_environment(arguments: Any) -> Iterator[Check]:
-    """The checks of the environment and of the model; none but the first where there is no environment."""
+    yield from _examine_all(system.checks(arguments.backend, arguments.save_dir))
+    if arguments.env_id is None:
+        return
     from a3c.cli.checks import environment as looks
 
-    prepared: list[tuple] = []
-
-    def prepare() -> Check:
-        prepared.append(looks.prepare(arguments.env_id, arguments.model, arguments.backend, arguments.seed))
-        return looks.described(prepared[0][1])
-
-    yield from examine("environment", prepare)
-    for config, environment in prepared:
-        for name, look in looks.checks(environment, arguments.seed, arguments.resume):
-            yield from examine(name, look)
-        yield from _of_model(config, environment, arguments.seed)
-
-
-def _of_model(config: Any, environment: Any, seed: int) -> Iterator[Check]:
-    """The checks of the model; none but the first where it cannot be made."""
     try:
-        from a3c.cli.checks import model as looks
-    except Exception as error:  # whatever Keras raises where no backend computes, which was told already
-        text = f"was not checked: {describe(error)}"
-        yield warning("model", text, "See the lines on backends: a network needs one.")
+        config, environment = looks.prepare(
+            arguments.env_id, arguments.model, arguments.backend, arguments.seed
+        )
+    except (Exception, SystemExit) as error:  # there is nothing more to check
+        yield failure("environment", error)
         return
-    made: list[looks.Subject] = []
+    yield from _examine_all(looks.checks(environment, arguments.seed, arguments.resume))
+    try:
+        from a3c.cli.checks import model
+    except Exception as error:  # whatever Keras raises without a backend; its own check has told of it
+        text = f"was not checked: {describe(error)}"
+        yield Check("model", "warning", text, "See the lines on backends: a network needs one.")
+        return
+    try:
+        subject = model.Subject(config, environment, arguments.seed)
+    except (Exception, SystemExit) as error:
+        yield failure("model", error)
+        return
+    yield from _examine_all(model.checks(subject))
 
-    def make() -> Check:
-        made.append(looks.Subject(config, environment, seed))
-        return looks.shapes(made[0])
 
-    yield from examine("model", make)
-    for subject in made:
-        for name, look in looks.checks(subject):
-            yield from examine(name, look)
+def _examine_all(checks: Checks) -> Iterator[Check]:
+    for name, look in checks:
+        yield from examine(name, look)

@@ -1,4 +1,4 @@
-"""`a3c evaluate`: judge an agent on whole episodes, in environments and with seeds of its own."""
+"""`a3c evaluate`: evaluate an agent on whole episodes, in environments and with seeds of its own."""
 
 import json
 
@@ -6,7 +6,7 @@ from a3c.cli import agents, parsing
 
 COMMAND = parsing.Command(
     "evaluate",
-    """Judge an agent on whole episodes, in environments and with seeds of its own.
+    """Evaluate an agent on whole episodes, in environments and with seeds of its own.
 
 Greedy play takes the most probable action, sampled play draws from the policy, as in training.""",
     [

@@ -34,7 +34,7 @@ def run(argv: list[str]) -> int:
 def draw(directories: list[Path], output: Path) -> None:
     """Draw the curves of these runs to `output`."""
     from a3c.training.metrics import read_episodes
-    from a3c.training.plotting import Curve, learning_curve
+    from a3c.training.plotting import learning_curve
 
     configs = [run_directory.read_config(directory) for directory in directories]
     curves = []
@@ -43,14 +43,13 @@ def draw(directories: list[Path], output: Path) -> None:
             episodes = read_episodes(directory / "episodes.csv")
         except (OSError, ValueError, IndexError) as error:
             raise UsageError(f"run {directory}", "one with a readable episodes.csv", str(error)) from error
-        curves.append(Curve(f"{config.env_id} {directory.name}", episodes))
-    names = sorted({config.env_id for config in configs})
+        curves.append((f"{config.env_id} {directory.name}", episodes))
     goals = {config.stop_return for config in configs}
     baselines = {run_directory.read_result(directory).get("random_baseline") for directory in directories}
     learning_curve(
         curves,
         output,
-        title=", ".join(names),
+        title=", ".join(sorted({config.env_id for config in configs})),
         threshold=goals.pop() if len(goals) == 1 else None,
         baseline=baselines.pop() if len(baselines) == 1 else None,
     )

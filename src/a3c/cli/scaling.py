@@ -5,7 +5,6 @@ They go one after the other, or they would measure each other.
 """
 
 import dataclasses
-import datetime
 import json
 import platform
 import shlex
@@ -18,9 +17,10 @@ from typing import Any, TextIO
 from a3c import __version__
 from a3c.cli import parsing, speedup
 from a3c.config import Config
-from a3c.errors import SettingError, UsageError
+from a3c.errors import SettingError
 from a3c.presets import make_config
 from a3c.training import run_directory
+from a3c.utils.versions import versions
 
 _OWN = ("env_id", "workers", "seed")  # settings of a run that are this command's to choose
 
@@ -127,7 +127,7 @@ def _plan(config: Config, typed: dict[str, Any], counts: tuple[int, ...] | None,
         counts,
         range(config.seed, config.seed + seeds),
         cores,
-        _make_directory(config),
+        run_directory.make_new(config.save_dir, f"scaling/{run_directory.folder_name(config.env_id)}"),
     )
 
 
@@ -148,16 +148,6 @@ def as_flags(settings: dict[str, Any]) -> list[str]:
         else:
             flags.append(f"--{flag}={value}")  # in one piece, so that a negative number is not a flag
     return flags
-
-
-def _make_directory(config: Config) -> Path:
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = Path(config.save_dir) / "scaling" / run_directory.folder_name(config.env_id)
-    try:
-        return run_directory.make_new(parent, stamp, {})
-    except OSError as error:
-        fix = f"{error.strerror}. Choose another with --save-dir."
-        raise UsageError(f"save-dir {config.save_dir}", "a directory that can be written", fix) from error
 
 
 # -- running it ---------------------------------------------------------------------------------------------
@@ -193,20 +183,15 @@ def _train(plan: Plan, workers: int, seed: int) -> tuple[int, str, str]:
         try:
             out, err = process.communicate()
         except KeyboardInterrupt:
-            _await_end(process)
+            try:
+                process.communicate(timeout=_GRACE)  # Ctrl-C has reached it too: let it save itself
+            except subprocess.TimeoutExpired:
+                process.terminate()  # the signal was meant for us alone
+                process.communicate()
             raise
     if process.returncode < 0:
         return 1, "", f"a3c: a run with {workers} workers was ended by signal {-process.returncode}"
     return process.returncode, out, err
-
-
-def _await_end(process: subprocess.Popen) -> None:
-    """Let a run save itself: Ctrl-C has reached it too. A signal that was meant for us alone is passed on."""
-    try:
-        process.communicate(timeout=_GRACE)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        process.communicate()
 
 
 def _progress(summary: dict[str, Any], threshold: float | None) -> str:
@@ -252,22 +237,18 @@ def _write(plan: Plan, summaries: list[dict[str, Any]], command: str) -> dict[st
     )
 
 
-def _copies(config: Config) -> str:
-    """How many environments there are, in words."""
-    shared = "environments shared out among the workers"
-    return shared if config.envs_per_worker is None else f"{config.envs_per_worker} environments per worker"
-
-
 def _document(plan: Plan, rows: list[speedup.Row], command: str) -> str:
     """The table, below what it was measured with."""
-    config = plan.config
-    versions = ", ".join(f"{name} {version}" for name, version in run_directory.versions().items())
+    config, copies = plan.config, plan.config.envs_per_worker
+    shared = (
+        "environments shared out among the workers" if copies is None else f"{copies} environments per worker"
+    )
     return (
         f"# Scaling of {config.env_id}\n\n"
         f"    {command}\n\n"
         f"- {plan.cores} usable cores, {platform.system()} on {platform.machine()}\n"
-        f"- {versions}\n"
-        f"- {config.algorithm} on {config.backend}, {config.engine} engine, {_copies(config)}, "
+        f"- {', '.join(f'{name} {version}' for name, version in versions().items())}\n"
+        f"- {config.algorithm} on {config.backend}, {config.engine} engine, {shared}, "
         f"t_max {config.t_max}\n\n"
         f"{speedup.markdown(rows, config.stop_return, plan.cores)}\n\n"
         f"Medians over {rows[0].runs} seeds; speed-ups are relative to the first row.\n"

@@ -33,9 +33,6 @@ class Row:
     """Whether there are more workers than cores to run them on."""
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
-
-
 def by_workers(summaries: Sequence[Summary], key: str, solved: bool = False) -> dict[int, list[float]]:
     """`key` of every run, or of every `solved` one, by number of workers, in the order of the runs."""
     values: dict[int, list[float]] = {summary["workers"]: [] for summary in summaries}
@@ -78,9 +75,9 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """One line per row, with the columns of `Row`; what is not known is empty."""
     with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
         writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
+        writer.writerows(map(dataclasses.asdict, rows))
 
 
 def markdown(rows: Sequence[Row], threshold: float | None, cores: int) -> str:
@@ -92,35 +89,24 @@ def markdown(rows: Sequence[Row], threshold: float | None, cores: int) -> str:
         cores: The cores that the workers ran on.
     """
     goal = "threshold" if threshold is None else f"{threshold:g}"
-    header = [
-        "workers",
-        "steps/s",
-        "speed-up in steps/s",
-        "solved",
-        f"steps to {goal}",
-        f"seconds to {goal}",
-        "speed-up in seconds",
-    ]
-    lines = [header] + [_cells(row, threshold, cores) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * (width - 1) + ":" for width in widths])
-    return "\n".join(
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
+    columns = {
+        "workers": [_workers(row, cores) for row in rows],
+        "steps/s": [f"{row.steps_per_second:,.0f}" for row in rows],
+        "speed-up in steps/s": [_format(row.speedup, ".2f") for row in rows],
+        "solved": ["–" if threshold is None else f"{row.solved} of {row.runs}" for row in rows],
+        f"steps to {goal}": [_format(row.steps_to_threshold, ",.0f") for row in rows],
+        f"seconds to {goal}": [_format(row.seconds_to_threshold, ",.2f") for row in rows],
+        "speed-up in seconds": [_format(row.time_speedup, ".2f") for row in rows],
+    }
+    padded = []
+    for name, cells in columns.items():
+        width = max(map(len, [name, *cells]))
+        padded.append([name.rjust(width), "-" * (width - 1) + ":", *(cell.rjust(width) for cell in cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in zip(*padded, strict=True))
 
 
-def _cells(row: Row, threshold: float | None, cores: int) -> list[str]:
-    beyond = f" (more than the {cores} cores here)" if row.more_than_cores else ""
-    return [
-        f"{row.workers}{beyond}",
-        f"{row.steps_per_second:,.0f}",
-        _format(row.speedup, ".2f"),
-        "–" if threshold is None else f"{row.solved} of {row.runs}",
-        _format(row.steps_to_threshold, ",.0f"),
-        _format(row.seconds_to_threshold, ",.2f"),
-        _format(row.time_speedup, ".2f"),
-    ]
+def _workers(row: Row, cores: int) -> str:
+    return f"{row.workers} (more than the {cores} cores here)" if row.more_than_cores else str(row.workers)
 
 
 def _format(value: float | None, spec: str) -> str:

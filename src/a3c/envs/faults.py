@@ -256,7 +256,7 @@ def write_crash_report(fault: Fault, path: Path | str) -> None:
         "traceback": fault.traceback.splitlines(),
         "card": serialization.to_json(fault.report),
     }
-    write_whole(Path(path), json.dumps(document, indent=1))
+    write_whole(Path(path), json.dumps(document, indent=1), to_disk=True)
 
 
 def read_crash_report(path: Path | str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Judging an agent: whole episodes, which weights are the best, films."""
+"""Evaluating an agent: whole episodes, which weights are the best, films."""

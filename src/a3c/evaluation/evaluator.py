@@ -1,4 +1,4 @@
-"""Judging: whole episodes in environments of their own, with seeds of their own."""
+"""Evaluating: whole episodes in environments of their own, with seeds of their own."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ from a3c.types import Episode, Policy
 from a3c.utils import seeding
 
 LONGEST = 100_000
-"""Steps after which an episode that is judged is cut off: some policies would go on for ever."""
+"""Steps after which an evaluation cuts an episode off: some policies would go on for ever."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Evaluation:
 
     @property
     def warning(self) -> str:
-        """What to tell people of episodes that were cut off, if any were."""
+        """What to tell the user if episodes were cut off; else empty."""
         if not self.cut_off:
             return ""
         return (
@@ -48,10 +48,9 @@ class Evaluation:
     @property
     def ci95(self) -> tuple[float, float]:
         """95% confidence interval of the mean, by the normal approximation (1.96 standard errors)."""
-        error = (
-            1.96 * self.returns.std(ddof=1) / len(self.returns) ** 0.5 if len(self.returns) > 1 else np.inf
-        )
-        return self.mean - float(error), self.mean + float(error)
+        count = len(self.returns)
+        error = float(1.96 * self.returns.std(ddof=1) / count**0.5) if count > 1 else np.inf
+        return self.mean - error, self.mean + error
 
     def as_dict(self) -> dict[str, Any]:
         """The summary in the keys of `--json`."""
@@ -70,10 +69,10 @@ class Evaluation:
 
 
 class Failed(RunError):
-    """An environment failed while it was played for judgement."""
+    """An environment failed in an evaluation."""
 
 
-def failed(env_id: str, error: Exception) -> Failed:
+def _failed(env_id: str, error: Exception) -> Failed:
     """What an environment raised, with its own traceback."""
     violation = faults.of_exception(error)
     return Failed(f"{env_id} {violation.message}\n{violation.traceback.rstrip()}")
@@ -135,10 +134,9 @@ class VectorPlayer:
         try:
             self._env = envs.make_vector(environment.spec, self.copies, environment.vectorized)
         except Exception as error:
-            raise failed(environment.id, error) from error
+            raise _failed(environment.id, error) from error
 
     def warm_up(self, weights: Any) -> None:
-        """Compile the policy for the number of copies at hand."""
         if self._policy is not None:
             seen = self._environment.observations
             self._policy(weights)(np.zeros((self.copies, *seen.shape), seen.dtype), self._empty_memory())
@@ -147,7 +145,6 @@ class VectorPlayer:
         return np.zeros((self.copies, self._state_size), np.float32) if self._state_size else None
 
     def reset(self, weights: Any, mode: Mode, seed: int) -> None:
-        """Start anew in every copy, with the policy of `weights`."""
         self._mode: Mode = mode
         self._act = None if self._policy is None else self._policy(weights)
         self._generator = seeding.generator(seed, "evaluation")
@@ -155,7 +152,7 @@ class VectorPlayer:
             observation, _ = self._env.reset(seed=seeding.integer_seed(seed, "evaluation"))
             self._observation = self._packed(observation)
         except Exception as error:
-            raise failed(self._environment.id, error) from error
+            raise _failed(self._environment.id, error) from error
         self._returns, self._lengths = np.zeros(self.copies), np.zeros(self.copies, int)
         self._ended, self._memory = np.zeros(self.copies, bool), self._empty_memory()
 
@@ -164,14 +161,15 @@ class VectorPlayer:
         return np.asarray(seen.pack(observation), seen.dtype)
 
     def advance(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One step in every copy."""
         action = self._environment.actions.to_env(self._choose())
         try:
             observation, reward, terminated, truncated, _ = self._env.step(action)
             self._observation = self._packed(observation)
         except Exception as error:
-            raise failed(self._environment.id, error) from error
-        if (violation := self._look(reward)) is not None:
+            raise _failed(self._environment.id, error) from error
+        seen = self._observation
+        finite = seen.dtype != np.float32 or np.isfinite(seen).all()
+        if not (finite and np.isfinite(reward).all()) and (violation := faults.of_values(seen, reward)):
             raise Failed(f"{self._environment.id} {violation.message}")
         # After an end the step only resets: its reward belongs to no episode.
         self._returns = np.where(self._ended, 0.0, self._returns + reward)
@@ -180,12 +178,6 @@ class VectorPlayer:
             self._memory[self._ended] = 0.0
         self._ended = terminated | truncated
         return self._ended[None], self._returns[None], self._lengths[None]
-
-    def _look(self, reward: np.ndarray) -> faults.Violation | None:
-        """What is wrong with what the last step returned: nothing can be judged by what is no number."""
-        seen = self._observation
-        fine = seen.dtype != np.float32 or np.isfinite(seen).all()
-        return None if fine and np.isfinite(reward).all() else faults.of_values(seen, reward)
 
     def _choose(self) -> np.ndarray:
         """[B, …] actions as their distribution keeps them."""
@@ -198,14 +190,11 @@ class VectorPlayer:
         return actions.choose(parameters, noise)
 
     def rebuild(self) -> None:
-        """Make the environments anew."""
-        with contextlib.suppress(Exception):  # they are broken anyway
-            self._env.close()
+        self.close()
         self._make()
 
     def close(self) -> None:
-        """Close the environments."""
-        with contextlib.suppress(Exception):  # what was played counts, however they end
+        with contextlib.suppress(Exception):  # broken ones may fail; what was played counts
             self._env.close()
 
 
@@ -226,11 +215,7 @@ class Evaluator:
         """Set by another thread to make an evaluation under way raise `Abandoned`."""
         self.beat = 0
         """Grows while an evaluation is under way and moves."""
-        self.rebuild = player.rebuild
-
-    def warm_up(self, weights: Any) -> None:
-        """Compile what will be needed."""
-        self._player.warm_up(weights)
+        self.warm_up, self.rebuild, self.close = player.warm_up, player.rebuild, player.close
 
     def evaluate(self, weights: Any, mode: Mode, seed: int, episodes: int | None = None) -> Evaluation:
         """Play the episodes with the policy of `weights`; `greedy` takes the most probable actions.
@@ -263,10 +248,6 @@ class Evaluator:
         every = [episode for of_one_copy in finished for episode in of_one_copy]
         earned, took = (np.array([getattr(e, name) for e in every]) for name in ("episode_return", "length"))
         return Evaluation(mode, earned, took, cut_off)
-
-    def close(self) -> None:
-        """Close the environments."""
-        self._player.close()
 
 
 def make_evaluator(

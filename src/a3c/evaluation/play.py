@@ -14,6 +14,7 @@ from a3c.spaces import distributions
 from a3c.spaces.distributions import Mode, ModeNoise
 from a3c.types import Act, Episode
 from a3c.utils import seeding
+from a3c.utils.files import replacing
 
 OnStep = Callable[[int, float, Any], None]
 """Called with the number of the step from 1, its reward and its action: an `int` or an array."""
@@ -53,11 +54,10 @@ def play_episode(
     env = envs.make_single(environment.spec, render_mode)
     if render_mode is not None and render_mode not in env.metadata.get("render_modes", []):
         env.close()
-        raise UsageError(
-            f"{environment.id} to be shown as {render_mode}", "an environment that can draw itself"
-        )
+        received = f"{environment.id} to be shown as {render_mode}"
+        raise UsageError(received, "an environment that can draw itself")
     try:
-        choose = _Choice(environment, act, noise or ModeNoise(environment.actions), state_size, mode, seed)
+        choose = _chooser(environment, act, noise or ModeNoise(environment.actions), state_size, mode, seed)
         episode, frames = _run(env, choose, seed, video is not None, on_step)
     finally:
         env.close()
@@ -66,21 +66,19 @@ def play_episode(
     return episode
 
 
-class _Choice:
-    """What the agent does next, given what it sees."""
+def _chooser(environment, act, noise, state_size, mode, seed) -> Callable[[Any], Any]:
+    """What the agent does next: a function from an observation to an action as the environment takes it."""
+    generator, actions = seeding.generator(seed, "play"), environment.actions
+    memory = np.zeros((1, state_size), np.float32) if state_size else None
 
-    def __init__(self, environment, act, noise, state_size, mode, seed):
-        self._environment, self._act, self._noise, self._mode = environment, act, noise, mode
-        self._generator = seeding.generator(seed, "play")
-        self._memory = np.zeros((1, state_size), np.float32) if state_size else None
-
-    def __call__(self, observation: Any) -> Any:
-        """An action as the environment takes it."""
-        actions, seen = self._environment.actions, self._environment.observations
-        packed, _ = seen.pack_any(observation)
-        parameters, self._memory = self._act(packed, self._memory)
-        chosen = actions.choose(parameters, self._noise.draw(self._mode, self._generator, (1,)))
+    def choose(observation: Any) -> Any:
+        nonlocal memory
+        packed, _ = environment.observations.pack_any(observation)
+        parameters, memory = act(packed, memory)
+        chosen = actions.choose(parameters, noise.draw(mode, generator, (1,)))
         return distributions.first(actions.to_env(chosen))
+
+    return choose
 
 
 def _run(env, choose, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
@@ -123,12 +121,8 @@ def check_video(path: Path) -> None:
 
 def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
     """Write frames [H, W, 3] uint8 to a `.gif` or `.mp4`, which is there as a whole or not at all."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with replacing(path) as temporary:
         _write_frames(temporary, frames, fps)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_frames(path: Path, frames: list[np.ndarray], fps: float) -> None:
@@ -136,8 +130,7 @@ def _write_frames(path: Path, frames: list[np.ndarray], fps: float) -> None:
         from PIL import Image
 
         images = [Image.fromarray(frame) for frame in frames]
-        # Viewers slow down frames shorter than 20 ms.
-        duration = max(20, round(1000 / fps))
+        duration = max(20, round(1000 / fps))  # viewers slow down frames shorter than 20 ms
         images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
         return
     import av

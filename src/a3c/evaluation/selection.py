@@ -4,7 +4,6 @@ Training returns are those of a policy that explores and changes; the number to 
 evaluations with fixed parameters, in environments of their own. Called by the master.
 """
 
-import functools
 import itertools
 import queue
 import sys
@@ -12,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ _MANY_STEPS = 5_000  # a baseline of 20 episodes longer than this in all is long
 
 @dataclass(frozen=True)
 class Candidate:
-    """Parameters under judgement."""
+    """Parameters to be evaluated."""
 
     weights: np.ndarray
     """[P] float32."""
@@ -40,14 +39,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """What an evaluation said of a candidate."""
+    """What evaluations showed of a candidate."""
 
     candidate: Candidate
     evaluation: Evaluation
     confirmation: Evaluation | None
     """A second evaluation with other seeds, made where the first reached the threshold."""
 
-    @functools.cached_property
+    @property
     def mean(self) -> float:
         """Mean return by which candidates are compared."""
         return self.evaluation.mean
@@ -109,19 +108,14 @@ class ModelSelector:
         self._next_reached = 0  # the same, while the threshold is reached
         self.best: EvaluationOutcome | None = None
 
-    def warm_up(self, weights: np.ndarray) -> None:
-        """Compile the policy. To be called on the main thread, where Keras was set up."""
-        self._evaluator.warm_up(weights)
-
-    def baseline(self, weights: np.ndarray) -> "Future[Evaluation]":
+    def baseline(self, weights: np.ndarray) -> Future[Evaluation]:
         """Random play, whatever the weights: 100 episodes, or 20 where they are long."""
 
-        def play(again: tuple[int, ...]) -> Evaluation:
-            seeds = (integer_seed(self._seed, "baseline", i, again) for i in range(2))
+        def play(attempt: tuple[int, ...]) -> Evaluation:
+            seeds = (integer_seed(self._seed, "baseline", i, attempt) for i in range(2))
             first = self._play(weights, "random", next(seeds), 20)
-            if first.lengths.sum() > _MANY_STEPS:
-                return first
-            return self._play(weights, "random", next(seeds), 100)
+            many = first.lengths.sum() > _MANY_STEPS
+            return first if many else self._play(weights, "random", next(seeds), 100)
 
         return self._submit(play)
 
@@ -134,7 +128,9 @@ class ModelSelector:
 
     def reached(self, mean_return_100: float | None) -> bool:
         """Whether the training returns call for a decision."""
-        return None not in (mean_return_100, self._threshold) and mean_return_100 >= self._threshold  # type: ignore[operator]
+        if mean_return_100 is None or self._threshold is None:
+            return False
+        return mean_return_100 >= self._threshold
 
     def decides(self, mean_return_100: float | None) -> bool:
         """Whether an evaluation now may end the training."""
@@ -148,8 +144,16 @@ class ModelSelector:
 
     def submit(self, candidate: Candidate) -> None:
         """Begin to evaluate `candidate`; `outcome` tells when it is done."""
-        self._candidate, number = candidate, self._evaluations + 1
-        self._pending = self._submit(lambda again: self._evaluate_candidate(candidate, number, again))
+        number = 2 * (self._evaluations + 1)
+
+        def evaluate(attempt: tuple[int, ...]) -> EvaluationOutcome:
+            seeds = (integer_seed(self._seed, "evaluation", number + i, attempt) for i in range(2))
+            evaluation, confirmation = self._play(candidate.weights, self._mode, next(seeds)), None
+            if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
+                confirmation = self._play(candidate.weights, self._mode, next(seeds))
+            return EvaluationOutcome(candidate, evaluation, confirmation)
+
+        self._candidate, self._pending = candidate, self._submit(evaluate)
 
     @property
     def pending(self) -> bool:
@@ -168,25 +172,21 @@ class ModelSelector:
         steps, cost = outcome.candidate.steps, int(outcome.evaluation.lengths.sum())
         # Periodic evaluations share the cores with training: in the long run they take one step in twenty.
         # Retries of a threshold nearly reached come sooner, since training is about to end.
-        # Where only they can tell, they come more often.
-        self._next_steps = steps + (
-            max(steps // 10, 4 * cost) if self._explores else max(steps // 4, 20 * cost)
-        )
+        # Where training returns say little, evaluations come more often.
+        share, price = (10, 4) if self._explores else (4, 20)
+        self._next_steps = steps + max(steps // share, price * cost)
         self._next_reached = steps + max(steps // 20, cost // 4)
         if self._is_better(outcome):
             self.best = outcome
         return outcome
 
-    def final(self, weights: np.ndarray) -> "Future[Evaluation]":
+    def final(self, weights: np.ndarray) -> Future[Evaluation]:
         """An evaluation with seeds that chose nothing: the number to report."""
-        return self._submit(
-            lambda again: self._play(weights, self._mode, integer_seed(self._seed, "final", 0, again))
-        )
 
-    @property
-    def beat(self) -> int:
-        """Grows while an evaluation is under way and moves."""
-        return self._evaluator.beat
+        def play(attempt: tuple[int, ...]) -> Evaluation:
+            return self._play(weights, self._mode, integer_seed(self._seed, "final", 0, attempt))
+
+        return self._submit(play)
 
     def stack_of(self) -> str:
         """The function that the evaluation thread is in."""
@@ -203,17 +203,17 @@ class ModelSelector:
         return self._evaluator.abandoned.is_set()
 
     def state(self) -> dict[str, Any]:
-        """The best so far, when to evaluate next, and the candidate under judgement, as a plain tree."""
+        """The best so far, when to evaluate next, and the candidate under evaluation, as a plain tree."""
         return dict(
             evaluations=self._evaluations,
             next_steps=self._next_steps,
             next_reached=self._next_reached,
-            best=None if self.best is None else _outcome_tree(self.best),
-            candidate=None if self._candidate is None else vars(self._candidate).copy(),
+            best=None if self.best is None else asdict(self.best),
+            candidate=None if self._candidate is None else asdict(self._candidate),
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from such a state; a candidate that was under judgement is judged anew."""
+        """Go on from such a state; a candidate that was being evaluated is evaluated anew."""
         self._evaluations = state["evaluations"]
         self._next_steps, self._next_reached = state["next_steps"], state["next_reached"]
         self.best = None if state["best"] is None else _outcome_of(state["best"])
@@ -235,19 +235,8 @@ class ModelSelector:
             return True
         return outcome.mean >= self.best.mean and not solves(self.best, self._threshold)
 
-    def _evaluate_candidate(
-        self, candidate: Candidate, number: int, again: tuple[int, ...]
-    ) -> EvaluationOutcome:
-        weights = candidate.weights
-        seeds = (integer_seed(self._seed, "evaluation", 2 * number + i, again) for i in range(2))
-        evaluation = self._play(weights, self._mode, next(seeds))
-        confirmation = None
-        if candidate.reached and self._threshold is not None and evaluation.mean >= self._threshold:
-            confirmation = self._play(weights, self._mode, next(seeds))
-        return EvaluationOutcome(candidate, evaluation, confirmation)
-
     def _submit(self, task: Callable[[tuple[int, ...]], Any]) -> Future:
-        """Run `task`, given what its seeds are told apart by, here or on the evaluation thread."""
+        """Run `task`, given the number of the attempt, for its seeds; here or on the evaluation thread."""
         future: Future = Future()
         if self._tasks is not None:
             self._tasks.put((task, future))
@@ -279,8 +268,8 @@ class ModelSelector:
             except Abandoned:
                 raise
             except Failed as error:
-                what, _, trace = str(error).partition("\n")
-                self._first_failure = self._first_failure or f"{what}\n{trace}"
+                what, _, _ = str(error).partition("\n")
+                self._first_failure = self._first_failure or str(error)
                 self._failures += 1
                 if self._failures > self._max_failures:
                     raise RunError(f"an evaluation failed: {self._first_failure}") from error
@@ -290,15 +279,7 @@ class ModelSelector:
                 raise RunError(f"an evaluation failed:\n{traceback.format_exc()}") from error
 
 
-def _outcome_tree(outcome: EvaluationOutcome) -> dict[str, Any]:
-    evaluations = (outcome.evaluation, outcome.confirmation)
-    first, second = (None if e is None else vars(e).copy() for e in evaluations)
-    return dict(candidate=vars(outcome.candidate).copy(), evaluation=first, confirmation=second)
-
-
 def _outcome_of(state: dict[str, Any]) -> EvaluationOutcome:
-    first, second = (
-        None if e is None else Evaluation(**e) for e in (state["evaluation"], state["confirmation"])
-    )
-    assert first is not None
-    return EvaluationOutcome(Candidate(**state["candidate"]), first, second)
+    first, second = state["evaluation"], state["confirmation"]
+    confirmation = None if second is None else Evaluation(**second)
+    return EvaluationOutcome(Candidate(**state["candidate"]), Evaluation(**first), confirmation)

@@ -20,6 +20,7 @@ import numpy as np
 from a3c import networks
 from a3c.errors import UsageError, first_line
 from a3c.networks.parameters import set_statistics, statistics_of
+from a3c.utils.files import replacing
 from a3c.utils.lazy_imports import keras_saving
 from a3c.utils.versions import versions
 
@@ -59,16 +60,12 @@ def acting_settings(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
     """Write `model` and its `card` to `path`, replacing what was there in one step."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.keras")
-    try:
+    with replacing(path) as temporary:
         with keras_saving():
             model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             statistics = statistics_of(model).tolist()
             archive.writestr(CARD, json.dumps({"format": FORMAT, **card, "statistics": statistics}))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import numpy as np
 
 from a3c.errors import UsageError, first_line
 from a3c.utils import serialization
+from a3c.utils.files import replacing
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -67,11 +69,6 @@ class Files:
         found = [path for path in self.folder.glob("step-*.zip") if _NAME.fullmatch(path.name)]
         return iter(sorted(found, reverse=True))
 
-    def sweep(self) -> None:
-        """Remove what a writer that was killed has left."""
-        for partial_file in self.folder.glob(".*.tmp"):
-            partial_file.unlink(missing_ok=True)
-
 
 def write(path: Path, state: dict[str, Any]) -> None:
     """Write `state`, a plain tree, to `path`: a temporary file, to the disk, then renamed.
@@ -87,19 +84,10 @@ def write(path: Path, state: dict[str, Any]) -> None:
         "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr("manifest.json", json.dumps(manifest, indent=1))
-                for name, content in members.items():
-                    archive.writestr(name, content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, to_disk=True) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest, indent=1))
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -167,19 +155,8 @@ def _plain(value: Any) -> Any:
 
 def _link(source: Path, target: Path) -> None:
     """Make `target` a second name of `source`, or a copy where the file system has no links."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        temporary.write_bytes(source.read_bytes())
-    os.replace(temporary, target)
-
-
-def _sync(folder: Path) -> None:
-    """Bring the folder's list of names to the disk."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)

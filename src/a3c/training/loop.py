@@ -35,22 +35,16 @@ class TrainingLoop:
         """
         run = self._run
         try:
-            self._begin()
-            gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
             try:
-                if run.error is None:
-                    assert run.engine is not None
-                    run.engine.run(self)
-            except Exception as error:
-                run.error = run.error or error
+                self._begin()
+                self._train()
+            finally:
+                run.end_clock()
+                if run.engine is not None:
+                    run.engine.close()
+            self._end()
         finally:
-            run.end_clock()
-            gc.unfreeze()
-            if run.engine is not None:
-                run.engine.close()
-            if not run.began:
-                run.tell("teardown")
-        self._end()
+            run.teardown()
 
     def _begin(self) -> None:
         """Start the workers; meanwhile set the callbacks up."""
@@ -66,8 +60,19 @@ class TrainingLoop:
                 callback.load_state_dict(state)
         for note in run.resumed.notes:
             run.message(note)
-        run.began = True
         run.tell("on_train_begin")
+
+    def _train(self) -> None:
+        """Let the workers train; an error ends that, and is kept in `run.error`."""
+        run = self._run
+        gc.freeze()  # else collections walk all of Keras again and again, with every thread waiting
+        try:
+            if run.error is None and run.engine is not None:
+                run.engine.run(self)
+        except Exception as error:
+            run.error = run.error or error
+        finally:
+            gc.unfreeze()
 
     def _end(self) -> None:
         """Take in the last reports, and let the callbacks end."""
@@ -81,7 +86,6 @@ class TrainingLoop:
         run.tell("on_train_end")
         run.deliver_messages()
         self._write_result()
-        run.tell("teardown")
 
     def _write_result(self) -> None:
         """Write `result.json`: what the run came to."""

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,48 +22,6 @@ _WHOLE = tuple(map(EPISODE_COLUMNS.index, ("episode", "steps", "worker", "length
 
 FEWEST = 20
 """Episodes, before it is said that all are the same."""
-
-
-@dataclass(frozen=True)
-class MetricsSnapshot:
-    """The figures of a run at one moment, for displays and files."""
-
-    seconds: float
-    """Since the first worker began to train."""
-    steps: int
-    updates: int
-    episodes: int
-    steps_per_second: float
-    moving_average: float | None
-    """The tutorial's: 0.99 of the old value and 0.01 of each new return."""
-    mean_return_100: float | None
-    """Mean return of the last 100 training episodes; None before there are 100."""
-    lag: float
-    losses: Mapping[str, float]
-    skipped: int = 0
-    """Updates that were not applied, because a loss or a gradient was not finite."""
-    best: float | None = None
-    """Mean return of the best evaluation."""
-    baseline: float | None = None
-    """Mean return of random actions."""
-    seconds_left: float | None = None
-    """Until a limit is reached at the present speed, if there is a limit."""
-
-    def figures(self) -> dict[str, float | None]:
-        """As files of figures name them."""
-        return {
-            "seconds": self.seconds,
-            "steps": self.steps,
-            "updates": self.updates,
-            "episodes": self.episodes,
-            "steps_per_second": self.steps_per_second,
-            "moving_average": self.moving_average,
-            "mean_return_100": self.mean_return_100,
-            "best_evaluation": self.best,
-            "lag": self.lag,
-            "skipped_updates": self.skipped,
-            **self.losses,
-        }
 
 
 class EpisodeHistory:
@@ -116,8 +74,10 @@ class TrainingMetrics:
     steps: int = 0
     updates: int = 0
     skipped: int = 0
+    """Updates that were not applied, because a loss or a gradient was not finite."""
     episodes: int = 0
     moving_average: float | None = None
+    """The tutorial's: 0.99 of the old value and 0.01 of each new return."""
     lag: float = 0.0
     lowest: float | None = None
     """The smallest return of an episode so far, and `highest` the largest."""
@@ -132,12 +92,46 @@ class TrainingMetrics:
     """Mean return of random actions, once it is known."""
     max_steps: int | None = None
     max_episodes: int | None = None
+    seconds: float = 0.0
+    """Of a snapshot: since the first worker began to train."""
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
     @property
     def mean_return_100(self) -> float | None:
         """Mean return of the last 100 episodes; None before there are 100."""
         return sum(self._recent) / 100 if len(self._recent) == 100 else None
+
+    def snapshot(self, seconds: float) -> "TrainingMetrics":
+        """The figures after `seconds` of training: a copy; later reports change its history alone."""
+        return replace(self, seconds=seconds, _recent=self._recent.copy())
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of a snapshot: the mean since the start."""
+        return self.steps / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of a snapshot: until the first limit is reached at the mean speed so far; None without a limit."""
+        limits = ((self.steps, self.max_steps), (self.episodes, self.max_episodes))
+        progress = max((done / limit for done, limit in limits if limit is not None), default=0.0)
+        return self.seconds * max(0.0, 1 / progress - 1) if progress > 0 else None
+
+    def figures(self) -> dict[str, float | None]:
+        """Of a snapshot: what files of figures hold, by the names that they have there."""
+        return {
+            "seconds": self.seconds,
+            "steps": self.steps,
+            "updates": self.updates,
+            "episodes": self.episodes,
+            "steps_per_second": self.steps_per_second,
+            "moving_average": self.moving_average,
+            "mean_return_100": self.mean_return_100,
+            "best_evaluation": self.best,
+            "lag": self.lag,
+            "skipped_updates": self.skipped,
+            **self.losses,
+        }
 
     def add(self, report: Report, seconds: float) -> None:
         """Take in one report, received `seconds` after training began."""
@@ -173,32 +167,6 @@ class TrainingMetrics:
             "(--exploration rnd, --entropy-coefficient 0.05), or more time (--max-steps); surer is a reward "
             "for every step towards the goal (gymnasium.wrappers.TransformReward)"
         )
-
-    def snapshot(self, seconds: float) -> MetricsSnapshot:
-        """The figures of this moment."""
-        return MetricsSnapshot(
-            seconds=seconds,
-            steps=self.steps,
-            updates=self.updates,
-            episodes=self.episodes,
-            steps_per_second=self.steps / seconds if seconds > 0 else 0.0,
-            moving_average=self.moving_average,
-            mean_return_100=self.mean_return_100,
-            lag=self.lag,
-            losses=self.losses,
-            skipped=self.skipped,
-            best=self.best,
-            baseline=self.baseline,
-            seconds_left=self._seconds_left(seconds),
-        )
-
-    def _seconds_left(self, seconds: float) -> float | None:
-        """Until the first limit is reached, at the mean speed so far."""
-        limits = ((self.steps, self.max_steps), (self.episodes, self.max_episodes))
-        progress = [done / limit for done, limit in limits if limit is not None]
-        if not progress or max(progress) <= 0:
-            return None
-        return seconds * max(0.0, 1 / max(progress) - 1)
 
     def state(self) -> dict[str, Any]:
         """Everything but the history, as a plain tree."""

@@ -1,23 +1,17 @@
-"""Learning curves as pictures. Draws on a canvas of its own: no window, no state shared with pyplot."""
+"""Learning curves as pictures. Draws on figures of its own: no window, no state shared with pyplot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Curve:
-    """The training episodes of one run."""
-
-    label: str
-    episodes: Mapping[str, Sequence[float]]
-    """Columns `steps`, `return`, `moving_average`, `mean_return_100`."""
+Episodes = Mapping[str, Sequence[float]]
+"""Training episodes of one run: columns `steps`, `return`, `moving_average`, `mean_return_100`."""
 
 
 def learning_curve(
-    curves: Sequence[Curve],
+    runs: Sequence[tuple[str, Episodes]],
     path: Path,
     title: str,
     threshold: float | None = None,
@@ -29,23 +23,21 @@ def learning_curve(
     the mean of the last 100 of each.
 
     Args:
-        curves: One or more runs.
+        runs: One or more, each with its label.
         path: Where the picture is written.
         title: Its headline.
         threshold: The return that counts as solved.
         baseline: The mean return of random actions.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    if len(curves) == 1:
-        _draw_one(axes, curves[0])
+    if len(runs) == 1:
+        _draw_one(axes, runs[0][1])
     else:
-        for curve in curves:
-            axes.plot(*_columns(curve, "steps", "mean_return_100"), label=curve.label, linewidth=1.5)
+        for label, episodes in runs:
+            axes.plot(episodes["steps"], episodes["mean_return_100"], label=label, linewidth=1.5)
     if threshold is not None:
         axes.axhline(threshold, color="0.3", linestyle="--", linewidth=1, label=f"solved ({threshold:g})")
     if baseline is not None:
@@ -53,25 +45,19 @@ def learning_curve(
     axes.set(title=title, xlabel="environment steps", ylabel="episode return")
     axes.xaxis.set_major_formatter(_thousands)
     axes.grid(alpha=0.25)
-    columns = 5 if len(curves) == 1 else 2  # labels of single runs are long
+    columns = 5 if len(runs) == 1 else 2  # labels of single runs are long
     figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 
 
-def _draw_one(axes, curve: Curve) -> None:
-    steps, returns = _columns(curve, "steps", "return")
-    axes.plot(steps, returns, ".", markersize=2, color="tab:blue", alpha=0.25, label="episode")
-    axes.plot(
-        *_columns(curve, "steps", "moving_average"), color="tab:orange", linewidth=1.5, label="moving average"
-    )
-    axes.plot(
-        *_columns(curve, "steps", "mean_return_100"), color="tab:blue", linewidth=2, label="mean of last 100"
-    )
+def _draw_one(axes, episodes: Episodes) -> None:
+    def draw(column: str, style: str, **how: Any) -> None:
+        axes.plot(episodes["steps"], episodes[column], style, **how)
 
-
-def _columns(curve: Curve, *names: str) -> list[np.ndarray]:
-    return [np.asarray(curve.episodes[name], float) for name in names]
+    draw("return", ".", markersize=2, color="tab:blue", alpha=0.25, label="episode")
+    draw("moving_average", "-", color="tab:orange", linewidth=1.5, label="moving average")
+    draw("mean_return_100", "-", color="tab:blue", linewidth=2, label="mean of last 100")
 
 
 def scaling_curves(
@@ -92,11 +78,9 @@ def scaling_curves(
         threshold: The return that counts as solved, if there is one.
         cores: More workers than these share them, which is shaded.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
     first = next(iter(speeds))

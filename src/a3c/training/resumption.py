@@ -5,7 +5,7 @@
 
 import contextlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from a3c.engines.stores import StoreState
 from a3c.errors import UsageError, first_line
 from a3c.training import checkpoint, run_directory
 from a3c.training.metrics import EpisodeHistory, TrainingMetrics
+from a3c.utils.files import write_whole
 from a3c.utils.lazy_imports import keras_saving
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
     if optimizer is not None:
         with keras_saving():
             serialized = keras.saving.serialize_keras_object(optimizer)
-        run_directory.write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
+        write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
     network = Network(
         model, non_trainable_of(model), worker_spec.environment.observations, worker_spec.normaliser
     )
@@ -92,7 +93,7 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
     if path is None:
         run_directory.record_resumption(directory, worker_spec.config)
         note = "it was stopped before its first checkpoint: it begins anew"
-        return _noted(begin(directory, worker_spec, model, optimizer), note)
+        return replace(begin(directory, worker_spec, model, optimizer), notes=(note,))
     state = _upgraded(state)
     if missing := _PARTS - set(state):
         fix = f"It lacks {', '.join(sorted(missing))}."
@@ -115,19 +116,10 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
         wall_seconds=state["wall_seconds"],
         baseline=state["baseline"],
         reached_seconds=state["reached_seconds"],
-        solved=state["solved"] and not _raised(worker_spec.config, state),
+        solved=state["solved"] and worker_spec.config.stop_return == state["goal"],
         count=state["count"] + (not exact),
         notes=tuple(notes),
     )
-
-
-def _noted(resumed: Resumed, note: str) -> Resumed:
-    return Resumed(resumed.contents, notes=(note,))
-
-
-def _raised(config: Config, state: dict[str, Any]) -> bool:
-    """Whether the goal was raised since then."""
-    return config.stop_return != state["goal"]
 
 
 def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
@@ -157,22 +149,19 @@ def _history(directory: Path, state: dict[str, Any], notes: list[str]) -> Episod
 def describe(worker_spec: "WorkerSpec", model: Any) -> dict[str, Any]:
     """What a checkpoint fits to: environment, network, optimizer."""
     environment = worker_spec.environment
-    network = {
-        f"network {variable.path}": list(map(int, variable.shape)) for variable in model.trainable_variables
-    }
+    network = {}
+    for variable in model.trainable_variables:
+        # Keras numbers models by how many there were before; that number says nothing of the network.
+        name = variable.path.replace(variable.path.split("/")[0], "network", 1)
+        network[name] = list(map(int, variable.shape))
     return {
         "environment": environment.id,
         "observations": environment.observations.describe(),
         "actions": environment.actions.describe(),
         "algorithm": worker_spec.config.algorithm,
         "optimizer": worker_spec.optimizer.cls.__name__,
-        **_named_apart(network),
+        **network,
     }
-
-
-def _named_apart(network: dict[str, Any]) -> dict[str, Any]:
-    """The paths without the number that Keras gives to a model by how many there were before it."""
-    return {name.replace(name.split("/")[0], "network", 1): shape for name, shape in network.items()}
 
 
 def load_model(directory: Path, config: Config) -> Any:

@@ -1,5 +1,6 @@
 """One run under way, as callbacks see it: its settings and figures, and what they may ask of it."""
 
+import contextlib
 import queue
 import threading
 import time
@@ -69,7 +70,6 @@ class Run:
         self.last_weights: np.ndarray | None = None
         self.checkpoint_by: float | None = None
         self.failed: set[Callback] = set()
-        self.began = False
         self.result: dict[str, Any] = {}
         self._started, self._ended = started, None
         self._paused_by: set[object] = set()
@@ -169,6 +169,12 @@ class Run:
     def tell(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback. One that raises ends the run, and is called no more but to end."""
         self._call(self._with(hook), hook, arguments)
+
+    def teardown(self) -> None:
+        """Call `teardown` of every callback, also where one of them raises `KeyboardInterrupt`."""
+        with contextlib.ExitStack() as stack:
+            for callback in reversed(self._with("teardown")):  # the stack begins with the last one
+                stack.callback(self._call, [callback], "teardown", ())
 
     def _with(self, hook: str) -> list[Callback]:
         """The callbacks that have this hook: those that override it."""

@@ -6,10 +6,10 @@ import glob
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,43 +31,34 @@ def create(config: Config, command: Iterable[str]) -> Path:
     Raises:
         UsageError: if it cannot be made or written.
     """
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = Path(config.save_dir) / folder_name(config.env_id)
-    name = f"{stamp}-{config.algorithm}-s{config.seed}"
     run = dict(started=datetime.datetime.now().astimezone(), command=" ".join(command), resumed=0)
-    try:
-        return make_new(parent, name, {CONFIG: _document(config, run)})
-    except OSError as error:
-        fix = f"{error.strerror}. Choose another with --save-dir."
-        raise UsageError(f"save-dir {config.save_dir}", "a directory that can be written", fix) from error
+    ending, files = f"-{config.algorithm}-s{config.seed}", {CONFIG: _document(config, run)}
+    return make_new(config.save_dir, folder_name(config.env_id), ending, files)
 
 
-def make_new(parent: Path, name: str, files: dict[str, str]) -> Path:
-    """A new directory that has its first files from the first moment, whenever its maker is killed.
+def make_new(save_dir: str, folder: str, ending: str = "", files: Mapping[str, str] | None = None) -> Path:
+    """A new directory `save_dir/folder/TIME…ending` that has its first `files` from the first moment on.
 
     Raises:
-        OSError: if it cannot be made.
+        UsageError: if it cannot be made.
     """
-    parent.mkdir(parents=True, exist_ok=True)
-    partial_file = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+    parent, name = Path(save_dir) / folder, datetime.datetime.now().strftime("%Y%m%d-%H%M%S") + ending
+    temporary = parent / f".new-{secrets.token_hex(8)}"  # renamed once it is complete
     try:
-        for file, text in files.items():
-            (partial_file / file).write_text(text)
-        partial_file.chmod(0o777 & ~_umask())
+        temporary.mkdir(parents=True)
+        for file, text in (files or {}).items():
+            (temporary / file).write_text(text)
         for suffix in ("", *(f"-{n}" for n in range(2, 1000))):
             directory = parent / (name + suffix)
             with contextlib.suppress(FileExistsError):  # only one of two that begin in one second gets a name
                 directory.mkdir()
-                return partial_file.rename(directory)  # takes the place of the empty one in one step
+                return temporary.rename(directory)  # takes the place of the empty one in one step
+        raise FileExistsError(17, "No new directory could be made", str(parent / name))
+    except OSError as error:
+        fix = f"{error.strerror}. Choose another with --save-dir."
+        raise UsageError(f"save-dir {save_dir}", "a directory that can be written", fix) from error
     finally:
-        shutil.rmtree(partial_file, ignore_errors=True)
-    raise FileExistsError(17, "No new directory could be made", str(parent / name))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _document(config: Config, run: dict[str, Any]) -> str:
@@ -97,14 +88,12 @@ def locked(directory: Path) -> Iterator[None]:
 
     lock = filelock.FileLock(directory / ".lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except filelock.Timeout as error:
         fix = "Wait for it to end, or stop it."
         raise UsageError(f"run {directory}", "one that no other process is training", fix) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def find_run(target: str | None, save_dir: str) -> Path:
@@ -123,9 +112,8 @@ def find_run(target: str | None, save_dir: str) -> Path:
         raise UsageError(f"run {target}", "a run directory, which has a config.toml")
     runs = list_runs(save_dir, target)
     if not runs:
-        wanted = f"a run of {target}" if target else "a run"
-        fix = f"There is none in {save_dir}. Make one: a3c train" + (f" {target}" if target else "")
-        raise UsageError(wanted, "a run directory, or an environment that was trained on", fix)
+        expected = "a run directory, or an environment that was trained on"
+        raise _no_run(target, expected, f"There is none in {save_dir}.")
     return runs[0]
 
 
@@ -214,21 +202,22 @@ def find(target: str | None, save_dir: str) -> Path:
             raise UsageError(f"model file {target}", "an existing .keras file")
         return Path(target)
     if target is not None and os.path.isfile(Path(target) / CONFIG):
-        return _model_of(Path(target))
-    runs = [run for run in list_runs(save_dir, target) if _has_model(run)]
-    if not runs:
-        wanted = f"a run of {target}" if target else "a run"
-        fix = f"None in {save_dir} has a model yet. Make one: a3c train" + (f" {target}" if target else "")
-        raise UsageError(wanted, "a .keras file, a run directory, or an environment that was trained on", fix)
-    return _model_of(runs[0])
+        if (model := _model_of(Path(target))) is None:
+            fix = "It ended before it saved a model."
+            raise UsageError(f"run {target}", "one with a best.keras or last.keras", fix)
+        return model
+    models = [model for run in list_runs(save_dir, target) if (model := _model_of(run)) is not None]
+    if not models:
+        expected = "a .keras file, a run directory, or an environment that was trained on"
+        raise _no_run(target, expected, f"None in {save_dir} has a model yet.")
+    return models[0]
 
 
-def _has_model(run: Path) -> bool:
-    return (run / "best.keras").exists() or (run / "last.keras").exists()
+def _model_of(run: Path) -> Path | None:
+    files = [run / name for name in ("best.keras", "last.keras")]
+    return next((file for file in files if file.exists()), None)
 
 
-def _model_of(run: Path) -> Path:
-    for name in ("best.keras", "last.keras"):
-        if (run / name).exists():
-            return run / name
-    raise UsageError(f"run {run}", "one with a best.keras or last.keras", "It ended before it saved a model.")
+def _no_run(target: str | None, expected: str, why: str) -> UsageError:
+    of, env_id = (f" of {target}", f" {target}") if target else ("", "")
+    return UsageError(f"a run{of}", expected, f"{why} Make one: a3c train{env_id}")

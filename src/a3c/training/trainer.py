@@ -3,14 +3,13 @@
 Called by the command line and by `Agent.fit`.
 """
 
-import contextlib
 import dataclasses
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from a3c import backend, engines
 from a3c.backend import cache
@@ -19,10 +18,13 @@ from a3c.envs import Environment
 from a3c.training import callbacks as builtin
 from a3c.training import resumption, run_directory
 from a3c.training.callbacks.base import Callback
-from a3c.training.callbacks.display import Display, QuietDisplay
+from a3c.training.callbacks.display import Display
 from a3c.training.interrupts import Interrupts
 from a3c.training.metrics import TrainingMetrics
 from a3c.training.resolve import make_model, resolve_config
+
+if TYPE_CHECKING:
+    from a3c.engines.spec import WorkerSpec
 
 
 @dataclass(frozen=True)
@@ -69,26 +71,35 @@ def train(
     started = process_started or time.monotonic()
     if environment is None:
         config, environment = resolve_config(config)
-    display = display or QuietDisplay()
+    display = display or Display()
     _load_backend(config, display)
+    model, optimizer, spec = _describe(config, environment, model, optimizer, resume)
+    directory = run_directory.create(config, sys.argv) if resume is None else resume
+    with run_directory.locked(directory):
+        begin = resumption.begin if resume is None else resumption.load
+        resumed = begin(directory, spec, model, optimizer)
+        spec = dataclasses.replace(spec, resumed=resumed.count)
+        return _carry_out(spec, model, resumed, directory, builtin.in_order(display, callbacks), started)
+
+
+def _carry_out(
+    spec: "WorkerSpec",
+    model: Any,
+    resumed: resumption.Resumed,
+    directory: Path,
+    callbacks: list[Callback],
+    started: float,
+) -> Result:
+    """Train until the run ends, and leave the best weights in `model`."""
     from a3c.networks.functional import Network
     from a3c.networks.parameters import assign_parameters, non_trainable_of
     from a3c.training.loop import TrainingLoop, report_failure
     from a3c.training.run import Run
 
-    model, optimizer, spec = _describe(config, environment, model, optimizer, resume)
-    directory = run_directory.create(config, sys.argv) if resume is None else resume
-    with contextlib.ExitStack() as stack:
-        stack.callback(display.close)
-        stack.enter_context(run_directory.locked(directory))
-        begin = resumption.begin if resume is None else resumption.load
-        resumed = begin(directory, spec, model, optimizer)
-        spec = dataclasses.replace(spec, resumed=resumed.count)
-        network = Network(model, non_trainable_of(model), environment.observations, spec.normaliser)
-        hooks = builtin.in_order(display, callbacks)
-        interrupts = Interrupts(lambda: run.engine.kill() if run.engine else None)
-        run = Run(spec, network, directory, resumed, hooks, interrupts, started)
-        stack.enter_context(interrupts)
+    network = Network(model, non_trainable_of(model), spec.environment.observations, spec.normaliser)
+    interrupts = Interrupts(lambda: run.engine.kill() if run.engine else None)
+    run = Run(spec, network, directory, resumed, callbacks, interrupts, started)
+    with interrupts:
         TrainingLoop(run, lambda: engines.start(spec, network, resumed.contents, resumed.sampler)).execute()
         assign_parameters(model, run.best_weights())
         report_failure(run)

@@ -1,16 +1,16 @@
 """Looking for trouble before it happens: the machine, an environment, a model. Called by `a3c doctor`.
 
-A check is a function that says what it found. `system.py`: this machine. `environment.py`: an environment.
-`model.py`: a network, its losses and gradients. Nothing heavy is imported here.
+A check is a function that returns what it found: of this machine in `system.py`, of an environment in
+`environment.py` and `resuming.py`, of a network in `model.py`. Nothing heavy is imported here.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from a3c.errors import A3CError, UsageError, first_line
 
-Status = Literal["ok", "warning", "fault"]
 _LONGEST = 300  # characters of what an exception says
 
 
@@ -19,44 +19,51 @@ class Check:
     """What one check found."""
 
     name: str
-    status: Status
+    """Empty until `examine` gives it the name of its check."""
+    status: Literal["ok", "warning", "fault"]
     text: str
     fix: str = ""
     """What to do about it, for a warning or a fault."""
 
 
-def ok(name: str, text: str) -> Check:
+def ok(text: str) -> Check:
     """Nothing to do."""
-    return Check(name, "ok", text)
+    return Check("", "ok", text)
 
 
-def warning(name: str, text: str, fix: str) -> Check:
+def warning(text: str, fix: str) -> Check:
     """Something works, but worse than it could."""
-    return Check(name, "warning", text, fix)
+    return Check("", "warning", text, fix)
 
 
-def fault(name: str, text: str, fix: str) -> Check:
+def fault(text: str, fix: str) -> Check:
     """Something will not work."""
-    return Check(name, "fault", text, fix)
+    return Check("", "fault", text, fix)
 
 
 Found = Check | Iterable[Check]
-Step = tuple[str, Callable[[], Found]]
-"""A check that is yet to be made, and its name in case that it breaks down."""
+Checks = Iterable[tuple[str, Callable[[], Found]]]
+"""Checks that are yet to be made, by name."""
 
 
 def examine(name: str, look: Callable[..., Found], *arguments: Any) -> Iterator[Check]:
-    """What `look(*arguments)` finds; if it breaks down itself, that is a fault called `name`."""
+    """What `look(*arguments)` finds; if it fails itself, that is a fault."""
     try:
         found = look(*arguments)
-        yield from [found] if isinstance(found, Check) else found
-    except UsageError as error:
-        yield fault(name, f"{error.received}: expected {error.expected}", error.fix)
-    except A3CError as error:
-        text, _, fix = str(error).partition("\n")
-        yield fault(name, text, fix)
+        for check in [found] if isinstance(found, Check) else found:
+            yield check if check.name else dataclasses.replace(check, name=name)
     except (Exception, SystemExit) as error:  # other people's code is run here: it may do anything
-        yield fault(name, f"this could not be checked ({describe(error)})", "Try what it stands for by hand.")
+        yield failure(name, error)
+
+
+def failure(name: str, error: BaseException) -> Check:
+    """The fault that the check `name` found by failing."""
+    if isinstance(error, UsageError):
+        return Check(name, "fault", f"{error.received}: expected {error.expected}", error.fix)
+    if isinstance(error, A3CError):
+        text, _, fix = str(error).partition("\n")
+        return Check(name, "fault", text, fix)
+    return Check(name, "fault", f"this could not be checked ({describe(error)})", "Try it by hand.")
 
 
 def describe(error: BaseException) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import iterate
 
 from a3c import backend, envs
-from a3c.cli.checks import Check, Step, describe, fault, ok, warning
+from a3c.cli.checks import Check, Checks, describe, examine, fault, ok, warning
 from a3c.cli.checks.resuming import resumed
 from a3c.config import Config
 from a3c.envs import Environment
+from a3c.errors import UsageError
 from a3c.presets import make_config
 from a3c.spaces.distributions import random_actions
 from a3c.spaces.distributions.categorical import Categorical
@@ -40,18 +42,14 @@ def prepare(env_id: str, model: str | None, wanted: str, seed: int) -> tuple[Con
     """
     own = {} if model is None else {"model": model}
     config = make_config(env_id=env_id, seed=seed, engine="serial", workers=1, **own)
-    config = dataclasses.replace(config, backend=_settled_backend(wanted))
+    with contextlib.suppress(UsageError):  # a check of the machine has told of it
+        config = dataclasses.replace(config, backend=backend.select(wanted))
     return config, envs.find(env_id)
 
 
-def _settled_backend(wanted: str) -> Any:
-    with contextlib.suppress(backend.UsageError):  # that was told already
-        return backend.select(wanted)
-    return "auto"
-
-
-def checks(environment: Environment, seed: int, resume: bool) -> Iterator[Step]:
+def checks(environment: Environment, seed: int, resume: bool) -> Checks:
     """The checks of an environment that was found."""
+    yield "environment", functools.partial(described, environment)
     yield "check_env", functools.partial(gymnasium_check, environment)
     yield "stepping", functools.partial(vector, environment)
     yield "threshold", functools.partial(threshold, environment)
@@ -67,15 +65,14 @@ def described(environment: Environment) -> Check:
     actions = environment.actions
     text = f"{environment.id}: {environment.observations.describe()}; {actions.describe()}"
     if isinstance(actions, Categorical) and actions.size == 1:
-        fix = "Give it at least two actions."
-        return warning("environment", f"{text}: there is nothing to choose", fix)
-    return ok("environment", text)
+        return warning(f"{text}: there is nothing to choose", "Give it at least two actions.")
+    return ok(text)
 
 
 def gymnasium_check(environment: Environment) -> Iterator[Check]:
     """What Gymnasium's own checker says of a single copy."""
     if environment.compiled or environment.id.startswith("envpool/"):
-        yield ok("check_env", "is for environments in Python; this one is not")
+        yield ok("is for environments in Python; this one is not")
         return
     env = envs.make_single(environment.spec, None)
     try:
@@ -84,10 +81,9 @@ def gymnasium_check(environment: Environment) -> Iterator[Check]:
             check_env(env.unwrapped, skip_render_check=True)
     except Exception as error:
         if "eterministic" in str(error):  # it can be trained on all the same
-            yield warning("check_env", describe(error), "See the line on its seed.")
+            yield warning(describe(error), "See the line on its seed.")
         else:
-            fix = "Gymnasium's documentation of Env says what is expected."
-            yield fault("check_env", describe(error), fix)
+            yield fault(describe(error), "Gymnasium's documentation of Env says what is expected.")
         return
     finally:
         env.close()
@@ -95,28 +91,28 @@ def gymnasium_check(environment: Environment) -> Iterator[Check]:
     texts = (str(w.message).removeprefix("\x1b[33mWARN: ").removesuffix("\x1b[0m").strip() for w in caught)
     said = dict.fromkeys(" ".join(text.split()) for text in texts if "infinity. This is probably" not in text)
     for text in said:
-        yield warning("check_env", text, "See Gymnasium's documentation of Env.")
+        yield warning(text, "See Gymnasium's documentation of Env.")
     if not said:
-        yield ok("check_env", "Gymnasium's own checker has nothing to say")
+        yield ok("Gymnasium's own checker has nothing to say")
 
 
 def vector(environment: Environment) -> Check:
     """How copies are stepped; all of them reset in the step after an end."""
     if environment.compiled:
-        return ok("stepping", "inside the worker's compiled program")
+        return ok("inside the worker's compiled program")
     if environment.vectorized:
-        return ok("stepping", "many copies at once by vector code of its own, with next-step autoreset")
+        return ok("many copies at once by vector code of its own, with next-step autoreset")
     unlike = environment.spec.vector_entry_point is not None
     why = ": its own vector code resets otherwise" if unlike else ""
-    return ok("stepping", f"single copies in turn, with next-step autoreset{why}")
+    return ok(f"single copies in turn, with next-step autoreset{why}")
 
 
 def threshold(environment: Environment) -> Check:
     """Whether it says what solved means."""
     if environment.reward_threshold is None:
         fix = "Give one with --stop-return, or register it with reward_threshold=…."
-        return warning("threshold", "it does not say what solved means: training goes on to its limit", fix)
-    return ok("threshold", f"solved at a mean return of {environment.reward_threshold:g}")
+        return warning("it does not say what solved means: training goes on to its limit", fix)
+    return ok(f"solved at a mean return of {environment.reward_threshold:g}")
 
 
 # -- random play --------------------------------------------------------------------------------------------
@@ -130,15 +126,12 @@ class Play:
         self.observations: list[np.ndarray] = []
         self.misfits: list[str] = []
         self.rewards: list[float] = []
-        self.outside = 0
-        self.terminated = self.truncated = 0
+        self.outside = self.terminated = self.truncated = 0
         self.space: gym.Space
-        # What Gymnasium would warn of in passing, `gymnasium_check` tells once.
-        unchecked = dataclasses.replace(environment, spec=_unchecked(environment))
-        copy = _vector_steps(unchecked, seed) if environment.vectorized else _single_steps(unchecked, seed)
         ends = math.inf
-        with contextlib.closing(copy):
-            for self.space, seen, reward, terminated, truncated in copy:
+        play = _vector_steps if environment.vectorized else _single_steps
+        with contextlib.closing(play(environment, seed)) as steps:
+            for self.space, seen, reward, terminated, truncated in steps:
                 self._keep(seen)
                 self.outside += not self.space.contains(seen)
                 if reward is _RESET:
@@ -153,17 +146,11 @@ class Play:
 
     def _keep(self, seen: Any) -> None:
         """Keep one observation, packed where it has several parts."""
-        if self.described.plain:
-            self.observations.append(np.array(seen))
-            return
         try:
-            self.observations.append(self.described.pack_any(seen)[0][0])
+            plain = self.described.plain
+            self.observations.append(np.array(seen) if plain else self.described.pack_any(seen)[0][0])
         except ObservationMismatch as error:
             self.misfits.append(str(error))
-
-
-def _unchecked(environment: Environment) -> Any:
-    return dataclasses.replace(environment.spec, disable_env_checker=True)
 
 
 _Seen = tuple[gym.Space, Any, Any, bool, bool]
@@ -172,26 +159,24 @@ _RESET = object()  # not None, which some environment may return
 
 
 def _single_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
-    env = envs.make_single(environment.spec, None)
-    try:
+    # Gymnasium's warnings are left to `gymnasium_check`.
+    spec = dataclasses.replace(environment.spec, disable_env_checker=True)
+    with contextlib.closing(envs.make_single(spec, None)) as env:
         env.action_space.seed(seed)
         ended, again = True, seed
         while True:
             if ended:
                 yield env.observation_space, env.reset(seed=again)[0], _RESET, False, False
-                again, ended = None, False
+                again = None
             seen, reward, terminated, truncated, _ = env.step(env.action_space.sample())
-            ended = bool(terminated or truncated)
+            ended = terminated or truncated
             yield env.observation_space, seen, reward, terminated, truncated
-    finally:
-        env.close()
 
 
 def _vector_steps(environment: Environment, seed: int) -> Generator[_Seen, None, None]:
-    env = envs.make_vector(environment.spec, 1, True)
-    space = env.single_observation_space
     generator = np.random.default_rng(seed)
-    try:
+    with contextlib.closing(envs.make_vector(environment.spec, 1, True, checked=False)) as env:
+        space = env.single_observation_space
         seen, _ = env.reset(seed=seed)
         yield space, next(iterate(env.observation_space, seen)), _RESET, False, False
         ended = False
@@ -200,17 +185,15 @@ def _vector_steps(environment: Environment, seed: int) -> Generator[_Seen, None,
             seen, reward, terminated, truncated, _ = env.step(actions)
             one = next(iterate(env.observation_space, seen))
             yield space, one, _RESET if ended else reward[0], terminated[0], truncated[0]
-            ended = bool(terminated[0] or truncated[0])
-    finally:
-        env.close()
+            ended = terminated[0] or truncated[0]
 
 
 def played(environment: Environment, seed: int) -> Iterator[Check]:
     """What random play shows."""
     play = Play(environment, seed)
-    yield ends(environment, play)
-    yield observations(play)
-    yield rewards(play)
+    yield from examine("ends", ends, environment, play)
+    yield from examine("observations", observations, play)
+    yield from examine("rewards", rewards, play)
 
 
 def ends(environment: Environment, play: Play) -> Check:
@@ -219,11 +202,11 @@ def ends(environment: Environment, play: Play) -> Check:
     steps = len(play.rewards)
     text = f"{play.terminated} terminated, {play.truncated} truncated in {steps:,} random steps"
     if limit is not None:
-        return ok("ends", f"{text}; time limit {limit:,} steps")
+        return ok(f"{text}; time limit {limit:,} steps")
     if play.terminated + play.truncated == 0:
         fix = "Register it with max_episode_steps=…, or wrap it in gymnasium.wrappers.TimeLimit."
-        return warning("ends", f"no episode ended in {steps:,} random steps, and there is no time limit", fix)
-    return ok("ends", f"{text}; no time limit")
+        return warning(f"no episode ended in {steps:,} random steps, and there is no time limit", fix)
+    return ok(f"{text}; no time limit")
 
 
 def observations(play: Play) -> Check:
@@ -231,30 +214,29 @@ def observations(play: Play) -> Check:
     unlike = {str(each.shape) for each in play.observations if each.shape != play.described.shape}
     if unlike := unlike | set(play.misfits):
         text = f"some have shape {', '.join(sorted(unlike))}, their space has {play.described.shape}"
-        return fault("observations", text, "Return the shape of the space from each reset() and step().")
+        return fault(text, "Return the shape of the space from each reset() and step().")
     with np.errstate(all="ignore"):
         seen = np.stack(play.observations).astype(np.float32)
     if not np.isfinite(seen).all():
         first = int(np.argwhere(~np.isfinite(seen))[0][0])
         text = f"observation {first + 1} of random play is not finite"
-        return fault("observations", text, "Return only finite numbers, within the range of float32.")
+        return fault(text, "Return only finite numbers, within the range of float32.")
     low, high, fixes = float(seen.min()), float(seen.max()), []
     text = f"inside their space, from {low:.3g} to {high:.3g} in random play"
     if play.outside:
-        dtypes = {str(each.dtype) for each in play.observations}
-        where = f"({', '.join(sorted(dtypes))}) lie outside {play.space}"
-        text = f"{play.outside} of {len(seen):,} {where}, from {low:.3g} to {high:.3g}"
+        dtypes = ", ".join(sorted({str(each.dtype) for each in play.observations}))
+        lie = f"({dtypes}) lie outside {play.space}, from {low:.3g} to {high:.3g}"
+        text = f"{play.outside} of {len(seen):,} {lie}"
         fixes.append("Correct the space or what is returned, bounds and dtype.")
-    numbers = (
-        play.described.plain and play.described.dtype != "uint8"
-    )  # else they are scaled, or names of things
+    # Bytes are scaled, and numbers of several parts may be names of things.
+    numbers = play.described.plain and play.described.dtype != "uint8"
     if numbers and max(-low, high) > _LARGE:
         fixes.append("Leave --normalise-observations on, or scale them to about ±1.")
     spread = float(seen.std(0, dtype=np.float64).max())
     if numbers and spread < _FLAT:
         text += f", with a standard deviation of at most {spread:.2g}"
         fixes.append("A network hardly tells them apart: leave --normalise-observations on.")
-    return warning("observations", text, "\n".join(fixes)) if fixes else ok("observations", text)
+    return warning(text, "\n".join(fixes)) if fixes else ok(text)
 
 
 def rewards(play: Play) -> Check:
@@ -262,16 +244,15 @@ def rewards(play: Play) -> Check:
     with np.errstate(all="ignore"):
         earned = np.array(play.rewards).astype(np.float32)
     if not np.isfinite(earned).all():
-        return fault("rewards", "not all are finite", "Return only finite numbers.")
+        return fault("not all are finite", "Return only finite numbers.")
     low, high = float(earned.min()), float(earned.max())
     text = f"from {low:.3g} to {high:.3g} in random play"
     if max(-low, high) > _LARGE:
-        fix = "Leave --normalise-returns on, or scale them to about ±1."
-        return warning("rewards", text, fix)
+        return warning(text, "Leave --normalise-returns on, or scale them to about ±1.")
     if low == high == 0:
         fix = "Reward steps on the way, or let it explore longer (--entropy-coefficient, --max-steps)."
-        return warning("rewards", "random play never finds one other than 0", fix)
-    return ok("rewards", text)
+        return warning("random play never finds one other than 0", fix)
+    return ok(text)
 
 
 # -- seeds and speed ----------------------------------------------------------------------------------------
@@ -284,38 +265,35 @@ def determinism(environment: Environment, seed: int) -> Check:
         if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
             when = "in the first observation" if step == 0 else f"in step {step}"
             fix = "Draw every random number from self.np_random, after super().reset(seed=seed)."
-            return warning("seed", f"the same seed and actions differ {when}", fix)
-    return ok("seed", "the same seed and actions give the same trajectory")
+            return warning(f"the same seed and actions differ {when}", fix)
+    return ok("the same seed and actions give the same trajectory")
 
 
 def _trajectory(environment: Environment, seed: int) -> list[tuple[np.ndarray, ...]]:
-    env = envs.make_vector(environment.spec, 2, environment.vectorized, checked=False)
-    generator = np.random.default_rng(seed)
-    try:
-        pack = environment.observations.pack
+    generator, pack = np.random.default_rng(seed), environment.observations.pack
+    with _copies(environment, 2) as env:
         steps: list[tuple[np.ndarray, ...]] = [(pack(env.reset(seed=seed)[0]).copy(),)]
         for _ in range(200):
-            actions = random_actions(environment.actions, generator, 1, 2)[0]
-            seen, *others = env.step(actions)[:4]
+            seen, *others = env.step(random_actions(environment.actions, generator, 1, 2)[0])[:4]
             steps.append((pack(seen).copy(), *map(np.array, others)))
-    finally:
-        env.close()
     return steps
 
 
 def speed(environment: Environment, seed: int) -> Check:
     """How fast it is, stepped as one worker does."""
     copies, steps = _SPEED_COPIES, 0
-    env = envs.make_vector(environment.spec, copies, environment.vectorized, checked=False)
-    generator = np.random.default_rng(seed)
-    actions = random_actions(environment.actions, generator, 64, copies)
-    try:
+    actions = random_actions(environment.actions, np.random.default_rng(seed), 64, copies)
+    with _copies(environment, copies) as env:
         env.reset(seed=seed)
         env.step(actions[0])  # what it does only once, such as compiling, does not count
         started = time.perf_counter()
         while (seconds := time.perf_counter() - started) < _SPEED_SECONDS:
             env.step(actions[steps % len(actions)])
             steps += 1
-    finally:
-        env.close()
-    return ok("speed", f"{copies * steps / seconds:,.0f} random steps/s by {copies} copies on one core")
+    return ok(f"{copies * steps / seconds:,.0f} random steps/s by {copies} copies on one core")
+
+
+def _copies(environment: Environment, count: int) -> contextlib.closing[VectorEnv]:
+    return contextlib.closing(
+        envs.make_vector(environment.spec, count, environment.vectorized, checked=False)
+    )

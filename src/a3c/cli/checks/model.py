@@ -1,12 +1,11 @@
 """What `a3c doctor` asks of a network: does it fit, do its losses make sense, does every weight learn?"""
 
+import contextlib
 import dataclasses
 import functools
-import itertools
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -15,22 +14,19 @@ from keras import ops
 
 from a3c import algorithms, backend, envs
 from a3c.agent import Agent
-from a3c.cli.checks import Check, Step, fault, ok, warning
+from a3c.cli.checks import Check, Checks, fault, ok, warning
+from a3c.cli.checks.sampler import make_sampler
 from a3c.config import Config
 from a3c.envs import Environment
-from a3c.envs.faults import Description, Fault
-from a3c.envs.vector_sampler import VectorSampler
 from a3c.errors import RunError, UsageError
 from a3c.networks.functional import Network
 from a3c.networks.numpy_policy import make_policy
 from a3c.networks.parameters import non_trainable_of, parameters_of
 from a3c.networks.saved_model import SerializedModel
-from a3c.spaces.distributions.categorical import Categorical, MultiCategorical
+from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.distributions.gaussian import Gaussian
-from a3c.spaces.noise import PolicyNoise
 from a3c.training.resolve import make_model
 from a3c.types import Outputs, Policy, Shapes, Snapshot, Transitions
-from a3c.utils import seeding
 
 _PROBE = "a3c.envs.probes:probe/ObservedChoice-v0"
 _PROBE_STEPS = 20_000  # at most
@@ -38,6 +34,7 @@ _ROLLOUT = 20  # steps
 _COPIES = 4
 _STEP = 1e-2  # length of the step that must raise the entropy
 _NOISE = 0.1  # moves a policy away from the uniform one, whose entropy cannot rise
+_LEAST_NORM = 1e-5  # of the entropy's gradient: a smaller one changes nothing that float32 shows
 _LEAST_SHARE = 0.7  # of the largest entropy, for a policy that has not learned anything
 
 
@@ -62,13 +59,8 @@ class Subject:
         name = config.algorithm if not algorithms.find(config.algorithm).reuses else "a3c"
         self.algorithm = algorithms.find(name)
         self.trivial = environment.actions.outputs == 1 and isinstance(environment.actions, Categorical)
-        self.shapes = Shapes.of(
-            environment.observations,
-            environment.actions,
-            _ROLLOUT,
-            _COPIES,
-            state=self.network.state_size,
-        )
+        seen, actions, state = environment.observations, environment.actions, self.network.state_size
+        self.shapes = Shapes.of(seen, actions, _ROLLOUT, _COPIES, state=state)
 
     @functools.cached_property
     def policy(self) -> Policy:
@@ -78,27 +70,14 @@ class Subject:
     @functools.cached_property
     def transitions(self) -> Transitions:
         """A rollout of the first policy; made up where the environment fails, which its own checks tell."""
-        spec, vectorized = self.environment.spec, self.environment.vectorized
-        kind, size = self.environment.actions.noise
         try:
-            sampler = VectorSampler(
-                make_env=lambda: envs.make_vector(spec, _COPIES, vectorized, checked=False),
-                observations=self.environment.observations,
-                actions=self.environment.actions,
-                shapes=self.shapes,
-                policy=self.policy,
-                explore=PolicyNoise(kind, (_ROLLOUT, _COPIES, size)),
-                generator=seeding.generator(self.seed, "actions"),
-                seeds=lambda making: self.seed + making,
-                describe=Description(self.environment.id, 0, _COPIES, vectorized),
-                on_fault=_give_up,
-            )
-            rollout = sampler.collect(Snapshot(self.weights, 0))
-            sampler.close()
+            sampler = make_sampler(self.environment, self.shapes, self.policy, self.seed)
+            with contextlib.closing(sampler):
+                transitions = sampler.collect(Snapshot(self.weights, 0)).transitions
         except RunError:
-            return _make_up(self.shapes, self.environment, self.seed)
-        assert isinstance(rollout.transitions, Transitions)
-        return rollout.transitions
+            return _make_up(self.shapes, self.seed)
+        assert isinstance(transitions, Transitions)
+        return transitions
 
     @functools.cached_property
     def learned(self) -> tuple[np.ndarray, dict[str, float]]:
@@ -119,50 +98,38 @@ class Subject:
         return np.asarray(self.policy(weights)(seen, memory)[0], np.float64)
 
 
-def _give_up(fault: Fault) -> None:
-    raise RunError(fault.summary)
-
-
-def _make_up(shapes: Shapes, environment: Environment, seed: int) -> Transitions:
-    """Transitions of random numbers."""
-    generator, blank, actions = np.random.default_rng(seed), shapes.blank(), environment.actions
-    rows = blank.rewards.shape
-    chosen = actions.choose(np.zeros((*rows, actions.outputs), np.float32), actions.uniform(generator, rows))
-    seen = generator.uniform(0, 2, blank.observations.shape).astype(blank.observations.dtype)
-    earned = generator.normal(size=rows).astype(np.float32)
+def _make_up(shapes: Shapes, seed: int) -> Transitions:
+    """Transitions with random observations and rewards."""
+    generator, blank = np.random.default_rng(seed), shapes.blank()
     return blank._replace(
-        observations=seen,
-        actions=chosen.astype(blank.actions.dtype),
-        rewards=earned,
+        observations=generator.uniform(0, 2, blank.observations.shape).astype(blank.observations.dtype),
+        rewards=generator.normal(size=blank.rewards.shape).astype(np.float32),
         valid=np.ones_like(blank.valid),
     )
 
 
-def checks(subject: Subject) -> Iterator[Step]:
+def checks(subject: Subject) -> Checks:
     """The checks of a network that was made."""
-    looks: tuple[tuple[str, Callable[[Subject], Check]], ...] = (
-        ("saving", saving),
-        ("losses", losses),
-        ("gradients", gradient_flow),
-        ("exploration", first_policy),
-        ("entropy", entropy_sign),
-        ("learning", learns),
-    )
-    for name, look in looks:
-        yield name, functools.partial(look, subject)
+    yield "model", functools.partial(shapes, subject)
+    yield "saving", functools.partial(saving, subject)
+    yield "losses", functools.partial(losses, subject)
+    yield "gradients", functools.partial(gradient_flow, subject)
+    yield "exploration", functools.partial(first_policy, subject)
+    yield "entropy", functools.partial(entropy_sign, subject)
+    yield "learning", functools.partial(learns, subject)
 
 
 def shapes(subject: Subject) -> Check:
     """What it is; that it fits was checked when it was made."""
     count, name, outputs = subject.weights.size, type(subject.model).__name__, subject.shapes.outputs
     what = "means and variances" if isinstance(subject.environment.actions, Gaussian) else "logits"
-    return ok("model", f"{name}, {count:,} trainable numbers: {what} [N, {outputs}], value [N, 1]")
+    return ok(f"{name}, {count:,} trainable numbers: {what} [N, {outputs}], value [N, 1]")
 
 
 def saving(subject: Subject) -> Check:
     """Whether it can be sent to workers and kept in a file."""
     SerializedModel.of(subject.model)
-    return ok("saving", "Keras saves it and loads it again in safe mode")
+    return ok("Keras saves it and loads it again in safe mode")
 
 
 def losses(subject: Subject) -> Check:
@@ -171,32 +138,32 @@ def losses(subject: Subject) -> Check:
     text = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found.items())
     if not all(map(math.isfinite, found.values())):
         fix = "Scale observations and rewards to about ±1; see that no layer divides by zero."
-        return fault("losses", text, fix)
-    return ok("losses", text)
+        return fault(text, fix)
+    return ok(text)
 
 
 def gradient_flow(subject: Subject) -> Check:
     """Whether every trainable weight is reached."""
     gradient, _ = subject.learned
     variables = subject.model.trainable_variables
-    ends = list(itertools.accumulate(math.prod(v.shape) for v in variables))
+    ends = np.cumsum([math.prod(v.shape) for v in variables])
     parts = list(zip((v.path for v in variables), np.split(gradient, ends[:-1]), strict=True))
     if broken := [path for path, part in parts if not np.isfinite(part).all()]:
         fix = "A square root, a logarithm or a division at 0 does that."
-        return fault("gradients", f"not finite: {', '.join(broken)}", fix)
+        return fault(f"not finite: {', '.join(broken)}", fix)
     if idle := [path for path, part in parts if not part.any()]:
         text = f"none reaches {', '.join(idle)}"
         if subject.trivial:
-            return warning("gradients", text, "With one action, the policy has nothing to learn.")
+            return warning(text, "With one action, the policy has nothing to learn.")
         fix = "Use their layers in what is returned, without stop_gradient, or make them trainable=False."
-        return fault("gradients", text, fix)
-    return ok("gradients", f"reach all {len(parts)} weights")
+        return fault(text, fix)
+    return ok(f"reach all {len(parts)} weights")
 
 
 def first_policy(subject: Subject) -> Check:
     """Whether exploration begins unbiased."""
     if subject.trivial:
-        return ok("exploration", "one action: there is nothing to explore")
+        return ok("one action: there is nothing to explore")
     parameters, actions = subject.parameters(subject.weights), subject.environment.actions
     if isinstance(actions, Gaussian):
         return _first_deviations(parameters)
@@ -205,11 +172,11 @@ def first_policy(subject: Subject) -> Check:
     one_choice = isinstance(actions, Categorical)
     if one_choice and parameters.min() >= 0 and np.allclose(parameters.sum(-1), 1.0, atol=1e-4):
         fix = "Return logits: the last layer of the policy has no softmax."
-        return warning("exploration", f"{text}; its logits look like probabilities", fix)
+        return warning(f"{text}; its logits look like probabilities", fix)
     if not share >= _LEAST_SHARE:
         fix = "Begin with small logits: a kernel initializer of small gain in the last layer, small inputs."
-        return warning("exploration", text, fix)
-    return ok("exploration", text)
+        return warning(text, fix)
+    return ok(text)
 
 
 def _first_deviations(parameters: np.ndarray) -> Check:
@@ -220,43 +187,33 @@ def _first_deviations(parameters: np.ndarray) -> Check:
     text += f"to {deviations.max():.2g}; −1 to 1 is the whole range of bounded actions"
     if np.abs(means).max() > 1.0 or not 0.05 < deviations.min() <= deviations.max() < 5.0:
         fix = "Begin with small parameters: a kernel initializer of small gain in the last layer."
-        return warning("exploration", text, fix)
-    return ok("exploration", text)
+        return warning(text, fix)
+    return ok(text)
 
 
 def _entropy(subject: Subject, parameters: np.ndarray) -> float:
-    """Mean entropy of the policies [N, A]; of choices apart from the losses, to judge them by."""
-    actions = subject.environment.actions
-    if isinstance(actions, Categorical | MultiCategorical):
-        sizes = actions.sizes if isinstance(actions, MultiCategorical) else (actions.size,)
-        parts = np.split(parameters, np.cumsum(sizes)[:-1], -1)
-        return sum(map(_softmax_entropy, parts))
-    return float(ops.convert_to_numpy(actions.entropy(ops.convert_to_tensor(parameters, "float32"))).mean())
-
-
-def _softmax_entropy(logits: np.ndarray) -> float:
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    policy = weights / weights.sum(-1, keepdims=True)
-    return float(-(policy * np.log(np.maximum(policy, 1e-300))).sum(-1).mean())
+    """Mean entropy of the policies of `parameters`, [N, A]."""
+    entropies = subject.environment.actions.entropy(ops.convert_to_tensor(parameters, "float32"))
+    return float(np.mean(ops.convert_to_numpy(entropies), dtype=np.float64))
 
 
 def entropy_sign(subject: Subject) -> Check:
     """Whether the entropy bonus makes the policy less certain."""
     if subject.trivial:
-        return ok("entropy", "one action: there is nothing to be uncertain of")
+        return ok("one action: there is nothing to be uncertain of")
     noise = np.random.default_rng(subject.seed).normal(0.0, _NOISE, subject.weights.shape)
     weights = (subject.weights + noise).astype(np.float32)
     direction = _entropy_gradient(subject, weights)
     norm = float(np.linalg.norm(direction))
-    if not norm > 1e-7:
+    if not norm > _LEAST_NORM:
         fix = "Begin with small logits; they must depend on weights that can be trained."
-        return fault("entropy", "its bonus has no gradient: the policy is certain of itself", fix)
+        return fault("its bonus has no gradient: the policy is certain of itself", fix)
     before = _entropy(subject, subject.parameters(weights))
     after = _entropy(subject, subject.parameters((weights - _STEP / norm * direction).astype(np.float32)))
     text = f"a step on its bonus takes it from {before:.5f} to {after:.5f}"
     if not after > before:
-        return fault("entropy", text, "It must rise: return logits, not probabilities or their negatives.")
-    return ok("entropy", text)
+        return fault(text, "It must rise: return logits, not probabilities or their negatives.")
+    return ok(text)
 
 
 def _entropy_gradient(subject: Subject, weights: np.ndarray) -> np.ndarray:
@@ -277,7 +234,7 @@ def learns(subject: Subject) -> Check:
         with warnings.catch_warnings(action="ignore"):  # Keras' of a model that does not fit
             model = make_model(subject.config, envs.find(_PROBE))
     except UsageError as error:
-        return ok("learning", f"was not tried out: the probe observes one number ({error.received})")
+        return ok(f"was not tried out: the probe observes one number ({error.received})")
     with tempfile.TemporaryDirectory() as directory:
         agent = Agent(
             _PROBE,
@@ -297,5 +254,5 @@ def learns(subject: Subject) -> Check:
     text = f"a probe of two actions: mean return {mean:.2f} of 1 after training"
     if not mean > 0.9:
         fix = "See that logits depend on the observation, and that nothing is normalised away."
-        return fault("learning", text, fix)
-    return ok("learning", text)
+        return fault(text, fix)
+    return ok(text)

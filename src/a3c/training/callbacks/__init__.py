@@ -21,12 +21,10 @@ def in_order(display: "Display", of_the_user: Sequence[Callback] = ()) -> list[C
     from a3c.training.callbacks.crash_reports import CrashReports
     from a3c.training.callbacks.csv_file import EpisodesCsv
     from a3c.training.callbacks.curve import DrawCurve
-    from a3c.training.callbacks.display import ShowProgress
-    from a3c.training.callbacks.evaluation import EvaluateCandidates
+    from a3c.training.callbacks.evaluation import EvaluateCandidates, StopWhenSolved
     from a3c.training.callbacks.hints import NothingToLearnFrom
     from a3c.training.callbacks.jsonl import MetricsJsonl
     from a3c.training.callbacks.log import Log
-    from a3c.training.callbacks.stop import StopWhenSolved
     from a3c.training.callbacks.tensorboard import TensorBoard
 
     ours = [
@@ -41,7 +39,7 @@ def in_order(display: "Display", of_the_user: Sequence[Callback] = ()) -> list[C
         SaveAgents(),
         DrawCurve(),
         NothingToLearnFrom(),
-        ShowProgress(display),
+        display,
     ]
     keys = set()
     for callback in [*ours, *of_the_user]:

@@ -1,6 +1,6 @@
 """`best.keras` and `last.keras`: the agents that a run leaves to those who play."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from a3c.networks import saved_model
 from a3c.networks.parameters import assign_parameters, parameters_of
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 
 class SaveAgents(Callback):
@@ -21,13 +19,13 @@ class SaveAgents(Callback):
     def __init__(self) -> None:
         self._teller = FailureTeller("best.keras")
 
-    def on_evaluation_end(self, run: "Run", outcome: EvaluationOutcome, is_best: bool) -> None:
+    def on_evaluation_end(self, run: Run, outcome: EvaluationOutcome, is_best: bool) -> None:
         """Write a new best; one that solves the environment is written at the end."""
         if is_best and not run.solved:
             with self._teller.attempt(run):
                 _save(run, "best.keras", outcome.candidate.weights, outcome.evaluation)
 
-    def on_train_end(self, run: "Run") -> None:
+    def on_train_end(self, run: Run) -> None:
         """Write both.
 
         Raises:
@@ -42,7 +40,7 @@ class SaveAgents(Callback):
             raise RunError(f"The agent cannot be saved: {error.strerror or error}.") from error
 
 
-def _save(run: "Run", name: str, weights: np.ndarray, evaluation: Any) -> None:
+def _save(run: Run, name: str, weights: np.ndarray, evaluation: Any) -> None:
     """Write an agent's file; the model has its own weights again afterwards.
 
     Raises:

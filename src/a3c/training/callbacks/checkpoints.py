@@ -4,11 +4,10 @@ The state is copied between two updates. It goes to the disk on a thread of its 
 """
 
 import contextlib
-import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from a3c.engines.supervision import Diverged
 from a3c.errors import RunError, UsageError
@@ -16,9 +15,8 @@ from a3c.evaluation.selection import EvaluationOutcome
 from a3c.training import checkpoint, resumption
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
+from a3c.utils.files import sweep, sync
 
 _BEST_WITHIN = 1.0
 """Seconds until a new best is in a checkpoint."""
@@ -36,29 +34,28 @@ class WriteCheckpoints(Callback):
         self._best_is_new = self._told_not_finite = False
         self._next = 0.0
 
-    def setup(self, run: "Run") -> None:
+    def setup(self, run: Run) -> None:
         """Remove what a writer that was killed has left."""
         self._files = checkpoint.Files(run.directory / checkpoint.FOLDER, run.config.keep_checkpoints)
         self._next = run.resumed.seconds + run.config.checkpoint_seconds
         try:
-            for partial_file in run.directory.glob(".*.tmp"):
-                partial_file.unlink()
-            self._files.sweep()
+            for folder in (run.directory, self._files.folder):
+                sweep(folder)
         except OSError as error:
             raise RunError(f"{run.directory} cannot be written to: {error.strerror}.") from error
 
-    def on_train_begin(self, run: "Run") -> None:
+    def on_train_begin(self, run: Run) -> None:
         """Write the first one: from the first moment on there is something to go on from."""
         if run.resumed.new:
             self._write(run)
 
-    def on_evaluation_end(self, run: "Run", outcome: EvaluationOutcome, is_best: bool) -> None:
+    def on_evaluation_end(self, run: Run, outcome: EvaluationOutcome, is_best: bool) -> None:
         """Have a new best in a checkpoint soon."""
         if is_best and not run.solved:
             self._best_is_new = True
             run.request_checkpoint(_BEST_WITHIN)
 
-    def on_tick(self, run: "Run", seconds: float) -> None:
+    def on_tick(self, run: Run, seconds: float) -> None:
         """Write one, if it is time and the last one is on the disk."""
         if self._pending is not None:
             if not self._pending.done():
@@ -68,7 +65,7 @@ class WriteCheckpoints(Callback):
         if seconds >= due:
             self._write(run)
 
-    def on_exception(self, run: "Run", error: BaseException) -> None:
+    def on_exception(self, run: Run, error: BaseException) -> None:
         """After losses that were not finite, the last parameters are those of the newest checkpoint."""
         if isinstance(error, Diverged):
             self._finish(run)
@@ -77,19 +74,19 @@ class WriteCheckpoints(Callback):
                 if state:
                     run.last_weights = state["store"]["weights"]
 
-    def on_train_end(self, run: "Run") -> None:
+    def on_train_end(self, run: Run) -> None:
         """Write where the run stands."""
         if not isinstance(run.error, Diverged):
             self._write(run)
 
-    def teardown(self, run: "Run") -> None:
+    def teardown(self, run: Run) -> None:
         """Wait for what is under way."""
         self._finish(run)
         self._executor.shutdown()
 
     # -- one checkpoint -------------------------------------------------------------------------------------
 
-    def _write(self, run: "Run") -> None:
+    def _write(self, run: Run) -> None:
         """Copy where the run stands: what was counted, and what was learned from exactly that."""
         self._finish(run)
         before, run.checkpoint_by = time.monotonic(), None
@@ -109,21 +106,21 @@ class WriteCheckpoints(Callback):
         seconds, cost = run.seconds, time.monotonic() - before
         self._next = seconds + max(run.config.checkpoint_seconds, cost / _SHARE)
 
-    def _to_disk(self, run: "Run", steps: int, state: dict[str, Any], best: bool) -> Path:
+    def _to_disk(self, run: Run, steps: int, state: dict[str, Any], best: bool) -> Path:
         """On the thread: first what the checkpoint builds on, then the checkpoint."""
         for path in run.directory.iterdir():
             if path.is_file() and not path.name.startswith("."):
-                _sync(path)
+                sync(path)
         return self._files.write(steps, state, best)
 
-    def _finish(self, run: "Run") -> None:
+    def _finish(self, run: Run) -> None:
         """Wait for the checkpoint under way, and tell if it failed."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             with self._teller.attempt(run):
                 run.tell("on_checkpoint", pending.result())
 
-    def _state(self, run: "Run", contents: Any) -> dict[str, Any]:
+    def _state(self, run: Run, contents: Any) -> dict[str, Any]:
         assert run.engine is not None
         states = {callback.state_key: callback.state_dict() for callback in run.callbacks}
         return dict(
@@ -140,12 +137,3 @@ class WriteCheckpoints(Callback):
             goal=run.config.stop_return,
             count=run.resumed.count,
         )
-
-
-def _sync(path: Path) -> None:
-    """Bring a file to the disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

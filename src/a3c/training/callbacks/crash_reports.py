@@ -1,14 +1,11 @@
 """`crash-N-worker-W.json`: how an environment failed, for `a3c reproduce`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from a3c.envs.faults import Fault, write_crash_report
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 
 class CrashReports(Callback):
@@ -17,7 +14,6 @@ class CrashReports(Callback):
     def __init__(self) -> None:
         self._teller = FailureTeller("a crash report")
 
-    def on_fault(self, run: "Run", worker: int, fault: Fault, path: Path) -> None:
-        """Write it to `path`."""
+    def on_fault(self, run: Run, worker: int, fault: Fault, path: Path) -> None:
         with self._teller.attempt(run):
             write_crash_report(fault, path)

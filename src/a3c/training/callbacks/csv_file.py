@@ -3,14 +3,11 @@
 import csv
 import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from a3c.training.callbacks.files import FileCallback
 from a3c.training.metrics import EPISODE_COLUMNS
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
-    from a3c.types import Report
+from a3c.training.run import Run
+from a3c.types import Report
 
 
 class EpisodesCsv(FileCallback):
@@ -20,20 +17,17 @@ class EpisodesCsv(FileCallback):
         super().__init__("episodes.csv")
         self._rows: list[tuple] = []
 
-    def on_report(self, run: "Run", report: "Report") -> None:
+    def on_report(self, run: Run, report: Report) -> None:
         """Keep its episodes until they are written."""
         self._rows += run.metrics.latest
 
     def first_piece(self) -> bytes:
-        """The names of the columns."""
         return _lines([EPISODE_COLUMNS])
 
-    def piece(self, run: "Run", seconds: float) -> bytes:
-        """The rows that wait."""
+    def piece(self, run: Run, seconds: float) -> bytes:
         return _lines(self._rows)
 
     def written(self) -> None:
-        """They wait no longer."""
         self._rows.clear()
 
 

@@ -1,16 +1,13 @@
 """`learning_curve.png`, drawn on a thread of its own, so that neither training nor screen waits for it."""
 
-import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.files import FailureTeller
 from a3c.training.metrics import columns
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
+from a3c.utils.files import replacing
 
 _FIRST = 30.0
 """Seconds of training before the first picture: it imports Matplotlib, which takes a second."""
@@ -29,11 +26,10 @@ class DrawCurve(Callback):
         self._teller = FailureTeller("learning_curve.png")
         self._next = 0.0
 
-    def setup(self, run: "Run") -> None:
-        """Plan the first picture."""
+    def setup(self, run: Run) -> None:
         self._next = run.resumed.seconds + _FIRST
 
-    def on_tick(self, run: "Run", seconds: float) -> None:
+    def on_tick(self, run: Run, seconds: float) -> None:
         """Take a picture that is finished; begin one, if it is time."""
         if self._pending is not None:
             if self._pending.done():
@@ -41,23 +37,22 @@ class DrawCurve(Callback):
         elif seconds >= self._next:
             self._begin(run)
 
-    def on_train_end(self, run: "Run") -> None:
+    def on_train_end(self, run: Run) -> None:
         """Draw the whole of it."""
         self._take(run)
         self._begin(run)
         self._take(run)
 
-    def teardown(self, run: "Run") -> None:
-        """Leave no thread."""
+    def teardown(self, run: Run) -> None:
         self._executor.shutdown()
 
-    def _begin(self, run: "Run") -> None:
+    def _begin(self, run: Run) -> None:
         rows = run.metrics.history.rows
         if rows:
             rows = rows[:: 1 + len(rows) // _POINTS]
             self._pending = self._executor.submit(_draw, run, list(rows))
 
-    def _take(self, run: "Run") -> float:
+    def _take(self, run: Run) -> float:
         """Wait for the picture under way, if there is one. Returns the seconds that it took."""
         took, pending, self._pending = 0.0, self._pending, None
         if pending is not None:
@@ -66,17 +61,13 @@ class DrawCurve(Callback):
         return took
 
 
-def _draw(run: "Run", rows: list[tuple]) -> float:
+def _draw(run: Run, rows: list[tuple]) -> float:
     """Draw these episodes, on the thread."""
-    from a3c.training.plotting import Curve, learning_curve
+    from a3c.training.plotting import learning_curve
 
     before = time.monotonic()
-    curve, path = Curve(run.directory.name, columns(rows)), run.directory / "learning_curve.png"
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
+    episodes = (run.directory.name, columns(rows))
     title = f"{run.config.algorithm.upper()} on {run.environment.id}"
-    try:
-        learning_curve([curve], temporary, title, run.config.stop_return, run.metrics.baseline)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(run.directory / "learning_curve.png") as temporary:
+        learning_curve([episodes], temporary, title, run.config.stop_return, run.metrics.baseline)
     return time.monotonic() - before

@@ -2,58 +2,44 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from a3c.training.callbacks.base import Callback, Level
-from a3c.training.metrics import MetricsSnapshot
+from a3c.training.metrics import TrainingMetrics
+from a3c.training.run import Run
 from a3c.utils.console import say
 
-if TYPE_CHECKING:
-    from a3c.training.run import Run
 
+class Display(Callback):
+    """Shows no progress. What must not go unseen goes to standard error."""
 
-class Display(Protocol):
-    """Where progress and messages are shown."""
+    any_thread = True
 
     def note(self, text: str) -> None:
-        """Tell something once."""
-        ...
+        """Tell something; also before a run begins."""
 
     def warn(self, text: str) -> None:
         """Tell something that must not go unseen."""
-        ...
-
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
-        """Show the present state; called often, shown as often as makes sense."""
-        ...
-
-    def close(self) -> None:
-        """Leave the screen tidy."""
-        ...
-
-
-class QuietDisplay:
-    """Shows no progress; what must not go unseen goes to standard error."""
-
-    def note(self, text: str) -> None:
-        """Do nothing."""
-
-    def warn(self, text: str) -> None:
-        """Print a line."""
         print(text, file=sys.stderr, flush=True)
 
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
-        """Do nothing."""
+    def show(self, status: TrainingMetrics, final: bool = False) -> None:
+        """Show the figures of now. Called often; a display decides how often it shows them."""
 
-    def close(self) -> None:
-        """Do nothing."""
+    def on_message(self, run: Run, level: Level, text: str) -> None:
+        (self.note if level == "note" else self.warn)(text)
+
+    def on_tick(self, run: Run, seconds: float) -> None:
+        self.show(run.metrics.snapshot(seconds))
+
+    def on_train_end(self, run: Run) -> None:
+        self.show(run.metrics.snapshot(run.seconds), final=True)
 
 
-class Lines:
+class LineDisplay(Display):
     """One line per interval: every second at first, every ten seconds later."""
 
     def __init__(self, stream: TextIO):
@@ -61,71 +47,61 @@ class Lines:
         self._next = 0.0
 
     def note(self, text: str) -> None:
-        """Print a line."""
         say(text, self._stream)
 
     warn = note
 
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
-        """Print the state, if it is time."""
+    def show(self, status: TrainingMetrics, final: bool = False) -> None:
         if final or status.seconds >= self._next:
             self._next = status.seconds + (1 if status.seconds < 20 else 10)
             self.note("  ".join(f"{name} {value}" for name, value in describe(status)))
 
-    def close(self) -> None:
-        """Nothing is left to tidy."""
 
-
-class LiveDisplay:
+class LiveDisplay(Display):
     """A live table on a terminal."""
 
     def __init__(self, stream: TextIO):
         self._console = Console(file=stream, highlight=False)
         self._live = Live(console=self._console, refresh_per_second=8, transient=False)
-        self._started = False
         self._next = 0.0
 
     def note(self, text: str) -> None:
-        """Print a line above the table."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(text, markup=False, soft_wrap=True)  # above the table
 
     warn = note
 
-    def show(self, status: MetricsSnapshot, final: bool = False) -> None:
-        """Redraw the table."""
+    def show(self, status: TrainingMetrics, final: bool = False) -> None:
         now = time.monotonic()
         if not final and now < self._next:
             return
         self._next = now + 0.1
-        if not self._started:
-            self._live.start()
-            self._started = True
-        self._live.update(self._table(status), refresh=final)
+        self._live.start()  # does nothing from the second time on
+        self._live.update(_table(status), refresh=final)
 
-    def close(self) -> None:
+    def teardown(self, run: Run) -> None:
         """Leave the last table on the screen."""
-        if self._started:
-            self._live.stop()
+        self._live.stop()
 
-    def _table(self, status: MetricsSnapshot) -> Table:
-        table = Table.grid(padding=(0, 2))
-        for _ in range(4):
-            table.add_column(style="dim")
-            table.add_column(justify="right", min_width=8)
-        cells = list(describe(status))
-        for start in range(0, len(cells), 4):
-            table.add_row(*[text for cell in cells[start : start + 4] for text in cell])
-        return table
+
+def _table(status: TrainingMetrics) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for _ in range(4):
+        table.add_column(style="dim")
+        table.add_column(justify="right", min_width=8)
+    cells = describe(status)
+    for start in range(0, len(cells), 4):
+        table.add_row(*[text for cell in cells[start : start + 4] for text in cell])
+    return table
 
 
 def choose(stream: TextIO, quiet: bool) -> Display:
     """The display that fits `stream`."""
     if quiet:
-        return QuietDisplay()
-    return LiveDisplay(stream) if stream.isatty() else Lines(stream)
+        return Display()
+    return LiveDisplay(stream) if stream.isatty() else LineDisplay(stream)
 
 
-def describe(status: MetricsSnapshot) -> list[tuple[str, str]]:
+def describe(status: TrainingMetrics) -> list[tuple[str, str]]:
     """The figures of a status, named and formatted."""
     return [
         ("time", _duration(status.seconds)),
@@ -154,32 +130,3 @@ def _duration(seconds: float) -> str:
     minutes, whole = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"
-
-
-class ShowProgress(Callback):
-    """Hands the figures and messages of a run to a display.
-
-    Args:
-        display: Where they are shown.
-    """
-
-    any_thread = True
-
-    def __init__(self, display: Display):
-        self._display = display
-
-    def on_message(self, run: "Run", level: Level, text: str) -> None:
-        """Show it."""
-        (self._display.note if level == "note" else self._display.warn)(text)
-
-    def on_tick(self, run: "Run", seconds: float) -> None:
-        """Show the figures of now; the display decides how often."""
-        self._display.show(run.metrics.snapshot(seconds))
-
-    def on_train_end(self, run: "Run") -> None:
-        """Show the last figures."""
-        self._display.show(run.metrics.snapshot(run.seconds), final=True)
-
-    def teardown(self, run: "Run") -> None:
-        """Leave the screen tidy."""
-        self._display.close()

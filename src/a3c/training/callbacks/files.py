@@ -4,13 +4,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from a3c.errors import RunError
 from a3c.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 _INTERVAL, _SHARE = 0.5, 0.02
 """Seconds between two pieces at first, and their share of the time so far later."""
@@ -56,7 +53,7 @@ class FailureTeller:
         self._what, self._failing = what, False
 
     @contextlib.contextmanager
-    def attempt(self, run: "Run") -> Iterator[None]:
+    def attempt(self, run: Run) -> Iterator[None]:
         """Survive an `OSError`, and tell the first one of a row."""
         try:
             yield
@@ -91,7 +88,7 @@ class FileCallback(Callback):
         """The file's name."""
         return self.name
 
-    def piece(self, run: "Run", seconds: float) -> bytes:
+    def piece(self, run: Run, seconds: float) -> bytes:
         """What to append now; called again with the same and more where that failed."""
         raise NotImplementedError
 
@@ -102,7 +99,7 @@ class FileCallback(Callback):
         """What a new file begins with."""
         return b""
 
-    def setup(self, run: "Run") -> None:
+    def setup(self, run: Run) -> None:
         """Open the file: a new one, or behind what the checkpoint has of it."""
         end = run.resumed.callbacks.get(self.state_key, {}).get("end", 0)
         try:
@@ -112,13 +109,13 @@ class FileCallback(Callback):
         except OSError as error:
             raise RunError(f"{run.directory} cannot be written to: {error.strerror}.") from error
 
-    def on_tick(self, run: "Run", seconds: float) -> None:
+    def on_tick(self, run: Run, seconds: float) -> None:
         """Append, if it is time."""
         if seconds >= self._next:
             self.flush(run, seconds)
             self._next = seconds + max(_INTERVAL, _SHARE * seconds)
 
-    def on_snapshot(self, run: "Run") -> None:
+    def on_snapshot(self, run: Run) -> None:
         """Have all of it in the file that a checkpoint builds on.
 
         Raises:
@@ -126,17 +123,17 @@ class FileCallback(Callback):
         """
         self._append(run, run.seconds)
 
-    def flush(self, run: "Run", seconds: float) -> None:
+    def flush(self, run: Run, seconds: float) -> None:
         """Append; a failure is told."""
         with self._teller.attempt(run):
             self._append(run, seconds)
 
-    def _append(self, run: "Run", seconds: float) -> None:
+    def _append(self, run: Run, seconds: float) -> None:
         assert self._file is not None
         self._file.append(self.piece(run, seconds))
         self.written()
 
-    def teardown(self, run: "Run") -> None:
+    def teardown(self, run: Run) -> None:
         """Append the rest, and close the file."""
         if self._file is not None:
             self.flush(run, run.seconds)

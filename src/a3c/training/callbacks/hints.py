@@ -1,12 +1,8 @@
 """What a user should know early: that there has been nothing to learn from."""
 
-from typing import TYPE_CHECKING
-
 from a3c.training.callbacks.base import Callback
 from a3c.training.metrics import FEWEST
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 _STEPS, _SECONDS = 200_000, 45.0
 """Of training, whichever comes first, before it is said."""
@@ -18,8 +14,7 @@ class NothingToLearnFrom(Callback):
     def __init__(self) -> None:
         self._done = False
 
-    def on_tick(self, run: "Run", seconds: float) -> None:
-        """Say it, if it is time and so."""
+    def on_tick(self, run: Run, seconds: float) -> None:
         metrics = run.metrics
         early = metrics.steps < _STEPS and seconds < _SECONDS
         if self._done or early or metrics.episodes < FEWEST:

@@ -2,12 +2,9 @@
 
 import json
 import time
-from typing import TYPE_CHECKING
 
 from a3c.training.callbacks.files import FileCallback
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 
 class MetricsJsonl(FileCallback):
@@ -16,8 +13,7 @@ class MetricsJsonl(FileCallback):
     def __init__(self) -> None:
         super().__init__("metrics.jsonl")
 
-    def piece(self, run: "Run", seconds: float) -> bytes:
-        """The figures of now."""
+    def piece(self, run: Run, seconds: float) -> bytes:
         figures = run.metrics.snapshot(seconds).figures()
         rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in figures.items()}
         return json.dumps({"time": round(time.time(), 3), **rounded}).encode() + b"\n"

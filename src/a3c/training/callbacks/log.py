@@ -2,12 +2,9 @@
 
 import contextlib
 import datetime
-from typing import TYPE_CHECKING
 
 from a3c.training.callbacks.base import Callback, Level
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 
 class Log(Callback):
@@ -15,7 +12,7 @@ class Log(Callback):
 
     any_thread = True
 
-    def on_message(self, run: "Run", level: Level, text: str) -> None:
+    def on_message(self, run: Run, level: Level, text: str) -> None:
         """Append it; a disk that is full keeps nothing."""
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with contextlib.suppress(OSError), open(run.directory / "log.txt", "a") as file:

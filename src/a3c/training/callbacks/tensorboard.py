@@ -8,12 +8,10 @@ import os
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from a3c.training.callbacks.files import FileCallback
-
-if TYPE_CHECKING:
-    from a3c.training.run import Run
+from a3c.training.run import Run
 
 _PREFIX = "events.out.tfevents"
 _GROUPS = {
@@ -31,10 +29,9 @@ class TensorBoard(FileCallback):
 
     @property
     def state_key(self) -> str:
-        """The same for all of its files."""
         return "tensorboard"
 
-    def setup(self, run: "Run") -> None:
+    def setup(self, run: Run) -> None:
         """Cut the files of earlier processes where the checkpoint says that they ended, and begin one."""
         self._earlier = dict(run.resumed.callbacks.get(self.state_key, {}))
         for stale in run.directory.glob(f"{_PREFIX}*"):
@@ -46,11 +43,9 @@ class TensorBoard(FileCallback):
         super().setup(run)
 
     def first_piece(self) -> bytes:
-        """The version of the format."""
         return _record(_event(file_version="brain.Event:2"))
 
-    def piece(self, run: "Run", seconds: float) -> bytes:
-        """The figures of now."""
+    def piece(self, run: Run, seconds: float) -> bytes:
         snapshot = run.metrics.snapshot(seconds)
         known = {k: v for k, v in snapshot.figures().items() if v is not None and k != "steps"}
         return b"".join(_record(_scalar(_tag(name), v, snapshot.steps)) for name, v in known.items())
