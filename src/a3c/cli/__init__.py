@@ -18,7 +18,7 @@ COMMANDS = {
     "doctor": "Check this machine, an environment and a model, and say what to fix.",
     "random": "Play random actions: the baseline that every score is shown beside.",
     "play": "Watch the best agent of a run play one episode.",
-    "evaluate": "ModelSelector an agent on whole episodes of its own.",
+    "evaluate": "Judge an agent on whole episodes of its own.",
     "plot": "Draw the learning curves of one or several runs.",
     "scaling": "Measure how much faster more workers are, on this machine.",
     "reproduce": "Play again, from a crash report, how an environment failed.",

@@ -140,11 +140,11 @@ def prepare(config: Config) -> None:
 def start(
     worker_spec: "WorkerSpec", network: "Network", contents: StoreState, sampler_state: Any = None
 ) -> Engine:
-    """Start the workers of the engine that `job.config` names.
+    """Start the workers of the engine that `worker_spec.config` names.
 
     Args:
-        job: What the workers do.
-        network: The master's, which workers in this process use as well.
+        worker_spec: What the workers do.
+        network: The main process' network, which workers in this process use as well.
         contents: The first global parameters, or those of a checkpoint.
         sampler_state: Where the serial engine's worker goes on; None: it begins anew.
     """

@@ -57,7 +57,7 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
 
     Args:
         directory: The run directory.
-        job: What will be done.
+        worker_spec: What the workers will do.
         model: The network with its first weights.
         optimizer: The user's own, or None for that of the settings.
     """
