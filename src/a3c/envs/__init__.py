@@ -1,6 +1,6 @@
 """Environments: finding them, checking what they need, making them in batches.
 
-All are Gymnasium's or look like it; those of `compiled/` can run inside a worker's program as well. Nothing
+All are Gymnasium's or look like it; those of `functional/` can run inside a worker's program as well. Nothing
 here imports Keras.
 """
 
