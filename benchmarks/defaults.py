@@ -357,6 +357,7 @@ def interval(by_task: list[np.ndarray], draws: int = 2_000) -> tuple[float, floa
 
     Args:
         by_task: Normalised scores of each environment's runs.
+        draws: How often the bootstrap draws.
     """
     rng = np.random.default_rng(0)
     drawn = [runs[rng.integers(len(runs), size=(draws, len(runs)))] for runs in by_task]

@@ -560,6 +560,7 @@ compiled = pytest.mark.skipif(keras.backend.backend() != "jax", reason="fused on
 @pytest.fixture(scope="module")
 def program(folder):
     import faulty_module
+
     from test_compiled import make_program
 
     program, _, weights, _ = make_program(faulty_module.Functional(), batch=4, t_max=7, limit=20)
@@ -600,6 +601,7 @@ def test_faults_of_compiled_environments_are_told_and_played_again(program, tmp_
 @compiled
 def test_infinite_observations_of_compiled_environments_are_found(folder, tmp_path):
     import faulty_module
+
     from test_compiled import make_program
 
     program, _, weights, _ = make_program(faulty_module.Blind(), batch=1, t_max=5, limit=20)
