@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from a3c import envs
-from a3c.envs.faults import Description
 from a3c.envs.vector_sampler import EpisodeLog
-from parts import ANY, vector_sampler
+from parts import ANY, balance, vector_sampler
 
 SEED = 5
 
@@ -39,27 +38,8 @@ gym.register("test/Counter-v0", entry_point=Counter)
 gym.register("test/CounterFromFive-v0", entry_point=Counter, kwargs={"start": 5})
 
 
-def fail(fault):
-    raise AssertionError(fault.summary)
-
-
-def make_sampler(
-    env_id, batch=2, t_max=7, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0, **more
-):
-    environment = envs.find(env_id)
-    vectorized = environment.vectorized if vectorized is None else vectorized
-    return vector_sampler(
-        environment,
-        make_env=lambda: envs.make_vector(environment.spec, batch, vectorized),
-        policy=policy,
-        batch=batch,
-        t_max=t_max,
-        generator=generator,
-        seeds=lambda making: seed + 1000 * making,
-        describe=Description(env_id, 0, batch, vectorized),
-        on_fault=on_fault,
-        **more,
-    )
+def make_sampler(env_id, batch=2, t_max=7, seed=SEED, **more):
+    return vector_sampler(envs.find(env_id), batch, t_max, seed=seed, **more)
 
 
 def test_steps_around_an_end_are_told_apart():
@@ -141,13 +121,6 @@ def test_the_vector_entry_point_obeys_the_same_contract():
 @pytest.mark.parametrize(("env_id", "limit"), [("CartPole-v0", 200), ("CartPole-v1", 500)])
 def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
     """The tutorial's `.unwrapped` dropped the limit: an episode of 46,032 steps."""
-
-    def balance(weights):
-        def act(observations, state):
-            push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-            return np.stack([~push, push], 1) * np.float32(1e3), state
-
-        return act
 
     sampler = make_sampler(env_id, 4, limit, policy=balance, seed=0)
     rollout = sampler.collect(ANY)
