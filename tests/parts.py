@@ -1,5 +1,6 @@
 """Parts of the machinery that many tests put together."""
 
+import functools
 import json
 
 import keras
@@ -49,7 +50,7 @@ def vector_sampler(
     vectorized = environment.vectorized if vectorized is None else vectorized
     kind, size = environment.actions.noise
     defaults = dict(
-        make_env=lambda: envs.make_vector(environment.spec, batch, vectorized, checked=False),
+        make_env=functools.partial(envs.make_vector, environment.spec, batch, vectorized, checked=False),
         describe=Description(environment.id, 0, batch, vectorized),
     )
     return VectorSampler(
