@@ -205,17 +205,17 @@ def behaved(network, weights, rollout):
     return rollout._replace(behaviour=act(seen)[0].reshape(TIME, BATCH, ACTIONS))
 
 
-def make_learner(network, how, optimizer, clipnorm=0.5, eager=False):
+def make_learner(network, how, optimizer, eager=False, share=lambda steps: None):
     """As `WorkerSpec` makes one; without an optimizer it hands over gradients."""
-    framework, all_of_it = backend.load(), lambda steps: None
+    framework = backend.load()
     return make_reuse_learner(
         network=network,
         framework=framework,
         shapes=shapes_of(),
         how=how,
         optimizer=optimizer,
-        global_clipnorm=clipnorm,
-        share=all_of_it,
+        global_clipnorm=0.5,
+        share=share,
         eager=eager,
         seed=3,
     )
@@ -259,6 +259,21 @@ def test_one_pass_of_one_part_without_a_limit_is_a3c():
     added = reuse.add_delta(network, weights, state, delta)[1]
     for name, vector in after.items():
         np.testing.assert_allclose(np.asarray(added[name]), vector, rtol=1e-4, atol=1e-8)
+
+
+def test_a_share_of_a_pass_is_one_of_a_smaller_learning_rate():
+    """As when the learning rate is annealed: 0 leaves the parameters where they are."""
+    network = make_network()
+    weights = parameters_of(network.model)
+    rollout, how = behaved(network, weights, of_discrete()), make_how(passes=1, minibatch=6)
+
+    def moved(share, rate):
+        learn = make_learner(network, how, keras.optimizers.Adam(rate), share=lambda steps: share)
+        _, state = backend.load().compile_update(network, keras.optimizers.Adam(rate))
+        return np.asarray(learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))[0].parameters)
+
+    np.testing.assert_allclose(moved(np.float32(0.5), 0.02), moved(None, 0.01), rtol=1e-3, atol=1e-6)
+    assert not moved(np.float32(0.0), 0.02).any()
 
 
 def test_passes_of_one_worker_are_ppo():

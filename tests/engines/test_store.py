@@ -1,6 +1,8 @@
 """The shared store: updates are kept whole, reports lose nothing, memory is nameless."""
 
+import fcntl
 import os
+import struct
 import threading
 from types import SimpleNamespace
 
@@ -201,6 +203,23 @@ def test_lock_free_renewals_of_the_target_are_not_missed():
     store._counts[0][0, 0] = 40  # another worker's steps: 70 in all, and nobody saw 50 being passed
     push(store, 1)
     np.testing.assert_array_equal(store.pull().target, np.arange(5) - 3)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_GETLK"), reason="Linux")
+@pytest.mark.parametrize("locking", [True, False])
+def test_the_lock_is_held_while_an_update_is_made(locking):
+    """Asked by a lock of the open file, since a process is never in the way of its own lock."""
+    store, held = make_store(locking), []
+
+    def look(*arguments):
+        query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(store._file._fd, fcntl.F_OFD_GETLK, query)
+        held.append(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+        return step(*arguments)
+
+    store._update = look
+    push(store)
+    assert held == [locking]
 
 
 def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():

@@ -61,7 +61,8 @@ def test_steps_around_an_end_are_told_apart():
 
 
 def test_the_next_rollout_goes_on_where_the_last_one_ended():
-    whole, halves = make_sampler("test/Counter-v0", t_max=12), make_sampler("test/Counter-v0", t_max=6)
+    """Its first step only resets, since an episode ended with the last one of the rollout before."""
+    whole, halves = make_sampler("test/Counter-v0", t_max=14), make_sampler("test/Counter-v0", t_max=7)
     expected = whole.collect(ANY)
     first = halves.collect(ANY)
     observations = [first.transitions.observations[:-1].copy()]

@@ -229,6 +229,15 @@ def test_fit_goes_on_with_a_run(run, tmp_path):
     assert len(history.history["return"]) == history.summary["episodes"], "the whole run's episodes"
 
 
+def test_a_higher_goal_is_still_to_be_reached(tmp_path):
+    agent = Agent("CartPole-v1", save_dir=str(tmp_path), **{**SETTINGS, "max_steps": 50_000})
+    solved = agent.fit(verbose=0, stop_return=10.0).summary
+    assert solved["ended"] == "solved"
+    more = dict(stop_return=1e9, max_steps=solved["steps"] + 1000)
+    further = agent.fit(verbose=0, resume=solved["run_dir"], **more).summary
+    assert (further["solved"], further["ended"]) == (False, "limit")
+
+
 def test_another_network_is_refused_with_the_difference(run, tmp_path):
     files = (run / "episodes.csv", run / "config.toml")
     before = [file.read_bytes() for file in files]
