@@ -42,7 +42,7 @@ algorithms/n_step_q.py: algorithms/test_algorithms.py -k targets_of_action_value
 backend/jax.py: backend/test_backend.py -k target_network
     apply_sequence(network, target, transitions) → apply_sequence(network, weights, transitions)
 backend/jax.py: algorithms/test_appo.py -k share
-    parameters = partway(weights[:size], parameters, share) → parameters = partway(weights[:size], parameters, None)
+    partway(weights[:size], parameters, share) → partway(weights[:size], parameters, None)
 envs/vector_sampler.py: envs/test_sampler.py -k goes_on_where
     = ~self._ended, ~ends[:-1] → = True, ~ends[:-1]
 envs/vector_sampler.py: envs/test_sampler.py -k life
@@ -50,7 +50,7 @@ envs/vector_sampler.py: envs/test_sampler.py -k life
 envs/vector_sampler.py: envs/test_faults_env.py -k "single_copies and Raise"
     self._seed = self._seeds(self._rebuilds) → self._seed = self._seeds(0)
 envs/copies.py: envs/test_replay.py -k what_gymnasium_does
-    = 0.0, False, False → = self._rewards[i], False, False
+    self._truncations[i] = 0.0 → self._truncations[i] = self._rewards[i]
 envs/functional/stepping.py: envs/test_compiled.py -k time_limit
     (length >= limit) → (length > limit)
 engines/stores/shared.py: engines/test_store.py -k lock_is_held

@@ -1,6 +1,5 @@
 """Asynchronous PPO: its loss against a slow twin, passes and parts, and what it is when it reuses nothing."""
 
-import csv
 import dataclasses
 import functools
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, algorithms, backend, networks
+from a3c import algorithms, backend, networks
 from a3c.algorithms import reuse
 from a3c.config import Config
 from a3c.engines.learning import ReuseLearner, make_reuse_learner
@@ -19,8 +18,8 @@ from a3c.networks.normalisation import Normaliser
 from a3c.networks.parameters import parameters_of
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.distributions.gaussian import Gaussian
-from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot, Transitions
-from parts import vectors
+from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot
+from parts import random_rollout, slow_gae, vectors
 
 pytestmark = pytest.mark.both_backends
 
@@ -30,23 +29,11 @@ SETTINGS = dict(
 )
 
 
-def make_rollout(outputs, actions, seed=0, **more):
+def make_rollout(outputs, actions, **more):
     """Steps with ends of both kinds, by a policy of its own."""
-    rng = np.random.default_rng(seed)
-    ends = rng.random((TIME, BATCH))
-    terminated, truncated = ends < 0.15, ends > 0.85
-    valid = np.ones((TIME, BATCH), bool)
-    valid[1:] = ~(terminated | truncated)[:-1]
-    return Transitions(
-        observations=rng.normal(size=(TIME + 1, BATCH, SIZE)).astype(np.float32),
-        actions=actions(rng),
-        rewards=(rng.normal(size=(TIME, BATCH)) * valid).astype(np.float32),
-        terminated=terminated & valid,
-        truncated=truncated & valid,
-        valid=valid,
-        behaviour=rng.normal(size=(TIME, BATCH, outputs)).astype(np.float32),
-        **more,
-    )
+    rng = np.random.default_rng(0)
+    behaviour = rng.normal(size=(TIME, BATCH, outputs)).astype(np.float32)
+    return random_rollout(TIME, BATCH, SIZE, **{"actions": actions(rng), "behaviour": behaviour, **more})
 
 
 def discrete(rng):
@@ -82,17 +69,9 @@ KINDS = {
 
 def slow_loss(rollout, before, parameters, values, log_prob, clip_ratio, clip_values):
     """Equations 7 and 9 of Schulman et al. 2017 and GAE, one step at a time."""
-    advantages, steps = np.zeros((TIME, BATCH)), []
-    for b in range(BATCH):
-        carried = 0.0
-        for t in reversed(range(TIME)):
-            ahead = 0.0 if rollout.terminated[t, b] else before[t + 1, b]
-            if rollout.terminated[t, b] or rollout.truncated[t, b]:
-                carried = 0.0
-            carried = rollout.rewards[t, b] + GAMMA * ahead - before[t, b] + GAMMA * LAMBDA * carried
-            advantages[t, b] = carried
-            if rollout.valid[t, b]:
-                steps.append((t, b))
+    ends = rollout.terminated, rollout.truncated
+    advantages = slow_gae(rollout.rewards, *ends, before, GAMMA, LAMBDA)
+    steps = list(zip(*rollout.valid.nonzero(), strict=True))
     own = np.array([advantages[step] for step in steps])
     surrogate = errors = entropies = 0.0
     for t, b in steps:
@@ -367,37 +346,3 @@ def test_what_several_workers_changed_is_added_up():
     np.testing.assert_allclose(np.asarray(weights), 3.0)
     np.testing.assert_allclose(np.asarray(state["float32"]), 2.0)
     assert int(np.asarray(state["int32"])[0]) == 13, "of the averages' own steps, or more"
-
-
-# -- whole runs ---------------------------------------------------------------------------------------------
-
-
-def episodes_of(directory):
-    path = max(directory.rglob("episodes.csv"), key=lambda file: file.stat().st_mtime_ns)
-    with open(path) as file:
-        return [[value for name, value in row.items() if name != "seconds"] for row in csv.DictReader(file)]
-
-
-def fit(directory, algorithm, **settings):
-    size = dict(env_id="CartPole-v1", preset="none", max_steps=12_000, t_max=32, seed=5, stop_return=1e6)
-    agent = Agent(
-        algorithm=algorithm, save_dir=str(directory), backend=keras.backend.backend(), **{**size, **settings}
-    )
-    history = agent.fit(verbose=0)
-    return agent.model.get_weights(), episodes_of(directory), history.summary
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "settings"),
-    [
-        ("appo", dict(engine="serial")),
-        ("appo", dict(engine="serial", lstm_units=4)),
-        pytest.param("ppo", dict(engine="serial"), marks=pytest.mark.thorough),
-        ("ppo", dict(workers=2)),
-    ],
-)
-def test_a_run_is_decided_by_its_seed_alone(algorithm, settings, tmp_path):
-    first, second = (fit(tmp_path, algorithm, **settings) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first[0], second[0], strict=True))
-    assert first[1] == second[1]
-    assert first[2]["steps"] == second[2]["steps"] >= 12_000

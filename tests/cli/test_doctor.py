@@ -447,13 +447,6 @@ def test_a_module_that_cannot_be_read_is_a_fault(tmp_path, monkeypatch):
     assert "SyntaxError" in check.text + check.fix
 
 
-@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--resume"], ["--backend", "torch"], ["--frob"]])
-def test_unusable_arguments(call, arguments):
-    outcome = call("doctor", *arguments)
-    assert outcome.code == 2
-    assert len(outcome.err.strip().splitlines()) <= 2
-
-
 def test_rewards_of_none_are_a_fault_and_not_a_wait_without_end():
     with pytest.raises(TypeError):
         of_environment.Play(envs.find("doctor/Unpaid-v0"), 0)

@@ -236,25 +236,21 @@ def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():
 
 
 def test_limits_and_stops_end_pulling():
-    store = make_store(max_steps=10)
-    assert store.pull() is not None
-    store.push(np.ones(5, np.float32), 0, rollout(10), {"loss": 0.0})
-    assert store.pull() is None
-    store = make_store(max_episodes=2)
-    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
-    assert store.pull() is not None
-    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
-    assert store.pull() is None
+    for limits in (dict(max_steps=20), dict(max_episodes=2)):
+        store = make_store(**limits)
+        for _ in range(2):
+            assert store.pull() is not None
+            push(store, episodes=[Episode(1.0, 1)])
+        assert store.pull() is None
     store = make_store()
     store.stop()
     assert store.pull() is None
 
 
 def test_nothing_has_a_name_in_shared_memory():
-    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    before = harness.shared_memory()
     store = make_store()
-    after = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    assert not {name for name in after - before if name.startswith("a3c")}
+    assert not {name for name in harness.shared_memory() - before if name.startswith("a3c")}
     assert store.pull() is not None
 
 

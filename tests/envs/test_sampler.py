@@ -6,7 +6,7 @@ import pytest
 
 from a3c import envs
 from a3c.envs.vector_sampler import EpisodeLog
-from parts import ANY, balance, vector_sampler
+from parts import ANY, Still, balance, vector_sampler
 
 SEED = 5
 
@@ -201,15 +201,8 @@ def test_lives_are_remembered_when_a_run_goes_on():
     assert second.collect(ANY).transitions.terminated.all()
 
 
-class OneStep(gym.Env):
+class OneStep(Still):
     """Ends with its first step."""
-
-    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
 
     def step(self, action):
         return np.ones(1, np.float32), 1.0, True, False, {}

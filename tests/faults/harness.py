@@ -277,6 +277,12 @@ def check_files(run: Path, summary: dict) -> None:
     assert not list(run.glob(".*.tmp")) + list(run.glob("checkpoints/.*")), "temporary files are left"
 
 
+def episodes(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's episodes but for their seconds: what must be the same if it is repeated."""
+    with open(run / "episodes.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
 def event_steps(run: Path) -> list[int]:
     """The steps of one scalar in all of a run's TensorBoard files, in the order of the files."""
     from tensorboardX.proto.event_pb2 import Event

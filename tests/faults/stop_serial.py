@@ -4,7 +4,6 @@ python tests/faults/stop_serial.py --runs 5 --env-id CartPole-v1 --backend jax -
 """
 
 import argparse
-import csv
 import json
 import random
 import signal
@@ -82,16 +81,11 @@ LocalStore.push = push
 
 def _check_same(whole: Path, other: Path) -> None:
     """Whether the episodes, the curves and the weights of two runs are the same, to the last bit."""
-    episodes = [_episodes(run) for run in (whole, other)]
+    episodes = [harness.episodes(run) for run in (whole, other)]
     assert episodes[0] == episodes[1], "episodes differ"
     for name in ("last.keras", "best.keras"):
         first, second = (_weights(run / name) for run in (whole, other))
         assert first == second, f"{name} differs"
-
-
-def _episodes(run: Path) -> list[dict]:
-    with open(run / "episodes.csv") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
 def _weights(path: Path) -> list[tuple[str, bytes]]:
