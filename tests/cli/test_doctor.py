@@ -412,7 +412,9 @@ def test_the_command(cli, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_environment_is_a_fault_with_its_fix(call):
+def test_an_unknown_environment_is_a_fault_with_its_fix(call, monkeypatch):
+    """Without the other backend, which would be tried out in a Python of its own."""
+    monkeypatch.setattr(system.backend, "installed", lambda: [keras.backend.backend()])
     outcome = call("doctor", "CartPole-v9")
     assert outcome.code == 1
     assert "fault   environment: environment CartPole-v9: expected the id" in outcome.out

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import functools
 import hashlib
-import io
 import json
 import os
 import re
@@ -20,7 +19,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import harness
 import keras
 import numpy as np
@@ -320,15 +318,8 @@ def agents_are_finite(cwd: Path, outcome: Outcome) -> None:
 
 
 def is_finite(path: Path) -> bool:
-    """Whether an agent's file is whole and has weights, all of them numbers."""
-    found: list[bool] = []
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
-            weights.visititems(
-                lambda _, node: found.append(np.isfinite(node).all()) if hasattr(node, "shape") else None
-            )
-    return bool(found) and all(found)
+    """Whether an agent's file is whole, and all its weights are numbers."""
+    return all(np.isfinite(array).all() for array in harness.arrays(path).values())
 
 
 def logged(*texts: str) -> Callable[[Path, Outcome], None]:
