@@ -184,6 +184,14 @@ def behaved(network, weights, rollout):
     return rollout._replace(behaviour=act(seen)[0].reshape(TIME, BATCH, ACTIONS))
 
 
+def begun():
+    """A network, its weights, a rollout that they acted in, and the optimizer's update and first state."""
+    network = make_network()
+    weights = parameters_of(network.model)
+    update, state = backend.load().compile_update(network, adam())
+    return network, weights, behaved(network, weights, of_discrete()), update, state
+
+
 def make_learner(network, how, optimizer, eager=False, share=lambda steps: None):
     """As `WorkerSpec` makes one; without an optimizer it hands over gradients."""
     framework = backend.load()
@@ -220,17 +228,14 @@ def make_how(**settings):
 
 
 def test_one_pass_of_one_part_without_a_limit_is_a3c():
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rollout = behaved(network, weights, of_discrete())
+    network, weights, rollout, update, state = begun()
     how = make_how(passes=1, minibatch=1000, clip_ratio=1e6)
     how = dataclasses.replace(how, loss=functools.partial(how.loss, normalise=False))
-    update, state = framework.compile_update(network, adam())
     learn = make_learner(network, how, adam())
     delta, told, rest = learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))
     assert rest is None
     loss = algorithms.find("a3c").make_loss(Config(**SETTINGS | {"algorithm": "a3c"}), Categorical(ACTIONS))
-    gradient, losses = framework.compile_gradients(network, loss, 0.5)(weights, rollout)
+    gradient, losses = backend.load().compile_gradients(network, loss, 0.5)(weights, rollout)
     expected, after = update(weights, state, gradient)
     np.testing.assert_allclose(weights + np.asarray(delta.parameters), expected, atol=1e-6)
     assert told["gradient_norm"] == pytest.approx(losses["gradient_norm"], rel=1e-4)
@@ -242,13 +247,12 @@ def test_one_pass_of_one_part_without_a_limit_is_a3c():
 
 def test_a_share_of_a_pass_is_one_of_a_smaller_learning_rate():
     """As when the learning rate is annealed: 0 leaves the parameters where they are."""
-    network = make_network()
-    weights = parameters_of(network.model)
-    rollout, how = behaved(network, weights, of_discrete()), make_how(passes=1, minibatch=6)
+    network, weights, rollout, *_ = begun()
+    how = make_how(passes=1, minibatch=6)
 
     def moved(share, rate):
         learn = make_learner(network, how, keras.optimizers.Adam(rate), share=lambda steps: share)
-        _, state = backend.load().compile_update(network, keras.optimizers.Adam(rate))
+        _, state = backend.load().compile_update(network, keras.optimizers.Adam(rate))  # has the rate
         return np.asarray(learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))[0].parameters)
 
     np.testing.assert_allclose(moved(np.float32(0.5), 0.02), moved(None, 0.01), rtol=1e-3, atol=1e-6)
@@ -257,11 +261,8 @@ def test_a_share_of_a_pass_is_one_of_a_smaller_learning_rate():
 
 def test_passes_of_one_worker_are_ppo():
     """Whether it makes the optimizer's steps itself or hands over a gradient for each: the same steps."""
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rollout = behaved(network, weights, of_discrete())
+    network, weights, rollout, update, state = begun()
     how = make_how(passes=3, minibatch=6)
-    update, state = framework.compile_update(network, adam())
     add = functools.partial(reuse.add_delta, network)
     by_pass = train(make_learner(network, how, adam()), add, weights, state, rollout)
     # The order of parts is seeded by the version at the start and the number of the pass.
@@ -277,10 +278,7 @@ def test_passes_of_one_worker_are_ppo():
 
 
 def test_uses_end_where_the_policy_has_gone_too_far():
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rollout = behaved(network, weights, of_discrete())
-    _, state = framework.compile_update(network, adam())
+    network, weights, rollout, _, state = begun()
 
     def uses(kl_limit):
         how = make_how(passes=20, minibatch=6, kl_limit=kl_limit)
@@ -298,11 +296,8 @@ def test_uses_end_where_the_policy_has_gone_too_far():
 
 def test_a_pass_that_is_not_finite_is_the_last_of_its_rollout():
     """The next one over the same numbers would be no better, and many in a row end a run."""
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rewards = np.full((TIME, BATCH), 3e38, np.float32)
-    rollout = behaved(network, weights, of_discrete())._replace(rewards=rewards)
-    _, state = framework.compile_update(network, adam())
+    network, weights, rollout, _, state = begun()
+    rollout = rollout._replace(rewards=np.full((TIME, BATCH), 3e38, np.float32))
     learn = make_learner(network, make_how(passes=5, minibatch=6), adam())
     _, losses, rest = learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))
     assert not is_finite(losses)

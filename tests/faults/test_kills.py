@@ -27,15 +27,17 @@ def test_a_killed_run_is_resumed(tmp_path, delay):
     kills.kill_master(tmp_path, 1, delay)
 
 
-def test_a_stopped_serial_run_goes_on_bit_for_bit(tmp_path):
-    outcome = stop_serial.compare(tmp_path, "CartPole-v1", "jax", "SIGINT", 3, 300_000, runs=1)
-    assert outcome["stopped_at"], "it ended before it was stopped"
-
-
-def test_the_same_for_a_run_that_uses_rollouts_again(tmp_path):
-    """Stopped in the middle of a rollout's passes, it makes the others first."""
-    settings = "CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns"
-    outcome = stop_serial.compare(tmp_path, settings, "jax", "SIGINT", 3, 60_000, runs=1)
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ("CartPole-v1", 300_000),
+        # Stopped in the middle of a rollout's passes, it makes the others first.
+        ("CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns", 60_000),
+    ],
+    ids=["a3c", "appo"],
+)
+def test_a_stopped_serial_run_goes_on_bit_for_bit(settings, steps, tmp_path):
+    outcome = stop_serial.compare(tmp_path, settings, "jax", "SIGINT", 3, steps, runs=1)
     assert outcome["stopped_at"], "it ended before it was stopped"
 
 
