@@ -48,7 +48,7 @@ def test_the_id_says_whether_actions_stick():
 
 
 def play_randomly(environment, episodic_life, t_max):
-    sampler = vector_sampler(environment, 2, t_max, episodic_life=episodic_life)
+    sampler = vector_sampler(environment, 4, t_max, episodic_life=episodic_life)
     rollout = sampler.collect(ANY)
     sampler.close()
     return rollout
