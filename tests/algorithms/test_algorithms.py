@@ -1,7 +1,8 @@
 """The family: what each loss aims at, ε-greedy play, stale behaviour, memory, and learners in the middle."""
 
-import csv
+import json
 import threading
+from pathlib import Path
 
 import harness
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import parts
 from a3c import Agent, algorithms, backend, envs, networks
 from a3c.algorithms import optimizers
 from a3c.algorithms.returns import lambda_returns, vtrace
@@ -34,20 +36,8 @@ TIME, BATCH, ACTIONS, GAMMA = 6, 3, 4, 0.9
 
 
 def random_rollout(seed=0):
-    rng = np.random.default_rng(seed)
-    ends = rng.random((TIME, BATCH))
-    terminated, truncated = ends < 0.2, ends > 0.85
-    valid = np.ones((TIME, BATCH), bool)
-    valid[1:] = ~(terminated | truncated)[:-1]
-    return Transitions(
-        observations=np.zeros((TIME + 1, BATCH, 1), np.float32),
-        actions=rng.integers(ACTIONS, size=(TIME, BATCH)).astype(np.int32),
-        rewards=(rng.normal(size=(TIME, BATCH)) * valid).astype(np.float32),
-        terminated=terminated & valid,
-        truncated=truncated & valid,
-        valid=valid,
-        next_actions=rng.integers(ACTIONS, size=BATCH).astype(np.int32),
-    )
+    chosen = np.random.default_rng(seed).integers(ACTIONS, size=BATCH).astype(np.int32)
+    return parts.random_rollout(TIME, BATCH, choices=ACTIONS, seed=seed, next_actions=chosen)
 
 
 def random_outputs(seed):
@@ -109,41 +99,6 @@ def slow_log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
-def slow_returns(rollout, values):
-    """The λ-return of a step and its advantage, step by step."""
-    targets, lam = np.zeros((TIME, BATCH)), SETTINGS["gae_lambda"]
-    for b in range(BATCH):
-        for t in reversed(range(TIME)):
-            ahead = values[t + 1, b]
-            if t + 1 < TIME and not rollout.truncated[t, b]:
-                ahead = (1 - lam) * ahead + lam * targets[t + 1, b]
-            targets[t, b] = rollout.rewards[t, b] + GAMMA * (not rollout.terminated[t, b]) * ahead
-    return targets, targets - values[:-1]
-
-
-def slow_vtrace(rollout, values, ratios):
-    """Equation 1 of Espeholt et al. 2018 as a sum over later steps, with the λ of remark 2."""
-    targets, advantages = np.zeros((TIME, BATCH)), np.zeros((TIME, BATCH))
-    discounts, lam = GAMMA * ~rollout.terminated, SETTINGS["gae_lambda"]
-    rho, c = (np.minimum(ratios, SETTINGS[name]) for name in ("rho_bar", "c_bar"))
-    for b in range(BATCH):
-        for s in range(TIME):
-            weight, targets[s, b] = 1.0, values[s, b]
-            for t in range(s, TIME):
-                error = rollout.rewards[t, b] + discounts[t, b] * values[t + 1, b] - values[t, b]
-                targets[s, b] += weight * rho[t, b] * error
-                weight *= discounts[t, b] * lam * c[t, b]
-                if rollout.truncated[t, b]:
-                    break
-        for s in range(TIME):
-            ahead = values[s + 1, b]
-            if s + 1 < TIME and not rollout.truncated[s, b]:
-                ahead = (1 - lam) * ahead + lam * targets[s + 1, b]
-            error = rollout.rewards[s, b] + discounts[s, b] * ahead - values[s, b]
-            advantages[s, b] = rho[s, b] * error
-    return targets, advantages
-
-
 @both_backends
 @pytest.mark.parametrize("name", ["a3c", "impala"])
 def test_actor_critic_losses_equal_the_slow_twin(name):
@@ -155,11 +110,14 @@ def test_actor_critic_losses_equal_the_slow_twin(name):
     log_pi, log_mu = (slow_log_softmax(logits) for logits in (outputs.parameters[:-1], rollout.behaviour))
     taken, before = (np.take_along_axis(p, rollout.actions[..., None], -1)[..., 0] for p in (log_pi, log_mu))
     ratios, valid = np.exp(taken - before), rollout.valid
+    case = rollout.rewards, rollout.terminated, rollout.truncated, outputs.values, GAMMA
     if name == "impala":
-        targets, advantages = slow_vtrace(rollout, outputs.values, ratios)
+        bounds = (SETTINGS[name] for name in ("rho_bar", "c_bar", "gae_lambda"))
+        targets, advantages = parts.slow_vtrace(ratios, *case, *bounds)
         assert float(terms["importance"]) == pytest.approx(ratios[valid].mean(), rel=1e-4)
     else:
-        targets, advantages = slow_returns(rollout, outputs.values)
+        advantages = parts.slow_gae(*case, SETTINGS["gae_lambda"])
+        targets = advantages + outputs.values[:-1]
     expected = dict(
         policy_loss=-(taken * advantages)[valid].mean(),
         value_loss=((targets - outputs.values[:-1]) ** 2)[valid].mean(),
@@ -441,26 +399,41 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
 # -- in step ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "jax/CartPole-v1"])
-@pytest.mark.parametrize("workers", [1, 2, pytest.param(4, marks=pytest.mark.thorough)])
-def test_a2c_is_decided_by_its_seed_alone(env_id, workers, tmp_path):
+CARTPOLE = dict(env_id="CartPole-v1", seed=5, preset="none", stop_return=1e6)
+STEP = dict(algorithm="a2c", preset="CartPole-v1", max_steps=30_000)
+USES = dict(max_steps=12_000, t_max=32)
+
+
+@both_backends
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(STEP, workers=1),
+        dict(STEP, workers=2),
+        dict(STEP, workers=1, env_id="jax/CartPole-v1"),
+        dict(STEP, workers=2, env_id="jax/CartPole-v1"),
+        pytest.param(dict(STEP, workers=4), marks=pytest.mark.thorough),
+        pytest.param(dict(STEP, workers=4, env_id="jax/CartPole-v1"), marks=pytest.mark.thorough),
+        dict(USES, algorithm="appo", engine="serial"),
+        dict(USES, algorithm="appo", engine="serial", lstm_units=4),
+        pytest.param(dict(USES, algorithm="ppo", engine="serial"), marks=pytest.mark.thorough),
+        dict(USES, algorithm="ppo", workers=2),
+    ],
+    ids=lambda s: " ".join(f"{v}" for k, v in s.items() if k not in ("preset", "max_steps", "t_max")),
+)
+def test_a_run_is_decided_by_its_seed_alone(settings, tmp_path):
+    if "t_max" not in settings and keras.backend.backend() != "jax":
+        pytest.skip("once is enough")
     runs = []
     for _ in range(2):
-        agent = Agent(
-            env_id, "a2c", workers=workers, seed=5, max_steps=30_000, save_dir=str(tmp_path), engine="auto"
-        )
-        agent.fit(verbose=0)
-        runs.append((agent.model.get_weights(), _episodes(tmp_path)))
+        backend_name = keras.backend.backend()
+        agent = Agent(save_dir=str(tmp_path), backend=backend_name, **{**CARTPOLE, **settings})
+        summary = agent.fit(verbose=0).summary
+        assert summary["steps"] >= settings["max_steps"]
+        runs.append((agent.model.get_weights(), harness.episodes(Path(summary["run_dir"]))))
     assert all(np.array_equal(a, b) for a, b in zip(runs[0][0], runs[1][0], strict=True))
     assert runs[0][1] == runs[1][1]
     assert len(runs[0][1]) > 50
-
-
-def _episodes(directory):
-    """Everything of the newest episodes.csv but the seconds."""
-    path = max(directory.rglob("episodes.csv"), key=lambda file: file.stat().st_mtime_ns)
-    with open(path) as file:
-        return [[value for name, value in row.items() if name != "seconds"] for row in csv.DictReader(file)]
 
 
 # -- learners in the middle ---------------------------------------------------------------------------------
@@ -628,8 +601,6 @@ def test_limits_end_it_for_everybody():
 def test_impala_measures_its_lag(tmp_path):
     agent = Agent("CartPole-v1", "impala", workers=2, seed=1, max_steps=30_000, save_dir=str(tmp_path))
     agent.fit(verbose=0)
-    import json
-
     lines = next(tmp_path.rglob("metrics.jsonl")).read_text().splitlines()
     lags = [json.loads(line)["lag"] for line in lines if '"lag"' in line]
     assert lags, lines[-1]

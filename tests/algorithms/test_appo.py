@@ -1,6 +1,5 @@
 """Asynchronous PPO: its loss against a slow twin, passes and parts, and what it is when it reuses nothing."""
 
-import csv
 import dataclasses
 import functools
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import Agent, algorithms, backend, networks
+from a3c import algorithms, backend, networks
 from a3c.algorithms import reuse
 from a3c.config import Config
 from a3c.engines.learning import ReuseLearner, make_reuse_learner
@@ -19,8 +18,8 @@ from a3c.networks.normalisation import Normaliser
 from a3c.networks.parameters import parameters_of
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.distributions.gaussian import Gaussian
-from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot, Transitions
-from parts import vectors
+from a3c.types import Batch, Delta, Outputs, Reused, Rollout, Shapes, Snapshot
+from parts import random_rollout, slow_gae, vectors
 
 pytestmark = pytest.mark.both_backends
 
@@ -30,23 +29,11 @@ SETTINGS = dict(
 )
 
 
-def make_rollout(outputs, actions, seed=0, **more):
+def make_rollout(outputs, actions, **more):
     """Steps with ends of both kinds, by a policy of its own."""
-    rng = np.random.default_rng(seed)
-    ends = rng.random((TIME, BATCH))
-    terminated, truncated = ends < 0.15, ends > 0.85
-    valid = np.ones((TIME, BATCH), bool)
-    valid[1:] = ~(terminated | truncated)[:-1]
-    return Transitions(
-        observations=rng.normal(size=(TIME + 1, BATCH, SIZE)).astype(np.float32),
-        actions=actions(rng),
-        rewards=(rng.normal(size=(TIME, BATCH)) * valid).astype(np.float32),
-        terminated=terminated & valid,
-        truncated=truncated & valid,
-        valid=valid,
-        behaviour=rng.normal(size=(TIME, BATCH, outputs)).astype(np.float32),
-        **more,
-    )
+    rng = np.random.default_rng(0)
+    behaviour = rng.normal(size=(TIME, BATCH, outputs)).astype(np.float32)
+    return random_rollout(TIME, BATCH, SIZE, **{"actions": actions(rng), "behaviour": behaviour, **more})
 
 
 def discrete(rng):
@@ -82,17 +69,9 @@ KINDS = {
 
 def slow_loss(rollout, before, parameters, values, log_prob, clip_ratio, clip_values):
     """Equations 7 and 9 of Schulman et al. 2017 and GAE, one step at a time."""
-    advantages, steps = np.zeros((TIME, BATCH)), []
-    for b in range(BATCH):
-        carried = 0.0
-        for t in reversed(range(TIME)):
-            ahead = 0.0 if rollout.terminated[t, b] else before[t + 1, b]
-            if rollout.terminated[t, b] or rollout.truncated[t, b]:
-                carried = 0.0
-            carried = rollout.rewards[t, b] + GAMMA * ahead - before[t, b] + GAMMA * LAMBDA * carried
-            advantages[t, b] = carried
-            if rollout.valid[t, b]:
-                steps.append((t, b))
+    ends = rollout.terminated, rollout.truncated
+    advantages = slow_gae(rollout.rewards, *ends, before, GAMMA, LAMBDA)
+    steps = list(zip(*rollout.valid.nonzero(), strict=True))
     own = np.array([advantages[step] for step in steps])
     surrogate = errors = entropies = 0.0
     for t, b in steps:
@@ -205,17 +184,25 @@ def behaved(network, weights, rollout):
     return rollout._replace(behaviour=act(seen)[0].reshape(TIME, BATCH, ACTIONS))
 
 
-def make_learner(network, how, optimizer, clipnorm=0.5, eager=False):
+def begun():
+    """A network, its weights, a rollout that they acted in, and the optimizer's update and first state."""
+    network = make_network()
+    weights = parameters_of(network.model)
+    update, state = backend.load().compile_update(network, adam())
+    return network, weights, behaved(network, weights, of_discrete()), update, state
+
+
+def make_learner(network, how, optimizer, eager=False, share=lambda steps: None):
     """As `WorkerSpec` makes one; without an optimizer it hands over gradients."""
-    framework, all_of_it = backend.load(), lambda steps: None
+    framework = backend.load()
     return make_reuse_learner(
         network=network,
         framework=framework,
         shapes=shapes_of(),
         how=how,
         optimizer=optimizer,
-        global_clipnorm=clipnorm,
-        share=all_of_it,
+        global_clipnorm=0.5,
+        share=share,
         eager=eager,
         seed=3,
     )
@@ -241,17 +228,14 @@ def make_how(**settings):
 
 
 def test_one_pass_of_one_part_without_a_limit_is_a3c():
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rollout = behaved(network, weights, of_discrete())
+    network, weights, rollout, update, state = begun()
     how = make_how(passes=1, minibatch=1000, clip_ratio=1e6)
     how = dataclasses.replace(how, loss=functools.partial(how.loss, normalise=False))
-    update, state = framework.compile_update(network, adam())
     learn = make_learner(network, how, adam())
     delta, told, rest = learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))
     assert rest is None
     loss = algorithms.find("a3c").make_loss(Config(**SETTINGS | {"algorithm": "a3c"}), Categorical(ACTIONS))
-    gradient, losses = framework.compile_gradients(network, loss, 0.5)(weights, rollout)
+    gradient, losses = backend.load().compile_gradients(network, loss, 0.5)(weights, rollout)
     expected, after = update(weights, state, gradient)
     np.testing.assert_allclose(weights + np.asarray(delta.parameters), expected, atol=1e-6)
     assert told["gradient_norm"] == pytest.approx(losses["gradient_norm"], rel=1e-4)
@@ -261,13 +245,24 @@ def test_one_pass_of_one_part_without_a_limit_is_a3c():
         np.testing.assert_allclose(np.asarray(added[name]), vector, rtol=1e-4, atol=1e-8)
 
 
+def test_a_share_of_a_pass_is_one_of_a_smaller_learning_rate():
+    """As when the learning rate is annealed: 0 leaves the parameters where they are."""
+    network, weights, rollout, *_ = begun()
+    how = make_how(passes=1, minibatch=6)
+
+    def moved(share, rate):
+        learn = make_learner(network, how, keras.optimizers.Adam(rate), share=lambda steps: share)
+        _, state = backend.load().compile_update(network, keras.optimizers.Adam(rate))  # has the rate
+        return np.asarray(learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))[0].parameters)
+
+    np.testing.assert_allclose(moved(np.float32(0.5), 0.02), moved(None, 0.01), rtol=1e-3, atol=1e-6)
+    assert not moved(np.float32(0.0), 0.02).any()
+
+
 def test_passes_of_one_worker_are_ppo():
     """Whether it makes the optimizer's steps itself or hands over a gradient for each: the same steps."""
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rollout = behaved(network, weights, of_discrete())
+    network, weights, rollout, update, state = begun()
     how = make_how(passes=3, minibatch=6)
-    update, state = framework.compile_update(network, adam())
     add = functools.partial(reuse.add_delta, network)
     by_pass = train(make_learner(network, how, adam()), add, weights, state, rollout)
     # The order of parts is seeded by the version at the start and the number of the pass.
@@ -283,10 +278,7 @@ def test_passes_of_one_worker_are_ppo():
 
 
 def test_uses_end_where_the_policy_has_gone_too_far():
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rollout = behaved(network, weights, of_discrete())
-    _, state = framework.compile_update(network, adam())
+    network, weights, rollout, _, state = begun()
 
     def uses(kl_limit):
         how = make_how(passes=20, minibatch=6, kl_limit=kl_limit)
@@ -304,11 +296,8 @@ def test_uses_end_where_the_policy_has_gone_too_far():
 
 def test_a_pass_that_is_not_finite_is_the_last_of_its_rollout():
     """The next one over the same numbers would be no better, and many in a row end a run."""
-    network, framework = make_network(), backend.load()
-    weights = parameters_of(network.model)
-    rewards = np.full((TIME, BATCH), 3e38, np.float32)
-    rollout = behaved(network, weights, of_discrete())._replace(rewards=rewards)
-    _, state = framework.compile_update(network, adam())
+    network, weights, rollout, _, state = begun()
+    rollout = rollout._replace(rewards=np.full((TIME, BATCH), 3e38, np.float32))
     learn = make_learner(network, make_how(passes=5, minibatch=6), adam())
     _, losses, rest = learn(Snapshot(weights, 0, 0, None, state), Rollout(rollout, [], 5))
     assert not is_finite(losses)
@@ -352,37 +341,3 @@ def test_what_several_workers_changed_is_added_up():
     np.testing.assert_allclose(np.asarray(weights), 3.0)
     np.testing.assert_allclose(np.asarray(state["float32"]), 2.0)
     assert int(np.asarray(state["int32"])[0]) == 13, "of the averages' own steps, or more"
-
-
-# -- whole runs ---------------------------------------------------------------------------------------------
-
-
-def episodes_of(directory):
-    path = max(directory.rglob("episodes.csv"), key=lambda file: file.stat().st_mtime_ns)
-    with open(path) as file:
-        return [[value for name, value in row.items() if name != "seconds"] for row in csv.DictReader(file)]
-
-
-def fit(directory, algorithm, **settings):
-    size = dict(env_id="CartPole-v1", preset="none", max_steps=12_000, t_max=32, seed=5, stop_return=1e6)
-    agent = Agent(
-        algorithm=algorithm, save_dir=str(directory), backend=keras.backend.backend(), **{**size, **settings}
-    )
-    history = agent.fit(verbose=0)
-    return agent.model.get_weights(), episodes_of(directory), history.summary
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "settings"),
-    [
-        ("appo", dict(engine="serial")),
-        ("appo", dict(engine="serial", lstm_units=4)),
-        pytest.param("ppo", dict(engine="serial"), marks=pytest.mark.thorough),
-        ("ppo", dict(workers=2)),
-    ],
-)
-def test_a_run_is_decided_by_its_seed_alone(algorithm, settings, tmp_path):
-    first, second = (fit(tmp_path, algorithm, **settings) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first[0], second[0], strict=True))
-    assert first[1] == second[1]
-    assert first[2]["steps"] == second[2]["steps"] >= 12_000

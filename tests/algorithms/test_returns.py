@@ -8,40 +8,9 @@ import pytest
 from keras import ops
 
 from a3c.algorithms.returns import lambda_returns, vtrace
+from parts import slow_gae, slow_vtrace
 
 pytestmark = pytest.mark.both_backends
-
-
-def slow_n_step(rewards, terminated, truncated, values, gamma):
-    """R ← r + γR backwards (Algorithm S3), one environment and one step at a time."""
-    time, batch = rewards.shape
-    targets = np.zeros((time, batch))
-    for b in range(batch):
-        following = values[time, b]
-        for t in reversed(range(time)):
-            if terminated[t, b]:
-                following = 0.0
-            elif truncated[t, b]:
-                following = values[t + 1, b]
-            following = rewards[t, b] + gamma * following
-            targets[t, b] = following
-    return targets
-
-
-def slow_gae(rewards, terminated, truncated, values, gamma, gae_lambda):
-    """The sum Σ (γλ)^l δ[t+l] of Schulman et al. 2016, equation 16, as two nested loops."""
-    time, batch = rewards.shape
-    advantages = np.zeros((time, batch))
-    for b in range(batch):
-        for t in range(time):
-            weight = 1.0
-            for k in range(t, time):
-                next_value = 0.0 if terminated[k, b] else values[k + 1, b]
-                advantages[t, b] += weight * (rewards[k, b] + gamma * next_value - values[k, b])
-                if terminated[k, b] or truncated[k, b]:
-                    break
-                weight *= gamma * gae_lambda
-    return advantages
 
 
 def random_case(seed, time=9, batch=5):
@@ -63,14 +32,8 @@ def compute(rewards, terminated, truncated, values, gamma, gae_lambda):
     return ops.convert_to_numpy(result)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_n_step_returns_equal_the_slow_twin(seed):
-    case = random_case(seed)
-    np.testing.assert_allclose(compute(*case, 0.9, 1.0), slow_n_step(*case, 0.9), rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.5, 0.95, 1.0])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(5))
 def test_lambda_returns_equal_the_slow_twin(seed, gae_lambda):
     case = random_case(seed)
     expected = slow_gae(*case, 0.97, gae_lambda) + case[3][:-1]
@@ -112,24 +75,6 @@ def test_shapes_that_would_broadcast_are_refused():
 # -- V-trace ------------------------------------------------------------------------------------------------
 
 
-def slow_vtrace(ratios, rewards, terminated, truncated, values, gamma, rho_bar, c_bar, gae_lambda):
-    """Equation 1 of Espeholt et al. 2018 as it stands: a sum over s with a product over i for each step."""
-    time, batch = rewards.shape
-    targets = np.zeros((time, batch))
-    for b in range(batch):
-        for s in range(time):
-            total, weight = values[s, b], 1.0
-            for t in range(s, time):
-                following = 0.0 if terminated[t, b] else values[t + 1, b]
-                delta = min(rho_bar, ratios[t, b]) * (rewards[t, b] + gamma * following - values[t, b])
-                total += weight * delta
-                if terminated[t, b] or truncated[t, b]:
-                    break
-                weight *= gamma * gae_lambda * min(c_bar, ratios[t, b])
-            targets[s, b] = total
-    return targets
-
-
 def compute_vtrace(ratios, rewards, terminated, truncated, values, gamma, *settings):
     arrays = (ratios, rewards, gamma * (1.0 - terminated), 1.0 - truncated, values)
     tensors = (ops.convert_to_tensor(np.asarray(x, np.float32)) for x in arrays)
@@ -147,13 +92,8 @@ def test_vtrace_equals_the_slow_twin(seed, rho_bar, c_bar, gae_lambda):
     case = ratios, rewards, terminated, truncated, values, 0.9, rho_bar, c_bar, gae_lambda
     targets, advantages = compute_vtrace(*case)
     expected = slow_vtrace(*case)
-    np.testing.assert_allclose(targets, expected, rtol=1e-4, atol=1e-4)
-    later = np.where(truncated, values[1:], np.concatenate([expected[1:], values[-1:]]))
-    following = np.where(terminated, 0.0, values[1:] + gae_lambda * (later - values[1:]))
-    weights = np.minimum(rho_bar, ratios)
-    np.testing.assert_allclose(
-        advantages, weights * (rewards + 0.9 * following - values[:-1]), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(targets, expected[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(advantages, expected[1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.6, 1.0])

@@ -71,6 +71,23 @@ def test_gradients_equal_finite_differences(eager):
         assert float(value_only @ direction) == pytest.approx(slope, rel=2e-2, abs=1e-3)
 
 
+def test_the_target_network_is_computed_with_its_own_weights():
+    network, target, transitions = make_network(), make_network(), make_transitions()
+    loss = algorithms.find("n-step-q").make_loss(Config(), Categorical(ACTIONS))
+    weights = parameters_of(network.model)
+    fixed = np.random.default_rng(0).normal(size=weights.size).astype(np.float32)
+    assign_parameters(target.model, fixed)
+    told = backend.load().compile_gradients(network, loss, None)(weights, transitions, fixed)[1]
+    seen = transitions.observations.reshape(-1, 2)
+    outputs = [
+        Outputs(keras.ops.reshape(model(seen)[0], (TIME + 1, BATCH, ACTIONS)), None)
+        for model in (network.model, target.model)
+    ]
+    expected = float(loss(outputs[0], transitions, outputs[1])[0])
+    assert told["loss"] == pytest.approx(expected, rel=1e-4)
+    assert told["loss"] != pytest.approx(float(loss(outputs[0], transitions, outputs[0])[0]), rel=1e-2)
+
+
 def _without_policy(loss, outputs, transitions, target):
     total, terms = loss(outputs, transitions, target)
     return total - terms["policy_loss"], terms

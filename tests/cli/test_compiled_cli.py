@@ -26,25 +26,6 @@ def test_cartpole_is_solved_played_and_judged(cli, call, tmp_path):
 
 
 @pytest.mark.thorough
-def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
-    outcomes = [
-        cli("train", "jax/CartPole-v1", "--engine", "serial", "--seed", "7", "--max-steps", "60000", "--json")
-        for _ in range(2)
-    ]
-    a, b = (Path(tmp_path) / outcome.json["run_dir"] for outcome in outcomes)
-    assert outcomes[0].json["updates"] == outcomes[1].json["updates"]
-    columns = [
-        [
-            line.split(",")[:2] + line.split(",")[3:]
-            for line in (run / "episodes.csv").read_text().splitlines()
-        ]
-        for run in (a, b)
-    ]
-    assert columns[0] == columns[1]
-    assert outcomes[0].json["evaluation"] == outcomes[1].json["evaluation"]
-
-
-@pytest.mark.thorough
 def test_tensorflow_steps_the_same_environment_from_outside(cli):
     outcome = cli("train", "jax/CartPole-v1", "--backend", "tensorflow", "--max-steps", "20000", "--json")
     assert outcome.code == 0, outcome.err
@@ -69,51 +50,6 @@ def test_an_environment_of_ones_own(cli, tmp_path):
     assert outcome.json["evaluation"]["mean"] == pytest.approx(1.0)
     played = cli("play", "--video", "catch.gif")
     assert played.code == 0, played.err
-
-
-WRONG = """
-from compiled_environment import *
-
-class State(Catch):
-    def transition(self, state, action, rng, params=None):
-        return state._replace(row=state.row + 0.5)
-
-class Shape(Catch):
-    def observation(self, state, rng, params=None):
-        return jnp.zeros(3)
-
-class Raises(Catch):
-    def reward(self, state, action, next_state, rng, params=None):
-        raise RuntimeError("of its own")
-
-class Branches(Catch):
-    def transition(self, state, action, rng, params=None):
-        return state if action else state
-"""
-
-
-@pytest.mark.parametrize(
-    ("env_id", "said"),
-    [
-        ("wrong:State", "wrong:State.transition returning"),
-        ("wrong:Shape", "wrong:Shape.observation returning shape (3,): expected that of its space, (50,)"),
-        ("wrong:Raises", "RuntimeError: of its own"),
-        ("wrong:Branches", "wrong:Branches.transition: expected a pure function on JAX arrays"),
-        ("wrong:Missing", "wrong:Missing"),
-        ("jax/Pong", "expected one of jax/CartPole-v1, jax/CartPole-v0"),
-        ("gymnax/Nothing", "gymnax"),
-        ("envpool/Nothing", "EnvPool"),
-    ],
-)
-def test_mistakes_are_said_in_a_sentence(env_id, said, call, tmp_path):
-    shutil.copy(EXAMPLES / "compiled_environment.py", tmp_path)
-    (tmp_path / "wrong.py").write_text(WRONG)
-    outcome = call("train", env_id, "--quiet")
-    assert outcome.code == 2
-    assert said in outcome.err
-    assert "Traceback" not in outcome.err
-    assert len(outcome.err.splitlines()) <= 2
-    assert not (tmp_path / "runs").exists()
 
 
 def test_threads_are_refused_on_tensorflow(cli):

@@ -99,23 +99,6 @@ def test_the_command_writes_table_and_picture(cli, tmp_path):
     assert (directory / "scaling.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--workers", "0"), "--workers 0: expected distinct integers of at least 1"),
-        (("--seeds", "0"), "--seeds 0: expected an integer of at least 1"),
-        (("--t-max", "0"), "--t-max 0: expected an integer of at least 1"),
-        (("--engine", "serial", "--workers", "1,2"), "serial"),
-    ],
-)
-def test_mistakes_are_told_before_anything_runs(arguments, message, call, tmp_path):
-    outcome = call("scaling", "CartPole-v1", *arguments)
-    assert outcome.code == 2
-    assert message in outcome.err
-    assert "Traceback" not in outcome.err
-    assert not (tmp_path / "runs").exists()
-
-
 @pytest.mark.thorough
 def test_ctrl_c_leaves_a_table_of_the_runs_that_were_finished(tmp_path):
     flags = ("--workers", "1,2", "--seeds", "1000", "--max-steps", "5000")

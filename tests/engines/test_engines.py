@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from a3c.errors import RunError, SettingError
 from a3c.networks.functional import Network
 from a3c.networks.parameters import parameters_of
 from a3c.training.metrics import TrainingMetrics
+from parts import Still
 
 pytestmark = pytest.mark.both_backends
 
@@ -247,24 +247,16 @@ def test_policy_lag_is_measured(engine_settings):
         assert min(r.lag for r in reports) >= 0
 
 
-class Faulty(gym.Env):
+class Faulty(Still):
     """Raises in its hundredth step."""
 
-    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
-
-    def __init__(self):
-        self.left = 100
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
+    left = 100
 
     def step(self, action):
         self.left -= 1
         if self.left == 0:
             raise ZeroDivisionError("the environment's own fault")
-        return np.zeros(1, np.float32), 1.0, False, False, {}
+        return super().step(action)
 
 
 gym.register("test/Faulty-v0", entry_point=Faulty)
@@ -352,24 +344,19 @@ def test_a_stopped_worker_is_found_out_even_if_it_holds_the_lock(engine_settings
     )
 
 
-class Sleepy(gym.Env):
+class Sleepy(Still):
     """Falls asleep in its hundredth step, in one process only, and leaves a sign."""
 
-    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
+    left = 100
 
     def __init__(self, sign):
-        self.sign, self.left = sign, 100
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
+        self.sign = sign
 
     def step(self, action):
         self.left -= 1
         if self.left == 0 and not self.sign.exists():
             self.dream()
-        return np.zeros(1, np.float32), 1.0, False, False, {}
+        return super().step(action)
 
     def dream(self):
         try:
@@ -411,18 +398,12 @@ def test_losses_that_are_no_numbers_never_reach_the_store(engine_settings):
     np.testing.assert_array_equal(engine.store.weights(), first)
 
 
-class Huge(gym.Env):
+class Huge(Still):
     """Rewards at the end of what float32 can hold."""
 
-    observation_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
-
     def step(self, action):
-        return np.zeros(1, np.float32), 3e38, False, False, {}
+        seen, _, *others = super().step(action)
+        return seen, 3e38, *others
 
 
 gym.register("test/Huge-v0", entry_point=Huge)
@@ -565,13 +546,3 @@ def test_every_step_is_a_sign_of_life(engine_settings):
     pulls = sum(engine.store.activity.pulls())
     assert pulls >= 2
     assert sum(engine.store.activity.heartbeats()) >= 400 // 4 + pulls
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_leave_when_the_master_is_killed(tmp_path):
-    master = harness.start(*harness.TRAIN, *harness.ENDLESS, "--workers", "2", cwd=tmp_path)
-    harness.wait_for(lambda: harness.updates(tmp_path), master)
-    assert len(harness.workers(master.pid)) == 2
-    master.kill()
-    master.communicate()
-    harness.await_end(master.pid)

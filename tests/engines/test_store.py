@@ -1,6 +1,8 @@
 """The shared store: updates are kept whole, reports lose nothing, memory is nameless."""
 
+import fcntl
 import os
+import struct
 import threading
 from types import SimpleNamespace
 
@@ -203,6 +205,23 @@ def test_lock_free_renewals_of_the_target_are_not_missed():
     np.testing.assert_array_equal(store.pull().target, np.arange(5) - 3)
 
 
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_GETLK"), reason="Linux")
+@pytest.mark.parametrize("locking", [True, False])
+def test_the_lock_is_held_while_an_update_is_made(locking):
+    """Asked by a lock of the open file, since a process is never in the way of its own lock."""
+    store, held = make_store(locking), []
+
+    def look(*arguments):
+        query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        answer = fcntl.fcntl(store._file._fd, fcntl.F_OFD_GETLK, query)
+        held.append(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+        return step(*arguments)
+
+    store._update = look
+    push(store)
+    assert held == [locking]
+
+
 def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():
     store = make_store(locking=True)
 
@@ -217,25 +236,21 @@ def test_a_worker_that_dies_in_an_update_leaves_the_parameters_whole():
 
 
 def test_limits_and_stops_end_pulling():
-    store = make_store(steps=10)
-    assert store.pull() is not None
-    store.push(np.ones(5, np.float32), 0, rollout(10), {"loss": 0.0})
-    assert store.pull() is None
-    store = make_store(episodes=2)
-    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
-    assert store.pull() is not None
-    store.push(np.ones(5, np.float32), 0, rollout(episodes=[Episode(1.0, 1)]), {"loss": 0.0})
-    assert store.pull() is None
+    for limits in (dict(steps=20), dict(episodes=2)):
+        store = make_store(**limits)
+        for _ in range(2):
+            assert store.pull() is not None
+            push(store, episodes=[Episode(1.0, 1)])
+        assert store.pull() is None
     store = make_store()
     store.stop()
     assert store.pull() is None
 
 
 def test_nothing_has_a_name_in_shared_memory():
-    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    before = harness.shared_memory()
     store = make_store()
-    after = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
-    assert not {name for name in after - before if name.startswith("a3c")}
+    assert not {name for name in harness.shared_memory() - before if name.startswith("a3c")}
     assert store.pull() is not None
 
 

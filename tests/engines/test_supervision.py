@@ -93,31 +93,22 @@ def test_long_rollouts_are_no_silence(clock):
     assert ended == pytest.approx(600, abs=20)
 
 
-def test_workers_on_frozen_parameters_are_named(clock):
-    watch, frozen = StalenessMonitor(2), []
+@pytest.mark.parametrize(
+    ("versions", "pulls", "named"),
+    [
+        pytest.param(lambda t: [10 * t, 5], lambda t: [200 * t, 200 * t], {1}, id="frozen"),
+        # It has not pulled since: that is the heartbeat's business.
+        pytest.param(lambda t: [10 * t, 5], lambda t: [200 * t, 3], set(), id="only-slow"),
+        # As while an agent is judged: all wait, and give signs of life.
+        pytest.param(lambda t: [min(10 * t, 50), 40], lambda t: [200 * t, 200 * t], set(), id="held"),
+    ],
+)
+def test_workers_on_frozen_parameters_are_named(clock, versions, pulls, named):
+    watch, frozen = StalenessMonitor(2), set()
     for second in range(100):
         clock.now = second
-        frozen += watch.look([10 * second, 5], [200 * second, 200 * second])
-    assert frozen
-    assert set(frozen) == {1}
-
-
-def test_a_slow_worker_is_not_frozen(clock):
-    """It has not pulled since: that is the vigil's business."""
-    watch, frozen = StalenessMonitor(2), []
-    for second in range(100):
-        clock.now = second
-        frozen += watch.look([10 * second, 5], [200 * second, 3])
-    assert not frozen
-
-
-def test_nobody_is_frozen_while_training_is_held(clock):
-    """As while an agent is judged: all wait, and give signs of life."""
-    watch, frozen = StalenessMonitor(2), []
-    for second in range(100):
-        clock.now = second
-        frozen += watch.look([min(10 * second, 50), 40], [200 * second, 200 * second])
-    assert not frozen
+        frozen |= watch.look(versions(second), pulls(second)).keys()
+    assert frozen == named
 
 
 class Store:

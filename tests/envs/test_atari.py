@@ -7,7 +7,6 @@ import pytest
 
 from a3c import envs
 from a3c.envs import atari
-from a3c.envs.faults import Description
 from a3c.errors import UsageError
 from a3c.presets import load_preset, make_config
 from a3c.spaces.distributions.categorical import Categorical
@@ -49,17 +48,7 @@ def test_the_id_says_whether_actions_stick():
 
 
 def play_randomly(environment, episodic_life, t_max):
-    sampler = vector_sampler(
-        environment,
-        make_env=lambda: envs.make_vector(environment.spec, 4, environment.vectorized),
-        batch=4,
-        t_max=t_max,
-        generator=0,
-        seeds=lambda making: making,
-        describe=Description(environment.id, 0, 4, True),
-        on_fault=print,
-        episodic_life=episodic_life,
-    )
+    sampler = vector_sampler(environment, 4, t_max, episodic_life=episodic_life)
     rollout = sampler.collect(ANY)
     sampler.close()
     return rollout

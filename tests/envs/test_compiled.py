@@ -9,7 +9,7 @@ import pytest
 
 from a3c import algorithms, backend, envs, networks
 from a3c.config import Config
-from a3c.engines.spec import hand_over_learned
+from a3c.engines.programs import hand_over_learned
 from a3c.envs import functional
 from a3c.envs.faults import Description
 from a3c.envs.functional.compilation import Compilation

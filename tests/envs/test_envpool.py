@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from a3c import envs
-from a3c.envs.faults import Description
 from a3c.spaces.distributions.categorical import Categorical
-from parts import ANY, vector_sampler
+from parts import ANY, balance, vector_sampler
 
 pytest.importorskip("envpool")
 
@@ -20,25 +19,7 @@ def test_it_resets_in_the_step_after_an_end_and_keeps_the_time_limit():
     assert environment.observations.shape == (4,)
     assert environment.reward_threshold == 475
 
-    def balance(weights):
-        def act(observations, state):
-            push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-            return np.stack([~push, push], 1) * np.float32(1e3), state
-
-        return act
-
-    env = envs.make_vector(environment.spec, 4, environment.vectorized)
-    sampler = vector_sampler(
-        environment,
-        make_env=lambda: env,
-        policy=balance,
-        batch=4,
-        t_max=1003,
-        generator=0,
-        seeds=lambda making: making,
-        describe=Description("envpool/CartPole-v1", 0, 4, True),
-        on_fault=print,
-    )
+    sampler = vector_sampler(environment, 4, 1003, policy=balance)
     rollout = sampler.collect(ANY)
     transitions = rollout.transitions
     assert [e.length for e in rollout.episodes] == [500] * 8, "two episodes of four copies"

@@ -1,194 +1,26 @@
 """Environments that fail: what is told, how a sampler goes on, and that crash reports play faults again."""
 
+import contextlib
 import copy
 import dataclasses
-import functools
 import json
 import pickle
-import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import faulty_module
 from a3c import envs
 from a3c.envs import history
 from a3c.envs.faults import Description, read_crash_report, write_crash_report
+from a3c.envs.functional.sampler import CompiledSampler
 from a3c.envs.reproduce import reproduce
 from a3c.errors import UsageError
 from a3c.types import Snapshot
-from a3c.utils import serialization
-from parts import ANY, vector_sampler
-
-MODULE = '''
-import random
-import threading
-
-import gymnasium as gym
-import numpy as np
-from gymnasium.experimental.functional import FuncEnv
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
-
-
-class Unlucky(Exception):
-    pass
-
-
-class Faulty(gym.Env):
-    """Shows the steps of the episode, its number and the last two actions; ends by chance; fails as told."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float32)
-    action_space = gym.spaces.Discrete(3, start=2)
-
-    def __init__(self, fails="never", at=100, opaque=False, forgets=False):
-        self.fails, self.at, self.steps, self.episode = fails, at, 0, -1
-        self.forgets = forgets
-        self.lock = threading.Lock() if opaque else None
-        if fails == "making":
-            raise Unlucky("not made")
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t, self.last = 0, [0, 0, 0]
-        self.episode += not self.forgets
-        if self.fails == "reset" and self.episode == 6 or self.fails == "first":
-            raise Unlucky("in reset")
-        return self.observe(), {}
-
-    def observe(self):
-        return np.array([self.t, self.episode, *self.last[1:]], np.float32)
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.t += 1
-        self.steps += 1
-        self.last = [*self.last[1:], int(action)]
-        seen, reward, due = self.observe(), 1.0, self.steps == self.at
-        if self.fails == "raise" and due:
-            return 1 / 0
-        if self.fails == "chance" and self.np_random.random() < 0.01:
-            raise Unlucky("by chance")
-        if self.fails == "global" and random.random() + np.random.random() < 0.15:
-            raise Unlucky("by the chance of all")
-        if self.fails == "sequence" and self.last == [2, 4, 3]:
-            seen[2] = np.nan
-        if self.fails == "infinite" and due:
-            seen[1] = np.inf
-        if self.fails == "reward" and due:
-            reward = np.nan
-        if self.fails == "none" and due:
-            reward = None
-        if self.fails == "shape" and due:
-            seen = seen[:3]
-        if self.fails == "tuple" and due:
-            return seen, reward, False, {}
-        return seen, reward, bool(self.np_random.random() < 0.15), False, {}
-
-
-class FaultyVector(VectorEnv):
-    """The same with vector code of its own."""
-
-    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-
-    def __init__(self, num_envs, fails="never", at=100, opaque=False):
-        self.num_envs, self.fails, self.at, self.steps = num_envs, fails, at, 0
-        self.single_observation_space = Faulty.observation_space
-        self.single_action_space = Faulty.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.lock = threading.Lock() if opaque else None
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if self.fails == "first":
-            raise Unlucky("in reset")
-        self.ended = np.zeros(self.num_envs, bool)
-        self.seen = np.zeros((self.num_envs, 4), np.float32)
-        return self.seen.copy(), {}
-
-    def step(self, actions):
-        self.steps += 1
-        due = self.steps == self.at
-        self.seen[:, 1] += self.ended
-        self.seen[:, 0] = np.where(self.ended, 0, self.seen[:, 0] + 1)
-        reward = np.where(self.ended, 0.0, 1.0)
-        self.ended = (self.np_random.random(self.num_envs) < 0.15) & ~self.ended
-        seen = self.seen.copy()
-        if self.fails == "raise" and due:
-            return 1 / 0
-        if self.fails == "chance" and self.np_random.random() < 0.02:
-            raise Unlucky("by chance")
-        if self.fails == "sequence" and self.steps > 20 and actions[-1] == 4:
-            seen[-1, 2] = np.nan
-        if self.fails == "reward" and due:
-            reward[-1] = -np.inf
-        if self.fails == "shape" and due:
-            seen = seen[:1, :1]  # would be broadcast
-        return seen, reward, self.ended.copy(), np.zeros(self.num_envs, bool), {}
-
-
-try:
-    import jax
-    import jax.numpy as jnp
-except ImportError:
-    pass
-
-
-class Functional(FuncEnv):
-    """Five times the last action in a row, and the reward is no number."""
-
-    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    action_space = gym.spaces.Discrete(3, start=2)
-    max_episode_steps = 20
-
-    def initial(self, rng, params=None):
-        return {"row": jnp.int32(0), "noise": jax.random.uniform(rng)}
-
-    def transition(self, state, action, rng, params=None):
-        return {"row": jnp.where(action == 4, state["row"] + 1, 0), "noise": jax.random.uniform(rng)}
-
-    def observation(self, state, rng, params=None):
-        return jnp.stack([state["row"].astype(jnp.float32), state["noise"]])
-
-    def reward(self, state, action, next_state, rng, params=None):
-        return jnp.where(next_state["row"] == 5, jnp.nan, 1.0)
-
-    def terminal(self, state, rng, params=None):
-        return state["noise"] < 0.05
-
-
-class Blind(Functional):
-    """The same with an observation that is infinite."""
-
-    def observation(self, state, rng, params=None):
-        return jnp.stack([state["noise"], jnp.where(state["row"] == 4, jnp.inf, 0.0)])
-
-    def reward(self, state, action, next_state, rng, params=None):
-        return jnp.float32(1)
-
-
-for fails in "never making first reset raise chance global sequence infinite reward none shape tuple".split():
-    entry = dict(entry_point=Faulty, kwargs={"fails": fails})
-    gym.register(f"test/{fails.title()}-v0", **entry)
-    gym.register(f"test/Vector{fails.title()}-v0", vector_entry_point=FaultyVector, **entry)
-late = {"fails": "raise", "at": 400}
-gym.register("test/Late-v0", entry_point=Faulty, kwargs=late)
-opaque = late | {"opaque": True}
-gym.register("test/VectorOpaque-v0", entry_point=Faulty, vector_entry_point=FaultyVector, kwargs=opaque)
-gym.register("test/Forgetful-v0", entry_point=Faulty, kwargs={"fails": "chance", "forgets": True})
-gym.register("test/VectorLate-v0", entry_point=Faulty, vector_entry_point=FaultyVector, kwargs=late)
-'''
-
-
-@pytest.fixture(scope="module", autouse=True)
-def folder(tmp_path_factory):
-    """The module above can be imported here."""
-    folder = tmp_path_factory.mktemp("modules")
-    (folder / "faulty_module.py").write_text(MODULE)
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
+from parts import ANY, through_json, vector_sampler
+from test_compiled import make_program
 
 
 class Enough(Exception):
@@ -219,35 +51,28 @@ def never_but(fails):
     )
 
 
-def make_sampler(name, witness, copies=3, t_max=7, generator=0, environment=None):
-    environment = environment or envs.find(find_name(name))
+def make_sampler(name, witness, copies=3, generator=0, environment=None):
+    name, environment = find_name(name), environment or envs.find(find_name(name))
+    describe = Description(name, 4, copies, environment.vectorized)
     return vector_sampler(
-        environment,
-        make_env=functools.partial(
-            envs.make_vector, environment.spec, copies, environment.vectorized, checked=False
-        ),
-        batch=copies,
-        t_max=t_max,
-        generator=generator,
-        seeds=lambda making: 50 + 1000 * making,
-        describe=Description(find_name(name), 4, copies, environment.vectorized),
-        on_fault=witness,
+        environment, copies, generator=generator, seed=50, on_fault=witness, describe=describe
     )
 
 
 def run_into_faults(name, copies, limit=3, **options):
     """The faults of a sampler that ran into `limit` of them."""
     witness = Witness(limit)
-    with pytest.raises(Enough):
-        collect(lambda: make_sampler(name, witness, copies, **options))
+    collect(lambda: make_sampler(name, witness, copies, **options))
     return witness.faults
 
 
-def collect(make, weights=None, look=lambda rollout: None, rollouts=4000):
-    """Make a sampler and take many rollouts; `look` at each of them."""
-    sampler = make()
-    for _ in range(rollouts):
-        look(sampler.collect(Snapshot(weights, 0)))
+def collect(make, weights=None, look=lambda rollout: None):
+    """Make a sampler and take rollouts until there are enough faults; `look` at each of them."""
+    with contextlib.suppress(Enough):
+        sampler = make()
+        for _ in range(4000):
+            look(sampler.collect(Snapshot(weights, 0)))
+        pytest.fail("too few faults")
 
 
 def check_reproduces(told, tmp_path):
@@ -380,16 +205,15 @@ def test_the_first_making_may_fail_as_well():
             raise OSError("busy")
         return envs.make_vector(environment.spec, 2, False)
 
-    witness, description = Witness(), Description("test", 0, 2, False)
-    sampler = vector_sampler(environment, make, 2, 5, 0, lambda k: k, description, witness)
+    witness = Witness()
+    sampler = vector_sampler(environment, 2, make_env=make, vectorized=False, on_fault=witness)
     assert [told.report["making"] for told in witness.faults] == [0, 1]
     assert sampler.collect(ANY).steps > 0
 
 
 def test_a_sampler_that_was_given_up_closes_without_a_word():
     sampler = make_sampler("Raise", Witness(1), 2)
-    with pytest.raises(Enough):
-        collect(lambda: sampler)
+    collect(lambda: sampler)
     sampler.close()
     sampler.close()
 
@@ -426,12 +250,8 @@ def test_long_histories_are_cut_where_episodes_begin(monkeypatch, tmp_path):
         assert len(episode["actions"]) == told.report["episode_step"]
         assert len(told.report["last_actions"]) == 10
         check_reproduces(told, tmp_path)
-
-
-def test_where_it_is_not_known_which_copy_it_was_all_are_played(monkeypatch, tmp_path):
-    monkeypatch.setattr(history, "WHOLE_STEPS", 20)
-    late = next(told for told in run_into_faults("Chance", 3, limit=12) if told.report["step"] > 40)
-    report = copy.deepcopy(late.report)
+    # Where it is not known which copy it was, all are played.
+    report = copy.deepcopy(late[0].report)
     first = {"copy": 0, "beginning": {"seed": 3, "generators": [{}, {}]}, "actions": np.zeros(0, np.uint8)}
     report["replay"]["episodes"].insert(0, first)
     assert reproduce(report).same
@@ -474,10 +294,6 @@ def test_reports_of_earlier_versions(tmp_path):
 
 
 # -- going on from a state ----------------------------------------------------------------------------------
-
-
-def through_json(plain):
-    return serialization.from_json(json.loads(json.dumps(serialization.to_json(plain))))
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "Forgetful", "VectorChance"])
@@ -534,7 +350,8 @@ def test_a_report_is_readable_for_people(tmp_path):
 
 
 def test_the_command_plays_a_report_again(cli, tmp_path):
-    (tmp_path / "faulty_module.py").write_text(MODULE)
+    source = Path(faulty_module.__file__).read_text()
+    (tmp_path / "faulty_module.py").write_text(source)
     write_crash_report(run_into_faults("Chance", 3, limit=1)[0], tmp_path / "card.json")
     done = cli("reproduce", "card.json", "--json")
     assert done.code == 1, done
@@ -543,7 +360,7 @@ def test_the_command_plays_a_report_again(cli, tmp_path):
     assert "reproduce.py" not in done.err
     assert done.json["same"]
 
-    (tmp_path / "faulty_module.py").write_text(MODULE.replace('raise Unlucky("by chance")', "pass"))
+    (tmp_path / "faulty_module.py").write_text(source.replace('raise Unlucky("by chance")', "pass"))
     done = cli("reproduce", "card.json")
     assert done.code == 0, done
     assert "Not reproduced" in done.out
@@ -558,18 +375,12 @@ compiled = pytest.mark.skipif(keras.backend.backend() != "jax", reason="fused on
 
 
 @pytest.fixture(scope="module")
-def program(folder):
-    import faulty_module
-
-    from test_compiled import make_program
-
+def program():
     program, _, weights, _ = make_program(faulty_module.Functional(), batch=4, t_max=7, limit=20)
     return program, weights
 
 
 def make_compiled_sampler(program, witness, name="Functional", copies=4):
-    from a3c.envs.functional.sampler import CompiledSampler
-
     description = Description(f"faulty_module:{name}", 4, copies, True)
     return CompiledSampler(program, None, lambda making: 7 + 1000 * making, description, witness)
 
@@ -584,8 +395,7 @@ def test_faults_of_compiled_environments_are_told_and_played_again(program, tmp_
         assert all(np.isfinite(list(rollout.transitions.losses.values())))
         assert all(length <= 20 and earned == length for earned, length in rollout.episodes)
 
-    with pytest.raises(Enough):
-        collect(lambda: make_compiled_sampler(program, witness), weights, look)
+    collect(lambda: make_compiled_sampler(program, witness), weights, look)
     for making, told in enumerate(witness.faults):
         report = told.report
         expected = (
@@ -599,15 +409,10 @@ def test_faults_of_compiled_environments_are_told_and_played_again(program, tmp_
 
 
 @compiled
-def test_infinite_observations_of_compiled_environments_are_found(folder, tmp_path):
-    import faulty_module
-
-    from test_compiled import make_program
-
+def test_infinite_observations_of_compiled_environments_are_found(tmp_path):
     program, _, weights, _ = make_program(faulty_module.Blind(), batch=1, t_max=5, limit=20)
     witness = Witness(1)
-    with pytest.raises(Enough):
-        collect(lambda: make_compiled_sampler(program, witness, "Blind", 1), weights)
+    collect(lambda: make_compiled_sampler(program, witness, "Blind", 1), weights)
     assert "returned a non-finite observation (index 1: inf)" in witness.faults[0].summary
     check_reproduces(witness.faults[0], tmp_path)
 

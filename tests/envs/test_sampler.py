@@ -6,8 +6,7 @@ import pytest
 
 from a3c import envs
 from a3c.envs.episodes import EpisodeLog
-from a3c.envs.faults import Description
-from parts import ANY, vector_sampler
+from parts import ANY, Still, balance, vector_sampler
 
 SEED = 5
 
@@ -39,27 +38,8 @@ gym.register("test/Counter-v0", entry_point=Counter)
 gym.register("test/CounterFromFive-v0", entry_point=Counter, kwargs={"start": 5})
 
 
-def fail(fault):
-    raise AssertionError(fault.summary)
-
-
-def make_sampler(
-    env_id, batch=2, t_max=7, vectorized=None, policy=None, seed=SEED, on_fault=fail, generator=0, **more
-):
-    environment = envs.find(env_id)
-    vectorized = environment.vectorized if vectorized is None else vectorized
-    return vector_sampler(
-        environment,
-        make_env=lambda: envs.make_vector(environment.spec, batch, vectorized),
-        policy=policy,
-        batch=batch,
-        t_max=t_max,
-        generator=generator,
-        seeds=lambda making: seed + 1000 * making,
-        describe=Description(env_id, 0, batch, vectorized),
-        on_fault=on_fault,
-        **more,
-    )
+def make_sampler(env_id, batch=2, t_max=7, seed=SEED, **more):
+    return vector_sampler(envs.find(env_id), batch, t_max, seed=seed, **more)
 
 
 def test_steps_around_an_end_are_told_apart():
@@ -81,7 +61,8 @@ def test_steps_around_an_end_are_told_apart():
 
 
 def test_the_next_rollout_goes_on_where_the_last_one_ended():
-    whole, halves = make_sampler("test/Counter-v0", t_max=12), make_sampler("test/Counter-v0", t_max=6)
+    """Its first step only resets, since an episode ended with the last one of the rollout before."""
+    whole, halves = make_sampler("test/Counter-v0", t_max=14), make_sampler("test/Counter-v0", t_max=7)
     expected = whole.collect(ANY)
     first = halves.collect(ANY)
     observations = [first.transitions.observations[:-1].copy()]
@@ -141,13 +122,6 @@ def test_the_vector_entry_point_obeys_the_same_contract():
 @pytest.mark.parametrize(("env_id", "limit"), [("CartPole-v0", 200), ("CartPole-v1", 500)])
 def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
     """The tutorial's `.unwrapped` dropped the limit: an episode of 46,032 steps."""
-
-    def balance(weights):
-        def act(observations, state):
-            push = observations @ np.array([0.1, 0.5, 3.0, 1.5]) > 0
-            return np.stack([~push, push], 1) * np.float32(1e3), state
-
-        return act
 
     sampler = make_sampler(env_id, 4, limit, policy=balance, seed=0)
     rollout = sampler.collect(ANY)
@@ -227,15 +201,8 @@ def test_lives_are_remembered_when_a_run_goes_on():
     assert second.collect(ANY).transitions.terminated.all()
 
 
-class OneStep(gym.Env):
+class OneStep(Still):
     """Ends with its first step."""
-
-    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
 
     def step(self, action):
         return np.ones(1, np.float32), 1.0, True, False, {}

@@ -7,18 +7,18 @@ import pytest
 from a3c import envs
 from a3c.evaluation import evaluator
 from a3c.evaluation.evaluator import Evaluation, Evaluator, VectorPlayer, random_evaluation
+from parts import Still
 
 
-class Coin(gym.Env):
+class Coin(Still):
     """Half of the episodes last one step and earn 1, half last ten and earn 10."""
 
-    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
     action_space = gym.spaces.Discrete(2, start=3)
 
     def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
+        first = super().reset(seed=seed)
         self.left = int(self.np_random.choice([1, 10]))
-        return np.zeros(1, np.float32), {}
+        return first
 
     def step(self, action):
         assert action in (3, 4)
@@ -69,15 +69,8 @@ def test_episodes_that_have_not_begun_are_not_cut_off(monkeypatch, longest):
     assert evaluation.cut_off == 1 + (longest % 5 not in (0, 1))
 
 
-class Endless(gym.Env):
+class Endless(Still):
     """Ends only for who goes left; two rewards a step."""
-
-    observation_space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros(1, np.float32), {}
 
     def step(self, action):
         return np.zeros(1, np.float32), 2.0, action == 0, False, {}

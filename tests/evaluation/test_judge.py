@@ -38,9 +38,9 @@ class Scripted:
         pass
 
 
-def make_judge(means, threshold=475.0):
-    selector = ModelSelector(Scripted(means), threshold, seed=0, concurrent=False)  # type: ignore[arg-type]
-    return selector
+def make_judge(means, threshold=475.0, concurrent=False, **more):
+    evaluator = means if isinstance(means, Scripted) else Scripted(means)
+    return ModelSelector(evaluator, threshold, 0, concurrent, **more)  # type: ignore[arg-type]
 
 
 def candidate(steps, reached=False):
@@ -99,7 +99,7 @@ def test_a_crash_in_an_evaluation_is_not_swallowed():
 @pytest.mark.parametrize("concurrent", [False, True])
 def test_an_environment_that_fails_in_an_evaluation_is_made_anew(concurrent):
     evaluator, told = Scripted([7.0], failures=2), []
-    selector = ModelSelector(evaluator, 475.0, 0, concurrent, max_failures=2, tell=told.append)  # type: ignore[arg-type]
+    selector = make_judge(evaluator, concurrent=concurrent, max_failures=2, tell=told.append)
     selector.submit(candidate(1))
     outcome = harness.wait_for(selector.outcome)
     assert outcome.mean == 7.0
@@ -110,7 +110,7 @@ def test_an_environment_that_fails_in_an_evaluation_is_made_anew(concurrent):
 
 
 def test_past_the_limit_the_first_failure_ends_the_run():
-    selector = ModelSelector(Scripted([], failures=9), 475.0, 0, False, max_failures=2)  # type: ignore[arg-type]
+    selector = make_judge(Scripted([], failures=9), max_failures=2)
     with pytest.raises(
         RunError, match=r"(?s)an evaluation failed: Env-v0 raised ValueError.*its own traceback"
     ):
@@ -118,11 +118,11 @@ def test_past_the_limit_the_first_failure_ends_the_run():
 
 
 def test_what_was_under_judgement_is_judged_again_after_resuming():
-    first = ModelSelector(Scripted([1.0, 2.0]), 475.0, 0, False)  # type: ignore[arg-type]
+    first = make_judge([1.0, 2.0])
     judged(first, 5)
     first.abandon()
     assert judged(first, 1_000) is None
-    second = ModelSelector(Scripted([3.0]), 475.0, 0, False)  # type: ignore[arg-type]
+    second = make_judge([3.0])
     second.restore(first.state())
     assert second.best is not None
     assert second.best.mean == 1.0
@@ -140,7 +140,7 @@ def test_an_evaluation_that_hangs_keeps_nobody_from_leaving(monkeypatch):
             over.get()
 
     monkeypatch.setattr(module, "_PATIENCE", 0.0)
-    selector = ModelSelector(Hanging([]), 475.0, 0, concurrent=True)  # type: ignore[arg-type]
+    selector = make_judge(Hanging([]), concurrent=True)
     selector.submit(candidate(1))
     harness.wait_for(lambda: "in evaluate" in selector.stack_of())
     selector.close()

@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import h5py
+import numpy as np
 
 TRAIN = ("train", "CartPole-v1", "--json", "--quiet")
 ENDLESS = ("--max-steps", "1000000000", "--stop-return", "1e9")
@@ -275,6 +279,25 @@ def check_files(run: Path, summary: dict) -> None:
     for name in ("steps", "updates", "episodes"):
         assert metrics[-1][name] == summary[name], (name, metrics[-1][name], summary[name])
     assert not list(run.glob(".*.tmp*")) + list(run.glob("checkpoints/.*")), "temporary files are left"
+
+
+def episodes(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's episodes but for their seconds: what must be the same if it is repeated."""
+    with open(run / "episodes.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Every array of a `.keras` file, which must be whole, by its name."""
+    found: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None, path
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            file.visititems(
+                lambda name, node: found.update({name: node[()]}) if hasattr(node, "shape") else None
+            )
+    assert found, f"{path} has no weights"
+    return found
 
 
 def event_steps(run: Path) -> list[int]:

@@ -4,13 +4,11 @@ python tests/faults/stop_serial.py --runs 5 --env-id CartPole-v1 --backend jax -
 """
 
 import argparse
-import csv
 import json
 import random
 import signal
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -82,31 +80,12 @@ LocalStore.push = push
 
 def _check_same(whole: Path, other: Path) -> None:
     """Whether the episodes, the curves and the weights of two runs are the same, to the last bit."""
-    episodes = [_episodes(run) for run in (whole, other)]
+    episodes = [harness.episodes(run) for run in (whole, other)]
     assert episodes[0] == episodes[1], "episodes differ"
     for name in ("last.keras", "best.keras"):
-        first, second = (_weights(run / name) for run in (whole, other))
+        both = (harness.arrays(run / name).items() for run in (whole, other))
+        first, second = ({key: array.tobytes() for key, array in arrays} for arrays in both)
         assert first == second, f"{name} differs"
-
-
-def _episodes(run: Path) -> list[dict]:
-    with open(run / "episodes.csv") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-def _weights(path: Path) -> list[tuple[str, bytes]]:
-    """Every array of a `.keras` file."""
-    import io
-
-    import h5py
-
-    found: list[tuple[str, bytes]] = []
-    with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(
-            lambda name, item: found.append((name, item[()].tobytes())) if hasattr(item, "shape") else None
-        )
-    assert found
-    return found
 
 
 def main() -> None:

@@ -1,14 +1,13 @@
 """Bad input and faults: what is said, the exit code, and what is not lost.
 
-Each case is run in a directory of its own, with `faulty.py` and `networks.py` in it. Files that were there
-before must be there afterwards, byte for byte, but for those that a case names in `changes`.
+Each case is run in a directory of its own, with `faulty.py`, `networks.py` and `compiled.py` in it. Files
+that were there before must be there afterwards, byte for byte, but for those that a case names in `changes`.
 """
 
 import contextlib
 import fcntl
 import functools
 import hashlib
-import io
 import json
 import os
 import re
@@ -20,7 +19,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import harness
 import keras
 import numpy as np
@@ -57,8 +55,9 @@ def check(cwd, arguments, code, says, prepare=(), holds=(), changes=(), run=None
         trace: Whether a traceback is shown: that of the user's own code.
     """
     prepare, holds = ((one,) if callable(one) else one for one in (prepare, holds))
-    for name in ("faulty.py", "networks.py"):
-        shutil.copy(Path(__file__).with_name(name), cwd)
+    for name in ("faulty.py", "networks.py", "../envs/faulty_module.py"):
+        shutil.copy(Path(__file__).parent / name, cwd)
+    (cwd / "compiled.py").write_text(COMPILED)
     for provoke in prepare:
         provoke(cwd)
     before, shared = contents(cwd), harness.shared_memory()
@@ -236,6 +235,26 @@ def fill(cwd: Path) -> None:
             filler.write(b"x" * 4096)
 
 
+COMPILED = """
+import jax.numpy as jnp
+from faulty_module import Functional
+
+class State(Functional):
+    def transition(self, state, action, rng, params=None):
+        return {**state, "row": state["row"] + 0.5}
+
+class Shape(Functional):
+    def observation(self, state, rng, params=None):
+        return jnp.zeros(3)
+
+class Raises(Functional):
+    def reward(self, state, action, next_state, rng, params=None):
+        raise RuntimeError("of its own")
+
+class Branches(Functional):
+    def transition(self, state, action, rng, params=None):
+        return state if action else state
+"""
 NO_TENSORFLOW = "import sys\nsys.modules['tensorflow'] = None\n"
 NO_SHARED_MEMORY = """
 import os
@@ -299,15 +318,8 @@ def agents_are_finite(cwd: Path, outcome: Outcome) -> None:
 
 
 def is_finite(path: Path) -> bool:
-    """Whether an agent's file is whole and has weights, all of them numbers."""
-    found: list[bool] = []
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
-            weights.visititems(
-                lambda _, node: found.append(np.isfinite(node).all()) if hasattr(node, "shape") else None
-            )
-    return bool(found) and all(found)
+    """Whether an agent's file is whole, and all its weights are numbers."""
+    return all(np.isfinite(array).all() for array in harness.arrays(path).values())
 
 
 def logged(*texts: str) -> Callable[[Path, Outcome], None]:
@@ -416,32 +428,20 @@ no lock with a learner: train --algorithm a2c --no-locking
     --locking False: expected true where a learner makes all updates … workers update nothing themselves
 convolutions of vectors: train --network nature
     --network nature: expected another: it is one for images … CartPole-v1 shows vectors of 4
-negative workers: train --workers -2
-    --workers -2: expected an integer of at least 1
-negative t-max: train --update-freq -1
-    --t-max -1: expected an integer of at least 1
 word for an optional one: train --clip-rewards x
     --clip-rewards x: expected a number, or none
 words for units: train --hidden-units 3 x
     --hidden-units 3 x: expected integers, or none
 word for a number: train --lr fast
     --learning-rate fast: expected a number … --help
-setting out of range: train --gamma 1.01
-    --gamma 1.01: expected a number of at least 0 and at most 1
 integer out of every range: train --max-steps NINES
     of 64 bits
-negative seed: train --seed -1
-    --seed -1: expected an integer of at least 0
 typo in a flag: train --learning-rat 1
     --learning-rat: expected an option … Did you mean --learning-rate? … --help
 unknown choice: train --engine ray
     --engine ray: expected one of auto, serial
-unknown preset: train --preset best
-    --preset best: expected auto, none
 unknown command: trian
     command trian: expected one of train … a3c --help
-serial with workers: train --engine serial --workers 3
-    1 with the serial engine
 unknown model class: train --model nowhere:Model
     model nowhere:Model: expected
 unknown activation: train --activation swoosh
@@ -464,6 +464,41 @@ missing backend: train --backend tensorflow
     an installed one (jax) … pip install 'a3c[tensorflow]'
 unknown backend in the environment: train
     expected one of jax, tensorflow
+
+wrong counts of workers: scaling --workers 0
+    --workers 0: expected distinct integers of at least 1
+no seeds: scaling --seeds 0
+    --seeds 0: expected an integer of at least 1
+scaling with a setting out of range: scaling --t-max 0
+    --t-max 0: expected an integer of at least 1
+scaling the serial engine: scaling --engine serial --workers 1,2
+    serial
+negative seed of the doctor: doctor --seed -1
+    --seed
+doctor to resume nothing: doctor --resume
+    --resume
+doctor on an unknown backend: doctor --backend torch
+    torch
+typo in a flag of the doctor: doctor --frob
+    --frob
+
+# compiled environments
+state of another type: train compiled:State
+    compiled:State.transition returning
+observation of another shape than its space: train compiled:Shape
+    compiled:Shape.observation returning shape (3,): expected that of its space, (2,)
+compiled environment that raises: train compiled:Raises
+    RuntimeError: of its own
+compiled environment with a branch: train compiled:Branches
+    compiled:Branches.transition: expected a pure function on JAX arrays
+compiled environment that is not there: train compiled:Missing
+    compiled:Missing
+unknown compiled environment: train jax/Pong
+    expected one of jax/CartPole-v1, jax/CartPole-v0
+unknown environment of gymnax: train gymnax/Nothing
+    gymnax
+unknown environment of EnvPool: train envpool/Nothing
+    EnvPool
 
 # environments and models
 environment that cannot be made: train faulty:InInit-v0 ONE
@@ -688,7 +723,7 @@ def cases():
         yield pytest.param(arguments, int(code or 2), says, more, id=name, marks=marks)
 
 
-@pytest.mark.parametrize(("arguments", "code", "says", "more"), cases())
+@pytest.mark.parametrize(("arguments", "code", "says", "more"), list(cases()))
 def test_input(arguments, code, says, more, tmp_path):
     try:
         check(tmp_path, arguments, code, says, **more)

@@ -4,52 +4,47 @@ import os
 import random
 import sys
 
-import kill_many
-import kill_master
-import kill_worker
+import kills
 import pytest
 import stop_serial
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
-def moments(runs, longest, seed):
-    generator = random.Random(seed)
-    return [generator.uniform(0, longest) for _ in range(runs)]
-
-
 def test_a_killed_worker_is_replaced(tmp_path):
     """At once: it is no question of speed then whether it was still needed."""
-    outcome = kill_worker.kill_one(tmp_path, 1, 0.0)
+    outcome = kills.kill_worker(tmp_path, 1, 0.0)
     assert outcome["killed"]
     assert outcome["restarted"]
 
 
 def test_a_worker_killed_at_work_is_replaced(tmp_path):
-    assert kill_many.kill_many(tmp_path, 1, 1)["killed"] == 1
+    assert kills.kill_many(tmp_path, 1, 1)["killed"] == 1
 
 
 @pytest.mark.parametrize("delay", [0.2, pytest.param(1.0, marks=pytest.mark.thorough)])
 def test_a_killed_run_is_resumed(tmp_path, delay):
-    kill_master.kill_and_resume(tmp_path, 1, delay)
+    kills.kill_master(tmp_path, 1, delay)
 
 
-def test_a_stopped_serial_run_goes_on_bit_for_bit(tmp_path):
-    outcome = stop_serial.compare(tmp_path, "CartPole-v1", "jax", "SIGINT", 3, 300_000, runs=1)
-    assert outcome["stopped_at"], "it ended before it was stopped"
-
-
-def test_the_same_for_a_run_that_uses_rollouts_again(tmp_path):
-    """Stopped in the middle of a rollout's passes, it makes the others first."""
-    settings = "CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns"
-    outcome = stop_serial.compare(tmp_path, settings, "jax", "SIGINT", 3, 60_000, runs=1)
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ("CartPole-v1", 300_000),
+        # Stopped in the middle of a rollout's passes, it makes the others first.
+        ("CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns", 60_000),
+    ],
+    ids=["a3c", "appo"],
+)
+def test_a_stopped_serial_run_goes_on_bit_for_bit(settings, steps, tmp_path):
+    outcome = stop_serial.compare(tmp_path, settings, "jax", "SIGINT", 3, steps, runs=1)
     assert outcome["stopped_at"], "it ended before it was stopped"
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("algorithm", ["appo", "ppo"])
 def test_workers_killed_during_reuse_leave_counts_that_agree(tmp_path, algorithm):
-    assert kill_many.kill_many(tmp_path, 6, 1, algorithm)["killed"] == 6
+    assert kills.kill_many(tmp_path, 6, 1, algorithm)["killed"] == 6
 
 
 @pytest.mark.thorough
@@ -108,15 +103,13 @@ def test_killed_runs_in_other_environments_go_on_bit_for_bit(tmp_path, monkeypat
 @pytest.mark.long_faults
 @pytest.mark.parametrize("seed", range(60))
 def test_workers_killed_at_random_moments(tmp_path, seed):
-    [delay] = moments(1, 1.0, seed)
-    kill_worker.kill_one(tmp_path, 1000 + seed, delay)
+    kills.kill_worker(tmp_path, 1000 + seed, random.Random(seed).uniform(0, 1.0))
 
 
 @pytest.mark.long_faults
 @pytest.mark.parametrize("seed", range(40))
 def test_masters_killed_at_random_moments(tmp_path, seed):
-    [delay] = moments(1, 2.5, seed)
-    kill_master.kill_and_resume(tmp_path, 2000 + seed, delay)
+    kills.kill_master(tmp_path, 2000 + seed, random.Random(seed).uniform(0, 2.5))
 
 
 @pytest.mark.long_faults

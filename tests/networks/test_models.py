@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from a3c import networks
+from a3c import envs, networks
+from a3c.config import Config
 from a3c.errors import UsageError
 from a3c.networks import ActorCritic
 from a3c.networks.initializers import Orthogonal
 from a3c.spaces.distributions.categorical import Categorical
+from a3c.training import resolve
 from parts import gradient_of, vectors
 
 pytestmark = pytest.mark.both_backends
@@ -49,6 +51,13 @@ def test_seeds_decide_the_first_weights_and_the_first_policy_is_nearly_uniform()
     assert not np.array_equal(outputs[0], outputs[2])
     logits = ops.convert_to_numpy(ActorCritic(2, seed=1)(observations)[0])
     assert np.abs(logits).max() < 0.1
+
+
+def test_the_seed_of_a_run_decides_the_first_weights():
+    environment = envs.find("CartPole-v1")
+    one, same, other = (resolve.make_model(Config(seed=s), environment).get_weights() for s in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not np.array_equal(one[0], other[0])
 
 
 def built(**settings):

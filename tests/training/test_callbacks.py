@@ -294,6 +294,13 @@ def test_the_history_is_every_kth_episode(tmp_path):
     assert numbers[0] == 1
 
 
+def test_the_steps_of_episodes_are_those_of_the_whole_run():
+    metrics = TrainingMetrics()
+    for report_steps in ([2, 5], [3, 7]):
+        metrics.add(Report(0, 1, 0, 10, [Episode(1.0, 1)] * 2, report_steps, {}, 0.0), 1.0)
+    assert [row[EPISODE_COLUMNS.index("steps")] for row in metrics.history.rows] == [2, 5, 13, 17]
+
+
 def test_metrics_do_not_grow_with_episodes():
     metrics = TrainingMetrics(history=EpisodeHistory(capacity=10))
     episodes = [Episode(1.0, 1)] * 1000
