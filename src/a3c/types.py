@@ -189,12 +189,14 @@ class Episode(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What a sampler hands to the learner: the transitions, and the episodes that finished in them.
+    """What a sampler hands to the learner, and the episodes that finished in it.
 
     Steps and episodes count once: what is left of a rollout that is used again has none.
     """
 
-    transitions: Transitions | ComputedGradients | Reused
+    content: Transitions | ComputedGradients | Reused
+    """Transitions to learn from; or gradients, where acting and learning are one program; or transitions that
+    have been learned from, and will be again."""
     episodes: list[Episode]
     steps: int
     """Environment steps taken, resets not counted."""

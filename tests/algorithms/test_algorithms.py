@@ -379,7 +379,7 @@ def test_what_is_learned_from_is_what_was_done(env_id, algorithm, settings, monk
     before, ends = None, 0
     for _ in range(20):
         target = weights if worker_spec.algorithm.values else None
-        found = sampler.collect(Snapshot(weights, 0, 10**9, target)).transitions
+        found = sampler.collect(Snapshot(weights, 0, 10**9, target)).content
         now = Transitions._make(None if array is None else np.array(array) for array in found)
         ended = now.terminated | now.truncated
         np.testing.assert_array_equal(now.valid[1:], ~ended[:-1])

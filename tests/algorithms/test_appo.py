@@ -327,7 +327,7 @@ def test_a_rollout_counts_once_and_is_normalised_as_it_acted():
         np.testing.assert_array_equal(seen[-1], normaliser.first())
         later[-normaliser.size :] = 7.0  # others have gone on
         assert rest is None or (rest.steps, rest.episodes) == (0, [])
-        assert number == 0 or isinstance(rollout.transitions, Reused)
+        assert number == 0 or isinstance(rollout.content, Reused)
     assert rest is None
 
 

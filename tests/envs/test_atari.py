@@ -59,13 +59,13 @@ def test_lives_are_lost_in_learning_only():
     plain, lived = (play_randomly(environment, episodic_life, 400) for episodic_life in (False, True))
     assert plain.episodes == lived.episodes
     assert len(plain.episodes) >= 2
-    np.testing.assert_array_equal(plain.transitions.rewards, lived.transitions.rewards)
-    np.testing.assert_array_equal(plain.transitions.valid, lived.transitions.valid)
-    ends, losses = plain.transitions.terminated, lived.transitions.terminated
+    np.testing.assert_array_equal(plain.content.rewards, lived.content.rewards)
+    np.testing.assert_array_equal(plain.content.valid, lived.content.valid)
+    ends, losses = plain.content.terminated, lived.content.terminated
     assert (losses[ends]).all(), "the last life is a life"
     per_game = losses.sum() / ends.sum()
     assert 4 < per_game < 8, "five lives each, and those of games under way"
-    after = lived.transitions.valid[1:][(losses & ~ends)[:-1]]
+    after = lived.content.valid[1:][(losses & ~ends)[:-1]]
     assert after.all(), "play goes on where a life was lost"
 
 

@@ -299,8 +299,8 @@ def test_the_step_is_stateless():
     a, b = make_compiled_sampler(program, 1), make_compiled_sampler(program, 1)
     for _ in range(5):
         np.testing.assert_array_equal(
-            np.asarray(a.collect(Snapshot(weights, 0)).transitions.gradients),
-            np.asarray(b.collect(Snapshot(weights, 0)).transitions.gradients),
+            np.asarray(a.collect(Snapshot(weights, 0)).content.gradients),
+            np.asarray(b.collect(Snapshot(weights, 0)).content.gradients),
         )
     jax.tree.map(np.testing.assert_array_equal, first, program.first_state)
 

@@ -21,7 +21,7 @@ def test_it_resets_in_the_step_after_an_end_and_keeps_the_time_limit():
 
     sampler = vector_sampler(environment, 4, 1003, policy=balance)
     rollout = sampler.collect(ANY)
-    transitions = rollout.transitions
+    transitions = rollout.content
     assert [e.length for e in rollout.episodes] == [500] * 8, "two episodes of four copies"
     assert transitions.truncated[499].all()
     assert not transitions.terminated.any()

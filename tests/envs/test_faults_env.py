@@ -175,7 +175,7 @@ def test_the_run_goes_on_with_sane_rollouts(name):
     lengths, seen, anew, episodes = np.zeros(copies, int), 0, True, 0
     while seen < 6:
         rollout = sampler.collect(ANY)
-        transitions = rollout.transitions
+        transitions = rollout.content
         if len(witness.faults) > seen:
             seen, anew = len(witness.faults), True
         if anew:
@@ -307,7 +307,7 @@ def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
     expected = []
     for _ in range(60):
         rollout = sampler.collect(ANY)
-        transitions = copy.deepcopy(rollout.transitions)
+        transitions = copy.deepcopy(rollout.content)
         expected.append((transitions, rollout.episodes, rollout.steps))
 
     other = make_sampler(env_id, second, generator=99)
@@ -316,7 +316,7 @@ def test_a_restored_sampler_goes_on_bit_for_bit(env_id, tmp_path):
     for transitions, episodes, steps in expected:
         rollout = other.collect(ANY)
         assert (rollout.episodes, rollout.steps) == (episodes, steps)
-        for x, y in zip(rollout.transitions, transitions, strict=True):
+        for x, y in zip(rollout.content, transitions, strict=True):
             np.testing.assert_array_equal(x, y)
     later = first.faults[before:]
     assert [told.summary for told in later] == [told.summary for told in second.faults]
@@ -391,8 +391,8 @@ def test_faults_of_compiled_environments_are_told_and_played_again(program, tmp_
     witness = Witness(4)
 
     def look(rollout):
-        assert np.isfinite(np.asarray(rollout.transitions.gradients)).all()
-        assert all(np.isfinite(list(rollout.transitions.losses.values())))
+        assert np.isfinite(np.asarray(rollout.content.gradients)).all()
+        assert all(np.isfinite(list(rollout.content.losses.values())))
         assert all(length <= 20 and earned == length for earned, length in rollout.episodes)
 
     collect(lambda: make_compiled_sampler(program, witness), weights, look)
@@ -428,10 +428,8 @@ def test_a_restored_compiled_sampler_goes_on_bit_for_bit(program):
     other.restore(through_json(sampler.state()))
     for _ in range(60):
         a, b = sampler.collect(Snapshot(weights, 0)), other.collect(Snapshot(weights, 0))
-        assert (a.episodes, a.steps, a.transitions.losses) == (b.episodes, b.steps, b.transitions.losses)
-        np.testing.assert_array_equal(
-            np.asarray(a.transitions.gradients), np.asarray(b.transitions.gradients)
-        )
+        assert (a.episodes, a.steps, a.content.losses) == (b.episodes, b.steps, b.content.losses)
+        np.testing.assert_array_equal(np.asarray(a.content.gradients), np.asarray(b.content.gradients))
     assert before > 0
     assert [told.summary for told in first.faults[before:]] == [told.summary for told in second.faults]
 

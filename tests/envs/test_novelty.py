@@ -154,7 +154,7 @@ def test_learning_gets_the_bonus_in_rewards_and_in_discounted_sums():
     )
     arrays = dict(rewards=rewards, returns=returns, valid=valid, observations=np.zeros((5, 1, 3), np.float32))
     sampler = CuriousSampler(Recorded(Transitions(**{**blank, **arrays})), Steady(), 0.5, 0.5)
-    found = sampler.collect(None).transitions
+    found = sampler.collect(None).content
     np.testing.assert_array_equal(found.rewards[:, 0], [2, 1, 0, 2])
     np.testing.assert_array_equal(found.returns[:, 0], [1 + 1, 0.5 + 1.5, 0, 1 + 1])
 

@@ -163,7 +163,7 @@ def play(sampler, rollouts=12):
     found = []
     for _ in range(rollouts):
         rollout = sampler.collect(ANY)
-        kept = [part.tobytes() for part in rollout.transitions if isinstance(part, np.ndarray)]
+        kept = [part.tobytes() for part in rollout.content if isinstance(part, np.ndarray)]
         found.append((kept, rollout.episodes, rollout.steps))
     return found
 
@@ -244,7 +244,7 @@ def test_a_difference_in_one_copy_costs_one_episode(change):
     successor = make_sampler("replay/Own-v0", generator=9)
     told = successor.restore(tree)
     assert told.startswith("replay/Own-v0: 1 of 3 episodes under way begin anew: of copy 1, the episode ")
-    transitions = successor.collect(ANY).transitions
+    transitions = successor.collect(ANY).content
     assert transitions.valid[0].tolist() == [1, 0, 1]
     seen = np.frombuffer(expected[0][0], np.float32).reshape(8, 3, 1)
     np.testing.assert_array_equal(transitions.observations[:, [0, 2]], seen[:, [0, 2]])

@@ -45,7 +45,7 @@ def make_sampler(env_id, batch=2, t_max=7, seed=SEED, **more):
 def test_steps_around_an_end_are_told_apart():
     sampler = make_sampler("test/Counter-v0")
     rollout = sampler.collect(ANY)
-    observations, actions, rewards, terminated, truncated, valid, *_ = rollout.transitions
+    observations, actions, rewards, terminated, truncated, valid, *_ = rollout.content
     # t:                                  0  1  2  3(reset)  4  5  6
     np.testing.assert_array_equal(observations[:, 0, 1], [0, 1, 2, 3, 0, 1, 2, 3])
     np.testing.assert_array_equal(observations[:, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1])
@@ -65,20 +65,20 @@ def test_the_next_rollout_goes_on_where_the_last_one_ended():
     whole, halves = make_sampler("test/Counter-v0", t_max=14), make_sampler("test/Counter-v0", t_max=7)
     expected = whole.collect(ANY)
     first = halves.collect(ANY)
-    observations = [first.transitions.observations[:-1].copy()]
-    valid = [first.transitions.valid.copy()]
+    observations = [first.content.observations[:-1].copy()]
+    valid = [first.content.valid.copy()]
     episodes = list(first.episodes)
     second = halves.collect(ANY)
-    observations.append(second.transitions.observations)
-    valid.append(second.transitions.valid)
-    np.testing.assert_array_equal(np.concatenate(observations), expected.transitions.observations)
-    np.testing.assert_array_equal(np.concatenate(valid), expected.transitions.valid)
+    observations.append(second.content.observations)
+    valid.append(second.content.valid)
+    np.testing.assert_array_equal(np.concatenate(observations), expected.content.observations)
+    np.testing.assert_array_equal(np.concatenate(valid), expected.content.valid)
     assert episodes + second.episodes == expected.episodes
 
 
 def test_actions_sent_out_carry_the_start_of_the_space():
     rollout = make_sampler("test/CounterFromFive-v0").collect(ANY)  # the environment asserts its own range
-    assert set(rollout.transitions.actions.ravel()) <= {0, 1, 2}
+    assert set(rollout.content.actions.ravel()) <= {0, 1, 2}
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0"])
@@ -86,7 +86,7 @@ def test_rollouts_agree_with_single_environments(env_id):
     """Replay the recorded actions in plain `gym.make` copies: same observations, rewards and ends."""
     batch, t_max = 3, 600
     sampler = make_sampler(env_id, batch, t_max, vectorized=False)
-    transitions = sampler.collect(ANY).transitions
+    transitions = sampler.collect(ANY).content
     for b in range(batch):
         twin = gym.make(env_id)
         observation, _ = twin.reset(seed=SEED + b)
@@ -105,7 +105,7 @@ def test_the_vector_entry_point_obeys_the_same_contract():
     """CartPole's own vector code: episodes end and restart as single copies would."""
     assert envs.find("CartPole-v1").vectorized
     sampler = make_sampler("CartPole-v1", 4, 300)
-    transitions = sampler.collect(ANY).transitions
+    transitions = sampler.collect(ANY).content
     ends = transitions.terminated | transitions.truncated
     assert ends.any()
     for t, b in zip(*np.nonzero(ends[:-1]), strict=True):
@@ -126,8 +126,8 @@ def test_the_time_limit_is_kept_and_is_a_truncation(env_id, limit):
     sampler = make_sampler(env_id, 4, limit, policy=balance, seed=0)
     rollout = sampler.collect(ANY)
     assert [e.length for e in rollout.episodes] == [limit] * 4
-    assert rollout.transitions.truncated[-1].all()
-    assert not rollout.transitions.terminated.any()
+    assert rollout.content.truncated[-1].all()
+    assert not rollout.content.terminated.any()
 
 
 def test_scores_are_the_environments_own():
@@ -155,7 +155,7 @@ def test_rollouts_have_exactly_t_max_steps():
     """The tutorial's first segment had 21 steps."""
     sampler = make_sampler("CartPole-v1", batch=1, t_max=20)
     for _ in range(3):
-        assert sampler.collect(ANY).transitions.rewards.shape == (20, 1)
+        assert sampler.collect(ANY).content.rewards.shape == (20, 1)
 
 
 class Lives(Counter):
@@ -186,7 +186,7 @@ def test_a_life_lost_ends_what_is_learned_and_not_the_episode():
     plain, lived = (
         make_sampler("test/Lives-v0", t_max=9, episodic_life=lives).collect(ANY) for lives in (False, True)
     )
-    before, after = plain.transitions, lived.transitions
+    before, after = plain.content, lived.content
     assert plain.episodes == lived.episodes
     for name in ("observations", "rewards", "truncated", "valid"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
@@ -198,7 +198,7 @@ def test_lives_are_remembered_when_a_run_goes_on():
     first, second = (make_sampler("test/Lives-v0", t_max=1, episodic_life=True) for _ in range(2))
     first.collect(ANY)
     second.restore(first.state())
-    assert second.collect(ANY).transitions.terminated.all()
+    assert second.collect(ANY).content.terminated.all()
 
 
 class OneStep(Still):

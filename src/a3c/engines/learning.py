@@ -81,7 +81,7 @@ class ReuseLearner:
 
     def _known(self, snapshot: Snapshot, rollout: Rollout) -> tuple[Reused, Any]:
         """The rollout as a batch, and the moments that its first use adds to the running statistics."""
-        found = rollout.transitions
+        found = rollout.content
         if isinstance(found, Reused):
             return found, np.zeros(self._statistics, np.float32)  # a count of 0 adds nothing
         assert isinstance(found, Transitions)

@@ -1,7 +1,7 @@
 """The process engine: workers in processes of their own, around a store in shared memory.
 
 Workers are forked from a server that has imported Keras but started nothing; where that is missing they
-are spawned. They end by themselves when the master is gone, however it ended.
+are spawned. They end by themselves when the main process is gone, however it ended.
 """
 
 import atexit
@@ -36,7 +36,7 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 
 
 def prepare() -> None:
-    """Start the server that workers are forked from; it imports Keras while the master does the same.
+    """Start the server that workers are forked from; it imports Keras while the main process does the same.
 
     Raises:
         RunError: in a worker that is re-importing a main script which trains without a guard.
@@ -242,10 +242,10 @@ def _main(
         restart: How often it was started before.
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the master decides
+        signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the main process decides
     _die_with_the_server()
     link = _Link(end)
-    threading.Thread(target=_leave_with_the_master, daemon=True).start()
+    threading.Thread(target=_leave_with_the_main_process, daemon=True).start()
     threading.Thread(target=link.answer, args=(threading.get_ident(),), daemon=True).start()
     try:
         from a3c.engines.programs import make_program
@@ -273,7 +273,7 @@ def _main(
         link.send("left", None)
         sampler.close()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # the master stopped listening: it is ending the run
+        pass  # the main process stopped listening: it is ending the run
     except Exception:
         with contextlib.suppress(OSError):
             link.send("lost", (f"worker {worker} failed", traceback.format_exc()))
@@ -286,12 +286,12 @@ class _Link:
         self._end, self._lock = end, threading.Lock()
 
     def send(self, kind: str, content: Any) -> None:
-        """Tell the master something."""
+        """Tell the main process something."""
         with self._lock:
             self._end.send((kind, content))
 
     def answer(self, thread: int) -> None:
-        """Tell the master, each time that it asks, where `thread` is."""
+        """Tell the main process, each time that it asks, where `thread` is."""
         with contextlib.suppress(OSError, EOFError):
             while True:
                 self._end.recv()
@@ -300,7 +300,7 @@ class _Link:
 
 
 def _die_with_the_server() -> None:
-    """Have Linux kill this process when the fork server is gone, which leaves with the master.
+    """Have Linux kill this process when the fork server is gone, which leaves with the main process.
 
     The thread below does that sooner, but not in a process that is stopped, or whose environment hangs in C
     code. The server stays as long as others hold one end of a pipe; this process has no use for it.
@@ -313,9 +313,9 @@ def _die_with_the_server() -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _leave_with_the_master() -> None:
-    """Wait for the master's end, whatever the reason, and end this process with it."""
-    master = multiprocessing.parent_process()
-    assert master is not None
-    connection.wait([master.sentinel])
+def _leave_with_the_main_process() -> None:
+    """Wait for the main process' end, whatever the reason, and end this process with it."""
+    main = multiprocessing.parent_process()
+    assert main is not None
+    connection.wait([main.sentinel])
     os._exit(1)

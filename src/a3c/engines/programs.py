@@ -88,19 +88,19 @@ def _make_learn(
     gradients(weights, shapes.blank(), weights if spec.target_steps else None)
 
     def learn(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
-        return *gradients(snapshot.weights, rollout.transitions, snapshot.target), None
+        return *gradients(snapshot.weights, rollout.content, snapshot.target), None
 
     return learn
 
 
 def _hand_over(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, dict[str, float], None]:
     """Leave steps 3 and 4 to a central learner: what is pushed is the rollout."""
-    return rollout.transitions, {}, None
+    return rollout.content, {}, None
 
 
 def hand_over_learned(snapshot: Snapshot, rollout: Rollout) -> tuple[Any, Any, None]:
     """Hand over what the sampler's program has done already."""
-    learned = rollout.transitions
+    learned = rollout.content
     assert isinstance(learned, ComputedGradients)
     return learned.gradients, learned.losses, None
 

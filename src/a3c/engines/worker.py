@@ -20,15 +20,16 @@ def work(store: Store, sampler: Sampler, learn: Learn) -> None:
     Args:
         store: Holds the global parameters and the shared optimizer.
         sampler: Acts in this worker's environments.
-        learn: Maps parameters and a rollout to gradients [P], losses, and what is left of the rollout where
-            it is to be used again (PPO), else None. Where the environment is compiled, `collect` has done
-            this in the same program, and `learn` hands over what it found. Where a learner in the middle
-            does it, `learn` hands over the transitions (IMPALA).
+        learn: Maps parameters and a rollout to what is pushed, losses, and what is left of the rollout where
+            it is to be used again (PPO), else None. What is pushed are gradients [P]. Where workers make the
+            optimizer's steps themselves (PPO), it is the `Delta` of these steps. Where a central learner
+            computes the gradients (IMPALA), it is the transitions. Where the environment is compiled,
+            `collect` has computed the gradients already, and `learn` only hands them over.
     """
     while (snapshot := store.pull()) is not None:  # 1  fetch the global parameters
         rollout = sampler.collect(snapshot)  # 2  act for t_max steps
         while rollout is not None and snapshot is not None:
-            gradients, losses, rest = learn(snapshot, rollout)  # 3  losses  4  gradients
-            store.push(gradients, snapshot.version, rollout, losses)  # 5  update the global network
+            contribution, losses, rest = learn(snapshot, rollout)  # 3  losses  4  gradients
+            store.push(contribution, snapshot.version, rollout, losses)  # 5  update the global network
             rollout = rest  # 6  repeat: with what is left of the rollout, else from the beginning
             snapshot = None if rest is None else store.pull(again=True)

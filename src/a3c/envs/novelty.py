@@ -43,7 +43,7 @@ class CuriousSampler:
     def collect(self, snapshot: Snapshot) -> Rollout:
         """See `Sampler.collect`; returns of episodes stay what the environment paid."""
         rollout = self._sampler.collect(snapshot)
-        transitions = rollout.transitions
+        transitions = rollout.content
         assert isinstance(transitions, Transitions)
         bonus = self._weight * self._novelty.of(transitions.observations[1:], transitions.valid)
         transitions.rewards[:] += bonus

@@ -1,7 +1,7 @@
 """When to evaluate, which parameters are the best, and whether the environment is solved.
 
 Training returns are those of a policy that explores and changes; the number to trust comes from
-evaluations with fixed parameters, in environments of their own. Called by the master.
+evaluations with fixed parameters, in environments of their own. Called by the main process.
 """
 
 import itertools

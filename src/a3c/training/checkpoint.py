@@ -1,7 +1,7 @@
 """Checkpoints: all that a run needs to go on, in a file that is whole or not there, and without pickle.
 
 A checkpoint is a zip file: `state.json`, the arrays it refers to in NumPy's format, and `manifest.json` with
-the SHA-256 of each. Called by the master.
+the SHA-256 of each. Called by the main process.
 """
 
 import hashlib

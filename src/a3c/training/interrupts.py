@@ -1,6 +1,6 @@
 """Signals that ask a run to end: once to save and end soon, twice to be out at once.
 
-Called by the master. Handlers can only be set on the main thread; elsewhere nothing is handled.
+Called by the main process. Handlers can only be set on the main thread; elsewhere nothing is handled.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """From settings to the things they describe: the environment, the network, the optimizer.
 
-Called by the master and by `Agent`, before anything is started.
+Called by the main process and by `Agent`, before anything is started.
 """
 
 import dataclasses

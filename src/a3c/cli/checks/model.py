@@ -73,7 +73,7 @@ class Subject:
         try:
             sampler = make_sampler(self.environment, self.shapes, self.policy, self.seed)
             with contextlib.closing(sampler):
-                transitions = sampler.collect(Snapshot(self.weights, 0)).transitions
+                transitions = sampler.collect(Snapshot(self.weights, 0)).content
         except RunError:
             return _make_up(self.shapes, self.seed)
         assert isinstance(transitions, Transitions)

@@ -56,7 +56,7 @@ def _play(sampler: VectorSampler) -> list[bytes]:
     """Play some rollouts. Returns all that came of them."""
     content = []
     for _ in range(_ROLLOUTS):
-        transitions = sampler.collect(_NO_WEIGHTS).transitions
+        transitions = sampler.collect(_NO_WEIGHTS).content
         assert isinstance(transitions, Transitions)
         kept = (transitions.observations, transitions.rewards, transitions.terminated, transitions.truncated)
         content += [array.tobytes() for array in kept]
