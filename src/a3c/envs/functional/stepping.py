@@ -217,17 +217,7 @@ def rollout(
     """
 
     def one(state: BatchedEnvState, given: tuple[Any, jax.Array]):
-        now, key = given
-        if state.next_actions is not None:
-            action = state.next_actions
-            acted = state._replace(memory=state.pending)
-            after, result = step(spec, acted, spec.actions.to_env(action), key)
-            following, pending, parameters = decide(after.observation, after.memory, now)
-            after = after._replace(next_actions=following.astype(action.dtype), pending=pending)
-        else:
-            action, memory, parameters = decide(state.observation, state.memory, now)
-            action = action.astype(spec.actions.dtype)
-            after, result = step(spec, state._replace(memory=memory), spec.actions.to_env(action), key)
+        action, after, result, parameters = _decide_and_step(spec, decide, state, *given)
         discounted = None
         if discount is not None:
             discounted = jnp.where(result.valid, discount * state.discounted + result.reward, 0.0)
@@ -251,6 +241,26 @@ def rollout(
         returns=discounted,
     )
     return after, Transitions(**fields), EpisodeEnds(result.terminated | result.truncated, total, length)
+
+
+def _decide_and_step(
+    spec: FunctionalEnvSpec, decide: Decide, state: BatchedEnvState, given: Any, key: jax.Array
+) -> tuple[jax.Array, BatchedEnvState, StepResult, Any]:
+    """The action of a step, what it led to, and policy parameters.
+
+    Where actions are chosen one step ahead, it is the one chosen before, and these are of the next.
+    """
+    if state.next_actions is None:
+        action, memory, parameters = decide(state.observation, state.memory, given)
+        action = action.astype(spec.actions.dtype)
+        after, result = step(spec, state._replace(memory=memory), spec.actions.to_env(action), key)
+        return action, after, result, parameters
+    action = state.next_actions
+    acted = state._replace(memory=state.pending)
+    after, result = step(spec, acted, spec.actions.to_env(action), key)
+    following, pending, parameters = decide(after.observation, after.memory, given)
+    after = after._replace(next_actions=following.astype(action.dtype), pending=pending)
+    return action, after, result, parameters
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
