@@ -26,7 +26,7 @@ def setting(
     """A dataclass field that carries its help, its range, and other spellings of its flag.
 
     Args:
-        default: The default of a3c; an algorithm with another one declares it, see `Algorithm.defaults`.
+        default: The default of a3c. `Algorithm.defaults` has those of other algorithms that differ.
         help: What `a3c train --help` says. Where not every algorithm has the setting, their names are added.
         at_least: The smallest value.
         above: What values must be larger than.

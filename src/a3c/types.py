@@ -233,4 +233,4 @@ class Report:
     losses: Mapping[str, float]
     """Means over the updates of this report; empty where there was none."""
     lag: float
-    """Policy lag: updates by other workers between this worker's pull and push; mean over the updates."""
+    """Policy lag: updates between a pull and the update that learns from it; mean over the updates."""

@@ -213,7 +213,7 @@ def test_the_lock_is_held_while_an_update_is_made(locking):
 
     def look(*arguments):
         query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = fcntl.fcntl(store._file._fd, fcntl.F_OFD_GETLK, query)
+        answer = fcntl.fcntl(store._memory.file._fd, fcntl.F_OFD_GETLK, query)
         held.append(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
         return step(*arguments)
 

@@ -118,7 +118,7 @@ class Store:
     beat = staticmethod(lambda worker, now: 0)
 
     def __init__(self, clock):
-        self._clock = clock
+        self._clock, self.activity = clock, self
 
     def heartbeats(self):
         return [self.beat(worker, int(self._clock.now)) for worker in range(2)]

@@ -10,6 +10,7 @@ import a3c
 from a3c.evaluation import evaluator
 from a3c.evaluation.evaluator import VectorPlayer
 from a3c.networks.parameters import parameters_of
+from a3c.training import checkpoint
 from a3c.training.callbacks.agents import SaveAgents
 from a3c.training.metrics import EPISODE_COLUMNS, EpisodeHistory, TrainingMetrics
 from a3c.types import Episode, Report
@@ -122,6 +123,42 @@ def test_what_a_callback_raises_comes_out_after_the_run_is_saved(tmp_path, hook)
     assert list((directory / "checkpoints").glob("step-*.zip"))
     assert json.loads((directory / "result.json").read_text())["ended"] == "failed"
     assert "worker 0 failed" not in (directory / "log.txt").read_text()
+
+
+class Unsaved(a3c.Callback):
+    """Fails from the second checkpoint on."""
+
+    def __init__(self, hook, error):
+        self._hook, self._error, self._count = hook, error, 0
+
+    def on_snapshot(self, run):
+        self._count += 1
+        self._fail_in("on_snapshot")
+
+    def state_dict(self):
+        self._fail_in("state_dict")
+        return {"count": object() if self._error is None and self._count > 1 else self._count}
+
+    def _fail_in(self, hook):
+        if self._hook == hook and self._count > 1 and self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize(
+    ("hook", "error"),
+    [("on_snapshot", ValueError("mine")), ("state_dict", ValueError("mine")), ("state_dict", None)],
+)
+def test_a_callback_that_cannot_be_saved_ends_the_run_and_all_else_is_saved(tmp_path, hook, error):
+    with pytest.raises(
+        ValueError if error else TypeError, match="mine" if error else "Unsaved cannot be saved"
+    ):
+        train(tmp_path, Unsaved(hook, error), max_steps=10**9, checkpoint_seconds=0.1)
+    files = checkpoint.Files(run_directory(tmp_path) / checkpoint.FOLDER, 3)
+    _, state, _ = checkpoint.newest(files)
+    result = json.loads((run_directory(tmp_path) / "result.json").read_text())
+    assert state["store"]["steps"] == result["steps"] > 0
+    assert state["callbacks"][f"{Unsaved.__module__}.Unsaved"] == {"count": 1}, "the last one that was whole"
+    assert result["ended"] == "failed"
 
 
 def test_an_error_while_setting_up_ends_before_the_training(tmp_path):

@@ -17,7 +17,7 @@ ALGORITHMS: dict[str, Algorithm] = {module.ALGORITHM.name: module.ALGORITHM for 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(impala.Settings, n_step_q.Settings, appo.Settings):
-    """The settings of all algorithms; dataclasses collect those of the last base first."""
+    """The settings of all algorithms, in the order of the bases from the last to the first."""
 
 
 def find(name: str) -> Algorithm:

@@ -29,8 +29,8 @@ class Settings(base.Settings):
     )
     queue_rollouts: int | None = setting(
         None,
-        "rollouts that may wait for the learner before actors wait, as many of each worker and at least one; "
-        "default: twice as many as it batches, so that nobody waits for the slowest actor.",
+        "rollouts that may wait for the learner, shared out among the workers, one each at least; a worker "
+        "whose share is full waits; default: twice as many as it batches.",
         at_least=1,
     )
 

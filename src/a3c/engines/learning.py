@@ -31,7 +31,7 @@ class ReuseLearner:
         estimate: The compiled `reuse.estimate`: maps weights and transitions to a batch and moments.
         use: What is made of a pass over the batch, or of a part of it.
         by_part: Whether each use is of a part; else it is of all parts in turn.
-        seed: Of the parts' order, with the age of the parameters that acted.
+        seed: Of the order of parts, with the version of the parameters that acted.
         first_state: Of the optimizer, to compile with; None: its steps are not made here.
     """
 

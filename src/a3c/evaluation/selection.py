@@ -34,7 +34,7 @@ class Candidate:
     steps: int
     reached: bool
     """Whether it may end the training: the mean of the last 100 training episodes had reached the threshold,
-    or says nothing of that."""
+    or is not asked for."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from a3c.engines.stores import StoreState
 from a3c.envs import Environment
 from a3c.training.callbacks.base import Callback, Level
 from a3c.training.interrupts import Interrupts
+from a3c.utils.serialization import check_plain
 
 if TYPE_CHECKING:
     from a3c.engines import Engine
@@ -76,6 +77,8 @@ class Run:
         self._thread = threading.get_ident()
         self._messages: queue.SimpleQueue[tuple[Level, str]] = queue.SimpleQueue()
         self._overriding: dict[str, list[Callback]] = {}
+        keys = [callback.state_key for callback in callbacks]
+        self._states = {key: state for key, state in resumed.callbacks.items() if key in keys}
 
     # -- the state of things --------------------------------------------------------------------------------
 
@@ -170,6 +173,27 @@ class Run:
         """Call a hook of every callback. One that raises ends the run, and is called no more but to end."""
         self._call(self._with(hook), hook, arguments)
 
+    def callback_states(self) -> dict[str, Any]:
+        """The states of the callbacks for a checkpoint, after `on_snapshot`; if one fails, its last state.
+
+        Raises:
+            OSError: if a callback cannot bring to the disk what its state builds on.
+        """
+        for callback in self.callbacks:
+            if callback in self.failed:
+                continue
+            try:
+                callback.on_snapshot(self)
+                state = callback.state_dict()
+                check_plain(state, f"the state of callback {callback.state_key}")
+            except OSError:
+                raise
+            except Exception as error:
+                self._fail(callback, error)
+            else:
+                self._states[callback.state_key] = state
+        return {key: state for key, state in self._states.items() if state is not None}
+
     def teardown(self) -> None:
         """Call `teardown` of every callback, also where one of them raises `KeyboardInterrupt`."""
         with contextlib.ExitStack() as stack:
@@ -191,9 +215,12 @@ class Run:
             try:
                 getattr(callback, hook)(self, *arguments)
             except Exception as error:
-                self.failed.add(callback)
-                self.error = self.error or error
-                self.stop("failed")
+                self._fail(callback, error)
+
+    def _fail(self, callback: Callback, error: Exception) -> None:
+        self.failed.add(callback)
+        self.error = self.error or error
+        self.stop("failed")
 
     def end_clock(self) -> None:
         """From now on the seconds of training stay what they are."""

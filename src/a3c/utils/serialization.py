@@ -43,6 +43,15 @@ def pack(tree: Any) -> tuple[Any, list[np.ndarray]]:
     return visit(tree), arrays
 
 
+def check_plain(tree: Any, what: str) -> None:
+    """Raise `TypeError` where `tree` is no plain tree; `what` it is."""
+    try:
+        pack(tree)
+    except TypeError as error:
+        kinds = "None, bool, int, float, str, arrays of numbers, and lists and dicts of these"
+        raise TypeError(f"{what} cannot be saved: {error}. It may have {kinds}, keys being texts.") from None
+
+
 def unpack(skeleton: Any, arrays: list[np.ndarray]) -> Any:
     """The tree that `pack` took apart."""
     if isinstance(skeleton, dict):

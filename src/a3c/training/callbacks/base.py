@@ -67,7 +67,7 @@ class Callback:
         """The user is told something."""
 
     def on_snapshot(self, run: "Run") -> None:
-        """A checkpoint is about to be made: bring to the disk what it builds on.
+        """A checkpoint is about to be made: bring to the disk what `state_dict` builds on.
 
         Raises:
             OSError: if that cannot be; then there is no checkpoint this time.

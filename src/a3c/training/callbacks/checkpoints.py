@@ -96,12 +96,10 @@ class WriteCheckpoints(Callback):
             self._told_not_finite = True
             run.message("parameters that are not finite are not kept: no checkpoints from here on")
         with self._teller.attempt(run):
-            for callback in run.callbacks:
-                callback.on_snapshot(run)
+            state = self._state(run, contents, run.callback_states())
             if finite:
-                self._pending = self._executor.submit(
-                    self._to_disk, run, contents.steps, self._state(run, contents), self._best_is_new
-                )
+                steps, best = contents.steps, self._best_is_new
+                self._pending = self._executor.submit(self._to_disk, run, steps, state, best)
                 self._best_is_new = False
         seconds, cost = run.seconds, time.monotonic() - before
         self._next = seconds + max(run.config.checkpoint_seconds, cost / _SHARE)
@@ -120,14 +118,13 @@ class WriteCheckpoints(Callback):
             with self._teller.attempt(run):
                 run.tell("on_checkpoint", pending.result())
 
-    def _state(self, run: Run, contents: Any) -> dict[str, Any]:
+    def _state(self, run: Run, contents: Any, callbacks: dict[str, Any]) -> dict[str, Any]:
         assert run.engine is not None
-        states = {callback.state_key: callback.state_dict() for callback in run.callbacks}
         return dict(
             about=resumption.describe(run.spec, run.model),
             store=contents.as_tree(),
             metrics=run.metrics.state(),
-            callbacks={key: state for key, state in states.items() if state is not None},
+            callbacks=callbacks,
             sampler=run.engine.sampler_state(),
             seconds=run.seconds,
             wall_seconds=run.wall_seconds,
