@@ -42,7 +42,7 @@ class Outcome:
 
 def run(cwd: Path, *arguments: str, environment: dict[str, str] | None = None) -> Outcome:
     """`a3c ARGUMENTS` as a user runs it, in a process of its own."""
-    return command(cwd, [sys.executable, "-m", "a3c", *arguments], environment)
+    return command(cwd, [sys.executable, "-P", "-m", "a3c", *arguments], environment)
 
 
 def command(cwd: Path, argv: list[str], environment: dict[str, str] | None = None) -> Outcome:
@@ -145,7 +145,7 @@ def start(*arguments: str, cwd: Path, code: str = "") -> subprocess.Popen:
     Args:
         code: Carried out before, in the same process; default: nothing.
     """
-    module = ["-m", "a3c"]
+    module = ["-P", "-m", "a3c"]
     if code:
         (cwd / "main.py").write_text(f"{code}\nif __name__ == '__main__':\n    sys.exit(main())\n")
         module = ["main.py"]

@@ -177,7 +177,7 @@ def _run_all(plan: Plan, stream: TextIO) -> tuple[list[dict[str, Any]], int]:
 
 def _train(plan: Plan, workers: int, seed: int) -> tuple[int, str, str]:
     """One run in a process of its own: its exit code, standard output and standard error."""
-    command = [sys.executable, "-m", "a3c", "train", plan.config.env_id, *plan.flags]
+    command = [sys.executable, "-P", "-m", "a3c", "train", plan.config.env_id, *plan.flags]
     command += [f"--workers={workers}", f"--seed={seed}", f"--save-dir={plan.directory}", "--json", "--quiet"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

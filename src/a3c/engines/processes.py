@@ -29,6 +29,7 @@ from a3c.backend import cache
 from a3c.engines.stores.memory import SharedFlag
 from a3c.engines.supervision import PATIENCE, Event, RunListener, Supervisor
 from a3c.errors import RunError, describe_stack
+from a3c.utils.user_modules import SAFE_START, end_safe_start
 
 _FOLDER = "a3c-fork-server-"
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -50,7 +51,7 @@ def prepare() -> None:
 
         _tidy_sockets()
         multiprocessing.get_context(_METHOD).set_forkserver_preload(["a3c.engines.preload"])
-        with _environment(backend.IN_WORKERS):
+        with _environment(backend.IN_WORKERS | SAFE_START):
             forkserver.ensure_running()
 
 
@@ -153,7 +154,7 @@ class ProcessEngine:
     def start(self, worker: int, restart: int) -> None:
         """Start a process for `worker`."""
         ours, theirs = self._context.Pipe()
-        with _environment(backend.IN_WORKERS):
+        with _environment(backend.IN_WORKERS | SAFE_START):
             process = self._context.Process(
                 target=_main,
                 args=(self._spec, self.store.client(), self._compiled, theirs, worker, restart),
@@ -243,6 +244,7 @@ def _main(
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the main process decides
+    end_safe_start()
     _die_with_the_server()
     link = _Link(end)
     threading.Thread(target=_leave_with_the_main_process, daemon=True).start()

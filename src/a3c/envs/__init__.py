@@ -7,7 +7,6 @@ imports Keras.
 import dataclasses
 import difflib
 import functools
-import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from a3c.errors import UsageError, describe, first_line
 from a3c.spaces import distributions
 from a3c.spaces.distributions import Bounds, Distribution
 from a3c.spaces.observations import ObservationMismatch, Observations, describe_observations
+from a3c.utils.user_modules import hidden_file, import_named
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,6 @@ def _check_first(env: gym.Env, observations: Observations, env_id: str) -> None:
 
 
 def _find_spec(env_id: str) -> EnvSpec:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does, so that module:EnvId finds a file of yours
     if (spec := functional.find_spec(env_id)) is not None:
         return spec
     if (game := atari.find_spec(env_id)) is not None:
@@ -113,9 +111,9 @@ def _find_spec(env_id: str) -> EnvSpec:
     module, _, name = env_id.rpartition(":")
     try:
         if module:
-            __import__(module)
+            import_named(module)
     except Exception as error:  # whatever the user's own code does then
-        fix = f"Importing {module} failed: {describe(error)}."
+        fix = hidden_file(module) or f"Importing {module} failed: {describe(error)}."
         expected = "module:EnvId with a module that can be imported"
         raise UsageError(f"environment {env_id}", expected, fix) from error
     try:
@@ -127,6 +125,8 @@ def _find_spec(env_id: str) -> EnvSpec:
     except (gym.error.Error, ValueError) as error:
         close = atari.suggest(name) or difflib.get_close_matches(name, list(gym.registry), n=3, cutoff=0.5)
         fix = f"Closest: {', '.join(close)}." if close else "Yours? Give it as module:EnvId."
+        if module:
+            fix = hidden_file(module) or fix
         if isinstance(getattr(sys.modules.get(module), name, None), type):
             fix = f"It is a class. Register it: gymnasium.register('{name}-v0', entry_point='{env_id}')."
         raise UsageError(f"environment {env_id}", "the id of a registered environment", fix) from error

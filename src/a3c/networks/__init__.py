@@ -10,7 +10,6 @@ time, state [N, S], starts [T, N], 1 where an episode begins); it returns the st
 its third output. `layers.Memory` is an LSTM that takes care of that.
 """
 
-import importlib
 from typing import Any
 
 import keras
@@ -19,6 +18,7 @@ from a3c.errors import UsageError, describe, first_line
 from a3c.networks.models import COPIES, STEPS, ActionValues, ActorCritic, call_on
 from a3c.spaces.distributions import Distribution
 from a3c.spaces.observations import Leaf, Observations, Tree, leaves, map_parts
+from a3c.utils.user_modules import hidden_file, import_named
 
 OURS = (ActorCritic, ActionValues)
 ROWS = STEPS * COPIES  # of the trial call
@@ -38,10 +38,12 @@ def import_model(reference: str) -> type[keras.Model]:
     module_name, _, class_name = reference.partition(":")
     expected = "module:Class, a keras.Model in a module that can be imported from here"
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found = getattr(import_named(module_name), class_name)
     except Exception as error:  # whatever the user's own code does then
         raise UsageError(
-            f"model {reference}", expected, f"Importing it failed: {describe(error)}."
+            f"model {reference}",
+            expected,
+            hidden_file(module_name) or f"Importing it failed: {describe(error)}.",
         ) from error
     if not (isinstance(found, type) and issubclass(found, keras.Model)):
         raise UsageError(f"model {reference}", expected, f"{class_name} is a {type(found).__name__}.")

@@ -111,7 +111,7 @@ def _compute_elsewhere(name: str) -> Check:
     if name not in backend.installed():
         return ok("is not installed")
     environment = {**os.environ, "KERAS_BACKEND": name, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    line = [sys.executable, "-c", "from a3c.cli.checks.system import compute; print(compute())"]
+    line = [sys.executable, "-P", "-c", "from a3c.cli.checks.system import compute; print(compute())"]
     try:
         done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=_PATIENCE)
     except subprocess.TimeoutExpired:

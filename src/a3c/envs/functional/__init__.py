@@ -12,13 +12,13 @@ This folder imports JAX, whatever the backend: under TensorFlow the same environ
 `vector.py`, like any other. This file imports no JAX, so that looking up an environment is cheap.
 """
 
-import importlib
 import inspect
 from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 
 from a3c.errors import UsageError, first_line
+from a3c.utils.user_modules import import_named
 
 VECTOR_ENTRY_POINT = "a3c.envs.functional.vector:FunctionalVectorEnv"
 _OURS = {"jax/CartPole-v1": (500, 475.0), "jax/CartPole-v0": (200, 195.0)}
@@ -76,7 +76,7 @@ def load(reference: str) -> Any:
 
         return CartPole()
     module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)()
+    return getattr(import_named(module), name)()
 
 
 def _is_class(env_id: str) -> bool:
@@ -87,7 +87,7 @@ def _is_class(env_id: str) -> bool:
     if not (module and name.isidentifier()):
         return False
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        found = getattr(import_named(module), name, None)
     except Exception:
         return False  # `envs` tells what is wrong with the module
     return inspect.isclass(found) and issubclass(found, FuncEnv)
