@@ -306,6 +306,8 @@ def typed(*argv):
 def test_flags_may_have_underscores_and_negative_numbers():
     assert typed("--stop-return", "-1e9", "--t_max=3") == {"stop_return": -1e9, "t_max": 3}
     assert typed("--hidden-units", "8", "4", "--lr", "1") == {"hidden_units": (8, 4), "learning_rate": 1.0}
+    assert typed("--hidden-units=64", "32") == {"hidden_units": (64, 32)}
+    assert typed("--activation", "None", "--stop-return=-3") == {"activation": None, "stop_return": -3.0}
     assert typed("--hidden-units", "none", "--", "Env-v0") == {"hidden_units": None, "env_id": "Env-v0"}
 
 

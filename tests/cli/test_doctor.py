@@ -357,7 +357,7 @@ def test_a_model_of_ones_own_that_the_probe_does_not_fit_and_keras_does_not_save
 
 def test_a_model_is_tried_out_even_where_the_environment_fails():
     of_three = model.Subject(Config(seed=0), envs.find("doctor/Nan-v0"), 0)
-    assert np.isfinite(of_three.content.observations).all()
+    assert np.isfinite(of_three.transitions.observations).all()
     assert model.gradient_flow(of_three).status == "ok"
 
 

@@ -112,7 +112,7 @@ def _read(argument: Argument, given: Any, see: str) -> Any:
     received = f"{argument.names[0]} {' '.join(texts)}"
     if (choices := choices_of(field)) and given not in choices:
         raise UsageError(received, f"one of {', '.join(choices)}", see)
-    if may_be_none(field) and _kind(field) is not str and texts in (["none"], ["None"]):
+    if may_be_none(field) and texts in (["none"], ["None"]):
         return None
     try:
         values = tuple(_kind(field)(text) for text in texts)
@@ -155,7 +155,8 @@ class Command:
             raise UsageError((error.argument_name or "").split("/")[0], expected, see) from None
         if unknown:
             flag = unknown[0].split("=")[0]
-            close = difflib.get_close_matches(flag, [name for a in self.arguments for name in a.names], n=1)
+            flags = [name for a in self.arguments for name in a.names if name.startswith("-")]
+            close = difflib.get_close_matches(flag, flags, n=1)
             hint = f"Did you mean {close[0]}? " if close else ""
             raise UsageError(flag, "an option of this command", hint + see)
         arguments = {argument.field.name: argument for argument in self.arguments}
@@ -182,15 +183,23 @@ class Command:
         return parser
 
     def _spelled(self, argv: list[str]) -> list[str]:
-        """Flags with hyphens for underscores; in one piece with a negative number, as argparse needs it."""
+        """Flags with hyphens for underscores; in one piece with a negative number, as argparse needs it.
+
+        A flag of several numbers and what follows `=` are two pieces: more numbers may come.
+        """
         spelled: list[str] = []
         valued = {name for a in self.arguments if a.valued for name in a.names}
+        several = {name for a in self.arguments if a.valued and is_tuple(a.field) for name in a.names}
         for place, token in enumerate(argv):
             if token == "--":  # only arguments without a flag follow
                 return spelled + argv[place:]
             flag, equals, value = token.partition("=")
-            if spelled and spelled[-1] in valued and re.match(r"-\.?\d", token):
+            if spelled and spelled[-1] in valued and re.match(r"-(\.?\d|inf|nan)", token, re.IGNORECASE):
                 spelled[-1] += f"={token}"
+            elif not flag.startswith("--"):
+                spelled.append(token)
             else:
-                spelled.append(flag.replace("_", "-") + equals + value if flag.startswith("--") else token)
+                name = flag.replace("_", "-")
+                apart = equals and name in several and not value.startswith("-")
+                spelled += [name, value] if apart else [name + equals + value]
         return spelled

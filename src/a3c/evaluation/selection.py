@@ -11,7 +11,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -208,8 +208,8 @@ class ModelSelector:
             evaluations=self._evaluations,
             next_steps=self._next_steps,
             next_reached=self._next_reached,
-            best=None if self.best is None else asdict(self.best),
-            candidate=None if self._candidate is None else asdict(self._candidate),
+            best=None if self.best is None else _as_tree(self.best),
+            candidate=None if self._candidate is None else _as_tree(self._candidate),
         )
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -277,6 +277,11 @@ class ModelSelector:
                 self._tell(f"an evaluation failed: {what}; {again}")
             except Exception as error:
                 raise RunError(f"an evaluation failed:\n{traceback.format_exc()}") from error
+
+
+def _as_tree(thing: Any) -> dict[str, Any]:
+    """A dataclass and those in it as dicts. Arrays are not copied: nobody changes them."""
+    return {name: _as_tree(value) if is_dataclass(value) else value for name, value in vars(thing).items()}
 
 
 def _outcome_of(state: dict[str, Any]) -> EvaluationOutcome:

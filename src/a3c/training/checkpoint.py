@@ -156,6 +156,7 @@ def _plain(value: Any) -> Any:
 def _link(source: Path, target: Path) -> None:
     """Make `target` a second name of `source`, or a copy where the file system has no links."""
     with replacing(target) as temporary:
+        temporary.unlink(missing_ok=True)  # else a copy would be written through an older link
         try:
             os.link(source, temporary)
         except OSError:

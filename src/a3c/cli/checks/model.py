@@ -23,7 +23,8 @@ from a3c.networks.functional import Network
 from a3c.networks.numpy_policy import make_policy
 from a3c.networks.parameters import non_trainable_of, parameters_of
 from a3c.networks.saved_model import SerializedModel
-from a3c.spaces.distributions.categorical import Categorical
+from a3c.spaces.distributions import Distribution
+from a3c.spaces.distributions.categorical import Categorical, MultiCategorical
 from a3c.spaces.distributions.gaussian import Gaussian
 from a3c.training.resolve import make_model
 from a3c.types import Outputs, Policy, Shapes, Snapshot, Transitions
@@ -34,7 +35,7 @@ _ROLLOUT = 20  # steps
 _COPIES = 4
 _STEP = 1e-2  # length of the step that must raise the entropy
 _NOISE = 0.1  # moves a policy away from the uniform one, whose entropy cannot rise
-_LEAST_NORM = 1e-5  # of the entropy's gradient: a smaller one changes nothing that float32 shows
+_LEAST_NORM = 1e-7  # of the entropy's gradient
 _LEAST_SHARE = 0.7  # of the largest entropy, for a policy that has not learned anything
 
 
@@ -75,7 +76,7 @@ class Subject:
             with contextlib.closing(sampler):
                 transitions = sampler.collect(Snapshot(self.weights, 0)).content
         except RunError:
-            return _make_up(self.shapes, self.seed)
+            return _make_up(self.shapes, self.environment.actions, self.seed)
         assert isinstance(transitions, Transitions)
         return transitions
 
@@ -98,11 +99,14 @@ class Subject:
         return np.asarray(self.policy(weights)(seen, memory)[0], np.float64)
 
 
-def _make_up(shapes: Shapes, seed: int) -> Transitions:
-    """Transitions with random observations and rewards."""
+def _make_up(shapes: Shapes, actions: Distribution, seed: int) -> Transitions:
+    """Transitions with random observations, actions and rewards."""
     generator, blank = np.random.default_rng(seed), shapes.blank()
+    rows = blank.rewards.shape
+    chosen = actions.choose(np.zeros((*rows, actions.outputs), np.float32), actions.uniform(generator, rows))
     return blank._replace(
         observations=generator.uniform(0, 2, blank.observations.shape).astype(blank.observations.dtype),
+        actions=chosen.astype(blank.actions.dtype),
         rewards=generator.normal(size=blank.rewards.shape).astype(np.float32),
         valid=np.ones_like(blank.valid),
     )
@@ -192,9 +196,20 @@ def _first_deviations(parameters: np.ndarray) -> Check:
 
 
 def _entropy(subject: Subject, parameters: np.ndarray) -> float:
-    """Mean entropy of the policies of `parameters`, [N, A]."""
+    """Mean entropy of the policies of `parameters`, [N, A]; of choices computed apart from the losses."""
+    actions = subject.environment.actions
+    if isinstance(actions, Categorical | MultiCategorical):
+        sizes = actions.sizes if isinstance(actions, MultiCategorical) else (actions.size,)
+        parts = np.split(parameters, np.cumsum(sizes)[:-1], -1)
+        return sum(map(_softmax_entropy, parts))
     entropies = subject.environment.actions.entropy(ops.convert_to_tensor(parameters, "float32"))
     return float(np.mean(ops.convert_to_numpy(entropies), dtype=np.float64))
+
+
+def _softmax_entropy(logits: np.ndarray) -> float:
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    policy = weights / weights.sum(-1, keepdims=True)
+    return float(-(policy * np.log(np.maximum(policy, 1e-300))).sum(-1).mean())
 
 
 def entropy_sign(subject: Subject) -> Check:

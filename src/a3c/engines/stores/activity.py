@@ -16,7 +16,7 @@ class Activity:
     """
 
     def __init__(self, words: np.ndarray):
-        self._words, self._plain = words, words.data  # one number is reached faster in the latter
+        self._words, self._plain = words, words.reshape(-1).data  # the latter is faster for one number
 
     @classmethod
     def local(cls, workers: int) -> "Activity":
@@ -25,14 +25,14 @@ class Activity:
 
     def show_life(self, worker: int) -> None:
         """Say that `worker` goes on: it acts, pulls, pushes, or waits for its turn."""
-        self._plain[worker, _BEAT] += 1
+        self._plain[worker * WORDS + _BEAT] += 1
 
     def pulled(self, worker: int, version: int) -> None:
         """Say that `worker` has pulled parameters that so many updates were made to."""
-        plain = self._plain
-        plain[worker, _BEAT] += 1
-        plain[worker, _PULLS] += 1
-        plain[worker, _VERSION] = version
+        plain, own = self._plain, worker * WORDS
+        plain[own + _BEAT] += 1
+        plain[own + _PULLS] += 1
+        plain[own + _VERSION] = version
 
     def heartbeats(self) -> list[int]:
         """For each worker a number that grows as long as it goes on."""

@@ -91,6 +91,8 @@ class LocalSubmissions:
 
     def release(self, submissions: list[Submission]) -> None:
         """Make room where these submissions were."""
+        if not submissions:
+            return
         gone = set(map(id, submissions))
         with self._changed:
             for worker in {submission.worker for submission in submissions}:

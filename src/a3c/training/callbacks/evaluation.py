@@ -100,6 +100,8 @@ class EvaluateCandidates(Callback):
         """Let the last parameters compete with the best so far, then evaluate the best with fresh seeds."""
         if run.error is None and not run.interrupted:
             run.evaluation = self._evaluate_best(run)
+        else:
+            self._selector.abandon()  # what is under way would hold up the end
 
     def teardown(self, run: Run) -> None:
         """Close the environments, if they were made."""
