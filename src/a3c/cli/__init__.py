@@ -11,6 +11,7 @@ import sys
 
 from a3c import __version__
 from a3c.errors import A3CError, SettingError, UsageError
+from a3c.utils.console import show_all_characters
 
 COMMANDS = {
     "train": "Train an agent until its environment is solved.",
@@ -18,7 +19,7 @@ COMMANDS = {
     "doctor": "Check this machine, an environment and a model, and say what to fix.",
     "random": "Play random actions: the baseline that every score is shown beside.",
     "play": "Watch the best agent of a run play one episode.",
-    "evaluate": "Judge an agent on whole episodes of its own.",
+    "evaluate": "Evaluate an agent on whole episodes of its own.",
     "plot": "Draw the learning curves of one or several runs.",
     "scaling": "Measure how much faster more workers are, on this machine.",
     "reproduce": "Play again, from a crash report, how an environment failed.",
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; `arguments` default to those of the process. Returns the exit code."""
     argv = sys.argv[1:] if arguments is None else arguments
     sys.stdout, sys.stderr = (s or open(os.devnull, "w") for s in (sys.stdout, sys.stderr))  # noqa: SIM115
+    show_all_characters()
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if argv else 2

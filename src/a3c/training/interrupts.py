@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _DEADLINE = 20.0  # seconds from SIGTERM or SIGHUP, whose senders kill before long
+_SAME = 0.5  # seconds: a Ctrl-C may reach a process twice, by its group and by whoever started it
 
 
 class Interrupts:
@@ -23,10 +25,12 @@ class Interrupts:
 
     Args:
         force: What must be done before leaving at once: no more than ending other processes.
+        clock: Tells the seconds.
     """
 
-    def __init__(self, force: Callable[[], None]):
+    def __init__(self, force: Callable[[], None], clock: Callable[[], float] = time.monotonic):
         self.requested = False
+        self._clock, self._asked = clock, 0.0
         self._force, self._deferred = force, False
         self._on_request: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
@@ -56,8 +60,10 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
+            if number == signal.SIGINT and self._clock() - self._asked < _SAME:
+                return
             self._leave()
-        self.requested = True
+        self.requested, self._asked = True, self._clock()
         if number != signal.SIGINT:
             self._timer = threading.Timer(_DEADLINE, self._leave)
             self._timer.daemon = True

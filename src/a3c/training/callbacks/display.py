@@ -24,7 +24,7 @@ class Display(Callback):
 
     def warn(self, text: str) -> None:
         """Tell something that must not go unseen."""
-        print(text, file=sys.stderr, flush=True)
+        say(text, sys.stderr)
 
     def show(self, status: TrainingMetrics, final: bool = False) -> None:
         """Show the figures of now. Called often; a display decides how often it shows them."""
