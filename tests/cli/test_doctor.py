@@ -240,7 +240,7 @@ def test_little_of_anything_is_told(monkeypatch):
     monkeypatch.setattr(system, "cpu_quota", lambda: 0.5)
     monkeypatch.setattr(system, "available_memory", lambda: 2**28)
     monkeypatch.setattr(system.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
-    monkeypatch.setattr(system.cache, "directory", lambda: None)
+    monkeypatch.setattr(system.cache, "find", lambda: (None, "the cache directory cannot be written to"))
     for look in (system.cores, system.memory, system.shared_memory, system.cache_directory):
         check = look()
         assert check.status == "warning", check

@@ -109,9 +109,9 @@ def _carry_out(
 def _load_backend(config: Config, display: Display) -> None:
     """Import Keras and its backend, with compiled programs kept where that can be."""
     engines.prepare(config)
-    kept = cache.directory() if config.cache else None
-    if config.cache and kept is None:
-        display.note("Compiled programs are not kept: the cache directory cannot be written to (--no-cache).")
+    kept, wrong = cache.find() if config.cache else (None, "")
+    if wrong:
+        display.note(f"Compiled programs are not kept: {wrong} (--no-cache).")
     backend.load(engines.compute_threads(config), kept, engines.accelerated(config))
 
 

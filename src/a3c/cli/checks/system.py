@@ -254,10 +254,10 @@ def video() -> Check:
 
 def cache_directory() -> Check:
     """Where compiled programs would be kept."""
-    path = cache.directory()
+    path, wrong = cache.find()
     if path is None:
-        fix = "Set XDG_CACHE_HOME to a directory that can be written, or pass --no-cache."
-        return warning("compiled programs cannot be kept: each start compiles anew", fix)
+        fix = "Set XDG_CACHE_HOME to a directory of yours that can be written, or pass --no-cache."
+        return warning(f"{wrong}: compiled programs cannot be kept, each start compiles anew", fix)
     return ok(f"compiled programs are kept in {path}")
 
 
