@@ -20,7 +20,7 @@ import numpy as np
 
 from a3c.errors import UsageError, first_line
 from a3c.utils import serialization
-from a3c.utils.files import replacing
+from a3c.utils.files import open_plain, replacing
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -97,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
         Damaged: if it is truncated, changed, or of another format.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(open_plain(path, os.O_RDONLY), "rb") as file, zipfile.ZipFile(file) as archive:
             manifest = json.loads(archive.read("manifest.json"))
             if manifest["format"] != FORMAT:
                 raise Damaged(f"its format is {manifest['format']}, this a3c reads {FORMAT}")

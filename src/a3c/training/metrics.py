@@ -1,5 +1,6 @@
 """What a run measures while it trains. Its memory does not grow with the number of episodes."""
 
+import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from a3c.types import Episode, Report
+from a3c.utils.files import open_plain
 
 EPISODE_COLUMNS = (
     "episode",
@@ -48,7 +50,7 @@ class EpisodeHistory:
             OSError: if it cannot be read.
             ValueError: for a row that is none.
         """
-        with open(path, "rb") as file:
+        with open(open_plain(path, os.O_RDONLY), "rb") as file:
             position = len(file.readline())
             for line in file:
                 position += len(line)

@@ -17,7 +17,7 @@ from a3c.engines.stores import StoreState
 from a3c.errors import UsageError, first_line
 from a3c.training import checkpoint, run_directory
 from a3c.training.metrics import EpisodeHistory, TrainingMetrics
-from a3c.utils.files import write_whole
+from a3c.utils.files import read_plain, write_whole
 from a3c.utils.lazy_imports import keras_saving
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def load_optimizer(directory: Path) -> Any:
 
     try:
         with keras_saving():
-            return keras.saving.deserialize_keras_object(json.loads(path.read_text()), safe_mode=True)
+            return keras.saving.deserialize_keras_object(json.loads(read_plain(path)), safe_mode=True)
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
         raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error

@@ -19,7 +19,7 @@ import tomli_w
 from a3c.config import Config
 from a3c.errors import UsageError
 from a3c.presets import check_settings, parse_toml, settings_from_toml
-from a3c.utils.files import write_whole
+from a3c.utils.files import read_plain, write_whole
 from a3c.utils.versions import versions
 
 CONFIG = "config.toml"
@@ -72,7 +72,7 @@ def record_resumption(directory: Path, config: Config) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    run = tomllib.loads((directory / CONFIG).read_text()).get("run", {})
+    run = tomllib.loads(read_plain(directory / CONFIG).decode()).get("run", {})
     run["resumed"] = run.get("resumed", 0) + 1
     write_whole(directory / CONFIG, _document(config, run))
 
@@ -159,7 +159,7 @@ def read_config(directory: Path) -> Config:
     """
     path = directory / CONFIG
     try:
-        document = parse_toml(path.read_text(encoding="utf-8"))
+        document = parse_toml(read_plain(path).decode())
         # The last table: without it the file breaks off, though perhaps between two lines.
         settings, _ = document["settings"], document["versions"]
     except (OSError, ValueError, KeyError) as error:
@@ -175,7 +175,7 @@ def read_config(directory: Path) -> Config:
 def read_result(directory: Path) -> dict[str, Any]:
     """What the run's `result.json` says; empty for a run that has not ended, and where it is damaged."""
     try:
-        result = json.loads((directory / "result.json").read_text(encoding="utf-8"))
+        result = json.loads(read_plain(directory / "result.json"))
     except (OSError, ValueError, RecursionError):
         return {}
     return result if isinstance(result, dict) and _is_result(result) else {}

@@ -1,7 +1,13 @@
-"""Files that are written whole: a reader finds the old one or the new one, never half of either."""
+"""Files of a run: written whole, so that a reader finds the old one or the new one; and plain files only.
+
+A run directory may come from somebody else. A link in it could lead to any file of the user's, and a pipe
+would keep its reader waiting for ever.
+"""
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +39,48 @@ def write_whole(path: Path, text: str, to_disk: bool = False) -> None:
     """Write a text file in one step; see `replacing`."""
     with replacing(path, to_disk) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """Open a plain file; a new one where `flags` say so.
+
+    Returns:
+        Its descriptor.
+
+    Raises:
+        OSError: if it cannot be opened, or is a link, a pipe, a device or a folder.
+    """
+    safe = flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        fd = os.open(path, safe, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a pipe, a folder
+            raise _not_plain(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _not_plain(path)
+    return fd
+
+
+def _not_plain(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "It is a link, a pipe, a device or a folder, not a plain file", str(path))
+
+
+def read_plain(path: Path, largest: int = 64 * 2**20) -> bytes:
+    """What a plain file holds.
+
+    Args:
+        path: The file.
+        largest: The most bytes that it may have.
+
+    Raises:
+        OSError: if it cannot be read, is no plain file, or is larger.
+    """
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        if os.fstat(file.fileno()).st_size > largest:
+            raise OSError(errno.EFBIG, f"It has more than {largest:,} bytes", str(path))
+        return file.read()
 
 
 def sweep(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from a3c.errors import RunError
 from a3c.training.callbacks.base import Callback
 from a3c.training.run import Run
+from a3c.utils.files import open_plain
 
 _INTERVAL, _SHARE = 0.5, 0.02
 """Seconds between two pieces at first, and their share of the time so far later."""
@@ -22,7 +23,7 @@ class AppendOnlyFile:
     """
 
     def __init__(self, path: Path, end: int):
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        self._fd = open_plain(path, os.O_WRONLY | os.O_CREAT)
         self.end = min(end, os.fstat(self._fd).st_size)
         os.ftruncate(self._fd, self.end)
 
@@ -107,7 +108,7 @@ class FileCallback(Callback):
             if self._file.end == 0:
                 self._file.append(self.first_piece())
         except OSError as error:
-            raise RunError(f"{run.directory} cannot be written to: {error.strerror}.") from error
+            raise RunError(f"{run.directory / self.name} cannot be written to: {error.strerror}.") from error
 
     def on_tick(self, run: Run, seconds: float) -> None:
         """Append, if it is time."""
