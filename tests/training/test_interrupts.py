@@ -17,7 +17,8 @@ def asked(monkeypatch):
     asked.defer(lambda: None)
     asked._handle(signal.SIGINT, None)
     assert asked.requested
-    return asked, now, left
+    yield asked, now, left
+    asked.__exit__()  # its timer would end this process later
 
 
 @pytest.mark.parametrize(("name", "seconds", "leaves"), [("INT", 0.4, 0), ("INT", 0.6, 1), ("TERM", 0.1, 1)])
