@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a3c import backend, envs
+from a3c import algorithms, backend, envs
 from a3c.config import Config
 from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
@@ -205,13 +205,14 @@ class Agent:
             on_step: Called with the number of the step, its reward and its action.
         """
         from a3c.evaluation import play
+        from a3c.networks import state_size
 
         _check_mode(mode)
         return play.play_episode(
             self.environment,
             self._act(),
             noise=self._noise,
-            state_size=self._network().state_size,
+            state_size=state_size(self.model),
             mode=mode,
             seed=seeding.fresh_seed() if seed is None else seed,
             window=video is None and play.has_display(),
@@ -231,6 +232,8 @@ class Agent:
             An action for one observation, an array of N for a batch, as `env.step` takes them; of a network
             with a memory that and its state.
         """
+        from a3c.networks import state_size
+
         seen, actions = self.environment.observations, self.environment.actions
         try:
             packed, single = seen.pack_any(observation)
@@ -240,7 +243,7 @@ class Agent:
                 f"observation of shape {shape}" if shape else f"observation {type(observation).__name__}",
                 f"{seen.describe()}, or a batch of them with a first axis N",
             ) from error
-        size = self._network().state_size
+        size = state_size(self.model)
         if size and state is None:
             state = np.zeros((len(packed), size), np.float32)
         parameters, state = self._act()(packed, state)
@@ -314,9 +317,8 @@ class Agent:
         from a3c.networks.numpy_policy import make_policy
         from a3c.networks.parameters import parameters_of
 
-        framework = backend.load()
         if self._compiled is None or self._compiled[0] is not self.model:
-            self._compiled = (self.model, make_policy(framework, self._network(), self.config.eager))
+            self._compiled = (self.model, make_policy(backend.load(), self._network(), self.config.eager))
         return self._compiled[1](parameters_of(self.model))
 
     def _network(self) -> Any:
@@ -331,8 +333,6 @@ class Agent:
 
     @property
     def _noise(self) -> ModeNoise:
-        from a3c import algorithms
-
         return ModeNoise(self.environment.actions, algorithms.find(self.config.algorithm).values)
 
 

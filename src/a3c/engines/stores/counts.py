@@ -74,7 +74,7 @@ class SharedCounts:
 
     def add_lag(self, version: int, bank: int) -> None:
         """Count how many updates others have made since the parameters of `version`."""
-        self._row[_LAG] += self.totals(bank)[1] - version
+        self._row[_LAG] += self.totals(bank)[_UPDATES] - version
 
     def unwritten_steps(self, bank: int) -> float:
         """Steps that were added since the row was last written there."""
