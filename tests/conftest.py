@@ -15,6 +15,12 @@ import_keras()
 import harness  # noqa: E402
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_directory(tmp_path_factory):
+    """The user's key is none of the tests'."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture
 def cli(tmp_path):
     """Run `a3c ARGUMENTS` as a user does, in a process of its own and an empty directory."""

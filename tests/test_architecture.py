@@ -15,7 +15,8 @@ SOURCE = Path(__file__).parent.parent / "src" / "a3c"
 
 # From the bottom up. A room is a folder or a file on top. It may import from itself and from lower ones only.
 LAYERS = [
-    ["errors", "utils"],
+    ["errors"],
+    ["utils"],
     ["types", "settings"],
     ["network_settings"],
     ["spaces"],

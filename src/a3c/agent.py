@@ -18,6 +18,7 @@ from a3c.spaces import distributions
 from a3c.spaces.distributions import Mode, ModeNoise
 from a3c.spaces.observations import ObservationMismatch
 from a3c.training import run_directory
+from a3c.training.history import History
 from a3c.types import Act, Episode, Policy
 from a3c.utils import seeding
 
@@ -25,32 +26,6 @@ if TYPE_CHECKING:
     import keras
 
     from a3c.training.callbacks.base import Callback
-
-
-@dataclasses.dataclass(frozen=True)
-class History:
-    """What `Agent.fit` returns, in the manner of Keras.
-
-    Attributes:
-        history: One list per measure, an entry per training episode (of a long run every k-th): `return`,
-            `length`, `steps` (taken by all workers until then), `seconds`, `moving_average`,
-            `mean_return_100`.
-        params: Every setting of the run.
-        summary: What the run came to, in the keys of `a3c train --json`.
-    """
-
-    history: dict[str, list]
-    params: dict[str, Any]
-    summary: dict[str, Any]
-
-    @classmethod
-    def of(cls, config: Config, result: Any) -> "History":
-        """That of a run with these settings and this `training.trainer.Result`."""
-        from a3c.training.metrics import EPISODE_COLUMNS
-
-        rows = result.metrics.history.rows
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(EPISODE_COLUMNS)}
-        return cls(columns, dataclasses.asdict(config), result.summary)
 
 
 class Agent:
@@ -69,6 +44,8 @@ class Agent:
             [N, A], value [N, 1]); see `a3c.networks`. Default: what the settings describe.
         optimizer: A Keras optimizer, with a schedule if you like, or the setting `"adam"` or `"rmsprop"`;
             default: what the settings describe.
+        trust: Import modules that only a preset's file names, which runs their code: only from authors you
+            trust.
         **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset,
             else they are the algorithm's defaults.
 
@@ -82,13 +59,14 @@ class Agent:
         algorithm: str = "auto",
         model: "keras.Model | None" = None,
         optimizer: "keras.optimizers.Optimizer | str | None" = None,
+        trust: bool = False,
         **settings: Any,
     ):
         if env_id is not None:
             settings["env_id"] = env_id
         if isinstance(optimizer, str):  # the setting of that name
             settings["optimizer"], optimizer = optimizer, None
-        self.config: Config = make_config(algorithm=algorithm, **settings)
+        self.config: Config = make_config(trust, algorithm=algorithm, **settings)
         if self.config.algorithm == "random":
             fix = "For the baseline: a3c.random_baseline(env_id, episodes)."
             raise SettingError("algorithm", "random", "one that learns", fix)
@@ -134,6 +112,7 @@ class Agent:
         else:
             directory = run_directory.find_run(str(resume), self.config.save_dir)
             config = run_directory.read_config(directory).replace(**settings)
+            run_directory.check_names(directory, config, (self.config.env_id, self.config.model), False)
         try:
             result = train(
                 config,
@@ -272,6 +251,7 @@ class Agent:
         model_class: str | None = None,
         backend_name: str = "auto",
         unsafe: bool = False,
+        trust: bool = False,
     ) -> "Agent":
         """Load an agent from a `.keras` file or a run directory, in Keras' safe mode.
 
@@ -281,6 +261,7 @@ class Agent:
             model_class: `module:Class` of a model of your own; default: what the file says.
             backend_name: The Keras backend.
             unsafe: Load a file that brings code of its own, which is run then: only from authors you trust.
+            trust: Import modules that only the file names, for its environment or its model: likewise.
 
         Raises:
             UsageError: if it cannot be loaded, or does not fit the environment.
@@ -290,6 +271,7 @@ class Agent:
 
         file = run_directory.find(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
         card = saved_model.read_card(file)
+        model_class = saved_model.check_names(file, card, env_id, model_class, trust)
         env_id = env_id or card.get("env_id")
         if env_id is None:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")

@@ -11,6 +11,7 @@ from a3c.algorithms import ALGORITHMS
 from a3c.config import FIELDS, Config, check_names
 from a3c.errors import SettingError, UsageError, first_line
 from a3c.settings import check, choices_of, from_plain, presentable
+from a3c.utils import trust
 
 FALLBACK = "appo"
 """What `auto` chooses where there is no preset."""
@@ -114,8 +115,10 @@ def settings_from_toml(settings: dict[str, Any], what: str) -> dict[str, Any]:
     return {name: from_plain(FIELDS[name], value) for name, value in settings.items()}
 
 
-def make_config(**given: Any) -> Config:
+def make_config(trusted: bool = False, /, **given: Any) -> Config:
     """The algorithm's defaults, overridden by the preset, overridden by what was `given`.
+
+    A module that only the preset names is refused unless it is `trusted`; see `utils/trust.py`.
 
     `algorithm="auto"`, the default, is the preset's, and `FALLBACK` where there is no preset.
     `preset="tutorial"` may also choose the environment; an `env_id` that is given wins.
@@ -128,6 +131,8 @@ def make_config(**given: Any) -> Config:
         check(FIELDS[name], given.get(name, default))
     name, preset = load_preset(given.get("preset", "auto"), env_id, given.get("algorithm"))
     chosen = {"algorithm": FALLBACK, **preset, **given, "preset": name}
+    names, typed = ([settings.get(name) for name in ("env_id", "model")] for settings in (chosen, given))
+    trust.check(f"preset {name}", names, None, typed, trusted)
     return Config(**{**defaults_of(chosen["algorithm"]), **chosen})
 
 

@@ -1,5 +1,6 @@
 """What `play` and `evaluate` share: the flags that name an agent, and loading it."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from a3c.cli import parsing
@@ -18,6 +19,7 @@ ARGUMENTS = [
     parsing.switch(
         "unsafe_load", "Load a file that brings code of its own, which is run: only if you trust it."
     ),
+    parsing.TRUST,
     parsing.option("backend", str, "auto", "Keras backend: auto, jax or tensorflow."),
     parsing.option("save_dir", str, "runs", "Where runs are looked for."),
     parsing.option("seed", int | None, None, "Seed; default: drawn and shown.", at_least=0),
@@ -36,5 +38,10 @@ def load(arguments: Any) -> "tuple[Agent, str, int]":
     import_keras(plotting=False)
     from a3c.agent import Agent
 
-    agent = Agent.load(file, arguments.env_id, arguments.model, arguments.backend, arguments.unsafe_load)
+    env_id = arguments.env_id
+    if env_id is None and ":" in (arguments.agent or "") and not os.path.exists(arguments.agent):
+        env_id = arguments.agent  # then the user has typed its module
+    agent = Agent.load(
+        file, env_id, arguments.model, arguments.backend, arguments.unsafe_load, arguments.trust
+    )
     return agent, str(file), seeding.fresh_seed() if arguments.seed is None else arguments.seed

@@ -127,6 +127,7 @@ def _read(argument: Argument, given: Any, see: str) -> Any:
 
 JSON = switch("json", "Print the result as one JSON object, the last line of standard output.")
 QUIET = switch("quiet", "Show no progress.")
+TRUST = switch("trust", "Import modules that only a file names, which runs their code: only if you trust it.")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ COMMAND = parsing.Command(
 Exit code 1 if it fails again, with its own traceback; 0 if it does not.""",
     [
         parsing.positional("card", "The crash report, a file that a run of a3c train wrote."),
+        parsing.TRUST,
         parsing.JSON,
     ],
 )
@@ -26,7 +27,7 @@ def run(argv: list[str]) -> int:
     arguments = COMMAND.parse(argv)
     if arguments.card is None:
         raise UsageError("no crash report", "a file", "a3c reproduce CARD")
-    report = faults.read_crash_report(arguments.card)
+    report = faults.read_crash_report(arguments.card, arguments.trust)
     played = reproduce(report)
     violation = played.violation
     if violation is not None and violation.traceback:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ is lost; episodes under way begin anew. Settings are those of the run, but for w
     [
         parsing.positional("run", "A run directory, or an environment id (default: the newest run)."),
         *parsing.setting_arguments(only=(*RESUMABLE, "save_dir")),
+        parsing.TRUST,
         parsing.JSON,
         parsing.QUIET,
     ],
@@ -31,12 +33,24 @@ def run(argv: list[str]) -> int:
     arguments = COMMAND.parse(argv)
     given = arguments.typed
     directory = run_directory.find_run(arguments.run, given.pop("save_dir", "runs"))
-    return resume(directory, given, arguments.json, arguments.quiet)
+    return resume(directory, given, [arguments.run], arguments)
 
 
-def resume(directory: Path, given: dict[str, Any], as_json: bool, quiet: bool) -> int:
-    """Go on with the run in `directory`, with the settings `given` changed. Returns the exit code."""
+def resume(directory: Path, given: dict[str, Any], typed: Sequence[str | None], arguments: Any) -> int:
+    """Go on with a run.
+
+    Args:
+        directory: The run directory.
+        given: Settings to change.
+        typed: Names that the user has typed: modules among them may be imported.
+        arguments: `json`, `quiet` and `trust`, as they were typed.
+
+    Returns:
+        The exit code.
+    """
+    as_json, quiet = arguments.json, arguments.quiet
     config = run_directory.read_config(directory).replace(**given)
+    run_directory.check_names(directory, config, typed, arguments.trust)
     stream = sys.stderr if as_json else sys.stdout
     if run_directory.is_over(directory) and not given:
         result = run_directory.read_result(directory)

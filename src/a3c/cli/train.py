@@ -36,6 +36,7 @@ algorithm's defaults, shown here. Models, metrics and the learning curve go into
             "auto: go on with the newest unfinished run that has these settings, if there is one. Or a run "
             "directory.",
         ),
+        parsing.TRUST,
         parsing.JSON,
         parsing.QUIET,
     ],
@@ -48,7 +49,7 @@ def run(argv: list[str]) -> int:
     given = arguments.typed
     if given.get("algorithm") == "auto":  # as if it was not typed
         del given["algorithm"]
-    config = make_config(**given)
+    config = make_config(arguments.trust, **given)
     if config.algorithm == "random":
         from a3c.cli import random
 
@@ -57,7 +58,8 @@ def run(argv: list[str]) -> int:
     if (directory := _to_resume(arguments.resume, config, given)) is not None:
         from a3c.cli import resume
 
-        return resume.resume(directory, _changes(given, directory), arguments.json, arguments.quiet)
+        changes, typed = _changes(given, directory), (config.env_id, config.model)
+        return resume.resume(directory, changes, typed, arguments)
     if not arguments.quiet:
         chosen = f"preset {config.preset}, algorithm {_algorithm(config, given)}"
         say(f"a3c {__version__}: training on {config.env_id}, {chosen} …", stream)

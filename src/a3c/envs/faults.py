@@ -20,7 +20,7 @@ from a3c.envs.copies import Copies
 from a3c.envs.history import SHOWN_ACTIONS
 from a3c.errors import UsageError, first_line
 from a3c.spaces.observations import ObservationMismatch
-from a3c.utils import serialization
+from a3c.utils import serialization, trust
 from a3c.utils.files import write_whole
 
 _FORMAT = "a3c crash card"
@@ -255,15 +255,21 @@ def write_crash_report(fault: Fault, path: Path | str) -> None:
         "summary": fault.summary,
         "traceback": fault.traceback.splitlines(),
         "card": serialization.to_json(fault.report),
+        "signatures": trust.sign(fault.report["env_id"]),
     }
     write_whole(Path(path), json.dumps(document, indent=1), to_disk=True)
 
 
-def read_crash_report(path: Path | str) -> dict[str, Any]:
+def read_crash_report(path: Path | str, trusted: bool = False) -> dict[str, Any]:
     """The report that `write_crash_report` wrote.
 
+    Args:
+        path: The file.
+        trusted: Whether the user allows that the module of its environment is imported.
+
     Raises:
-        UsageError: if there is none, or it is damaged or something else.
+        UsageError: if there is none, it is damaged or something else, or it names a module that must not be
+            imported; see `trust.check`.
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -276,12 +282,16 @@ def read_crash_report(path: Path | str) -> dict[str, Any]:
             raise ValueError("it is no table")
         if missing := _REQUIRED - set(report):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        return report
+        if not isinstance(report["env_id"], str):
+            raise ValueError("its env_id is no text")
+        signatures = document.get("signatures")
     except OSError as error:
         raise UsageError(f"crash report {path}", "a file that can be read", str(error.strerror)) from error
     except Exception as error:  # whatever a foreign file leads to
         said = first_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise UsageError(f"crash report {path}", "a report that a run of a3c wrote", f"{said}.") from error
+    trust.check(f"crash report {path}", [report["env_id"]], signatures, (), trusted)
+    return report
 
 
 _REQUIRED = {"summary", "kind", "env_id", "worker", "copies", "vectorized", "seed", "when", "copy", "replay"}

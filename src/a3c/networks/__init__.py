@@ -35,8 +35,10 @@ def import_model(reference: str) -> type[keras.Model]:
     Raises:
         UsageError: if there is no such module or class, or if it is no `keras.Model`.
     """
-    module_name, _, class_name = reference.partition(":")
+    module_name, _, class_name = reference.rpartition(":")
     expected = "module:Class, a keras.Model in a module that can be imported from here"
+    if not module_name:
+        raise UsageError(f"model {reference}", expected)
     try:
         found = getattr(import_named(module_name), class_name)
     except Exception as error:  # whatever the user's own code does then

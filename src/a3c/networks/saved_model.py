@@ -20,6 +20,7 @@ import numpy as np
 from a3c import networks
 from a3c.errors import UsageError, first_line
 from a3c.networks.parameters import set_statistics, statistics_of
+from a3c.utils import trust
 from a3c.utils.files import replacing
 from a3c.utils.lazy_imports import keras_saving
 from a3c.utils.versions import versions
@@ -34,11 +35,13 @@ def describe(
     """What an agent's file says of itself, its card; `settings` are all those of the training."""
     cls = type(model)
     own = not cls.__module__.startswith(("a3c.", "keras."))
+    name = f"{cls.__module__}:{cls.__qualname__}" if own else None
     return dict(
         env_id=settings["env_id"],
         algorithm=settings["algorithm"],
         steps=steps,
-        model=f"{cls.__module__}:{cls.__qualname__}" if own else None,
+        model=name,
+        signatures=trust.sign(settings["env_id"], name),
         settings={k: v for k, v in settings.items() if v is not None or k in ACTING_SETTINGS},
         versions=versions(),
         evaluation=None if evaluation is None else evaluation.as_dict(),
@@ -158,20 +161,42 @@ def _check_card(card: Any) -> None:
         raise ValueError(f"its {CARD} is none of a3c's")
 
 
+def check_names(
+    path: Path, card: Mapping[str, Any], env_id: str | None, model_class: str | None, trusted: bool
+) -> str | None:
+    """Refuse an agent that names a module which must not be imported; see `trust.check`.
+
+    Args:
+        path: Its file.
+        card: What `read_card` found there.
+        env_id: The environment that the user has typed, in place of the card's.
+        model_class: `module:Class` that the user has typed, in place of the card's.
+        trusted: Whether the user allows all of its names.
+
+    Returns:
+        `module:Class` of its model; None: it is of this package or of Keras.
+
+    Raises:
+        UsageError: with the module, and how to allow it.
+    """
+    names = env_id or card.get("env_id"), model_class or card.get("model")
+    trust.check(f"model file {path}", names, card.get("signatures"), (env_id, model_class), trusted)
+    return names[1]
+
+
 def load_model(path: Path, model_class: str | None = None, unsafe: bool = False) -> keras.Model:
     """Load a model, in safe mode unless `unsafe` is set.
 
     Args:
         path: A `.keras` file.
-        model_class: `module:Class` of a model of the user's own; default: what the card says.
+        model_class: `module:Class` of a model of the user's own; None: it is of this package or of Keras.
         unsafe: Let the file bring code of its own, such as that of a Lambda layer, which will be run.
 
     Raises:
         UsageError: if the file cannot be loaded.
     """
     card = read_card(path)
-    reference = model_class or card.get("model")
-    own = networks.import_model(reference) if reference else None
+    own = networks.import_model(model_class) if model_class else None
     try:
         model = _load(path, own, safe=not unsafe)
         set_statistics(model, card.get("statistics", []))

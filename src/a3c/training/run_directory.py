@@ -19,6 +19,7 @@ import tomli_w
 from a3c.config import Config
 from a3c.errors import UsageError
 from a3c.presets import check_settings, parse_toml, settings_from_toml
+from a3c.utils import trust
 from a3c.utils.files import read_plain, write_whole
 from a3c.utils.versions import versions
 
@@ -62,6 +63,7 @@ def make_new(save_dir: str, folder: str, ending: str = "", files: Mapping[str, s
 
 
 def _document(config: Config, run: dict[str, Any]) -> str:
+    run = {**run, "signatures": trust.sign(config.env_id, config.model)}
     settings = {name: "none" if value is None else value for name, value in asdict(config).items()}
     return tomli_w.dumps(dict(run=run, settings=settings, versions=versions()))
 
@@ -170,6 +172,23 @@ def read_config(directory: Path) -> Config:
     # Runs of before this setting existed; None is not written, and their other settings all are.
     settings.setdefault("state_dependent_deviation", True)
     return Config(**settings)
+
+
+def check_names(directory: Path, config: Config, typed: Iterable[str | None], trusted: bool) -> None:
+    """Refuse a run whose settings name a module that must not be imported; see `trust.check`.
+
+    Args:
+        directory: The run directory.
+        config: What `read_config` found there.
+        typed: Names that the user has typed.
+        trusted: Whether the user allows all of its names.
+
+    Raises:
+        UsageError: with the module, and how to allow it.
+    """
+    run = parse_toml(read_plain(directory / CONFIG).decode()).get("run")
+    signatures = run.get("signatures") if isinstance(run, dict) else None
+    trust.check(f"run {directory}", (config.env_id, config.model), signatures, typed, trusted)
 
 
 def read_result(directory: Path) -> dict[str, Any]:
