@@ -1,6 +1,7 @@
 """The shared store: updates are kept whole, reports lose nothing, memory is nameless."""
 
 import fcntl
+import functools
 import os
 import struct
 import threading
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from a3c.engines.stores import Limits, StoreState, memory, shared
-from a3c.engines.stores.local import LocalStore
+from a3c.engines.stores.local import MOST_WAITING, LocalStore, WorkerStore
 from a3c.engines.stores.shared import SharedStore
 from a3c.errors import RunError
 from a3c.types import Episode, Rollout
@@ -188,6 +189,23 @@ def test_running_statistics_are_written_and_never_added():
     local = LocalStore(first, inside, 2, Limits(), locking=False, statistics=2)
     local.push(1, np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(local.weights(), [2.0, 2.0, 2.0, 5.0, -0.5])
+
+
+def test_a_thread_waits_while_the_main_process_is_far_behind():
+    """Else a list of episodes of one step would grow faster than it is read."""
+    store, waiting, done = LocalStore(contents(), step, 2, Limits(), locking=True), threading.Event(), []
+    many = [Episode(1.0, 1)] * MOST_WAITING
+    store.push(0, np.ones(5, np.float32), 0, rollout(episodes=many), {"loss": 0.0})
+    store.activity.show_life = lambda worker: waiting.set()
+    worker = WorkerStore(store, 0, between=functools.partial(store.wait_for_reader, 0))
+    thread = threading.Thread(target=lambda: done.append(worker.pull()))
+    thread.start()
+    assert waiting.wait(harness.DEADLINE)
+    assert not done
+    assert WorkerStore(store, 1, between=functools.partial(store.wait_for_reader, 1)).pull()
+    assert len(store.reports()[0].episodes) == MOST_WAITING
+    thread.join(harness.DEADLINE)
+    assert done[0].version == 1
 
 
 def test_lock_free_renewals_of_the_target_are_not_missed():

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from typing import Any
 
 from a3c import backend
@@ -73,8 +74,10 @@ class ThreadEngine:
 
     def start(self, worker: int, restart: int) -> None:
         """Start a thread for `worker`."""
-        central = self.store.central
-        store = self.store.client().attach(worker) if central else WorkerStore(self.store, worker)
+        if self.store.central:
+            store = self.store.client().attach(worker)
+        else:
+            store = WorkerStore(self.store, worker, between=partial(self.store.wait_for_reader, worker))
         self._stores[worker] = store
         thread = self._threads[worker] = threading.Thread(
             target=self._main, args=(worker, restart, store), name=f"a3c-worker-{worker}", daemon=True

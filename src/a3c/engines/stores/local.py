@@ -17,6 +17,9 @@ from a3c.engines.stores.activity import Activity
 from a3c.engines.stores.report_accumulator import ReportAccumulator
 from a3c.types import Report, Rollout, Snapshot, is_average
 
+MOST_WAITING = 8192
+"""Episodes of one worker that may wait to be reported."""
+
 
 class LocalStore:
     """Global parameters and optimizer state held by this process.
@@ -48,7 +51,7 @@ class LocalStore:
         self._target = None if target_steps is None else first
         self._parameters: tuple[Any, dict[str, Any]] = (contents.weights, contents.optimizer)
         self._update, self._limits = update, limits
-        self._counting = threading.Lock()
+        self._counting = threading.Condition(threading.Lock())
         self._updating = threading.Lock() if locking else contextlib.nullcontext()
         self._stopped = False
         self._running = threading.Event()
@@ -71,6 +74,13 @@ class LocalStore:
         snapshot = Snapshot(weights, self.updates, self.steps, self._target, optimizer)
         self.activity.pulled(worker, snapshot.version)
         return snapshot
+
+    def wait_for_reader(self, worker: int) -> None:
+        """Wait while the main process is many episodes behind: they would fill the memory."""
+        with self._counting:
+            while self._accumulators[worker].episodes >= MOST_WAITING and not self.finished:
+                self.activity.show_life(worker)
+                self._counting.wait(0.2)
 
     def push(
         self, worker: int, contribution: Any, version: int, rollout: Rollout, losses: Mapping[str, float]
@@ -130,6 +140,7 @@ class LocalStore:
 
     def _take(self) -> list[Report]:
         accumulators, self._accumulators = self._accumulators, defaultdict(ReportAccumulator)
+        self._counting.notify_all()
         return [accumulator.report(worker) for worker, accumulator in accumulators.items()]
 
     def consecutive_skips(self) -> int:

@@ -14,6 +14,11 @@ class ReportAccumulator:
         self._episodes: list[Episode] = []
         self._episode_steps: list[int] = []
 
+    @property
+    def episodes(self) -> int:
+        """How many are waiting to be reported."""
+        return len(self._episodes)
+
     def add(self, rollout: Rollout, losses: Mapping[str, float], lag: int, applied: bool) -> None:
         """Take in one rollout, and whether the gradients of it were applied."""
         self.steps += rollout.steps
