@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import harness
 import pytest
+
+from a3c.training.plotting import learning_curve
 
 A3C = [sys.executable, "-P", "-m", "a3c"]
 TRAIN = [*A3C, "train", "CartPole-v1", "--engine", "serial", "--seed", "1", "--max-steps", "4000"]
@@ -33,3 +36,12 @@ def test_characters_that_an_encoding_lacks_are_replaced(tmp_path):
         done = subprocess.run([*A3C, *arguments], cwd=tmp_path, env=environment, capture_output=True)
         assert done.returncode == (2 if "Kartpöle-v1" in arguments else 0), done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def test_a_name_is_no_formula_in_a_picture(tmp_path):
+    """Where a dollar begins one, matplotlib refuses what it cannot typeset."""
+    episodes = {name: [1.0] for name in ("steps", "return", "moving_average", "mean_return_100")}
+    path = tmp_path / "curve.png"
+    with warnings.catch_warnings(action="error"):
+        learning_curve([(r"$\bad{$", episodes), ("环境-v0", episodes)], path, title=r"$\frac$")
+    assert path.stat().st_size > 1000

@@ -1,7 +1,9 @@
 """A file in the working directory never takes the place of a module of Python or of a package."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,12 @@ def foreign(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def written_run():
+    """A run, as its directory."""
+    return next((Path(__file__).parent.parent / "references" / "old_run").rglob("config.toml")).parent
+
+
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "2", "--json")
 
 
@@ -46,6 +54,27 @@ def test_files_named_like_modules_are_not_run(foreign, cli, env_id):
         outcome = cli(*command)
         assert outcome.code == 0, outcome.err
     assert not (foreign / "RAN").exists(), (foreign / "RAN").read_text()
+
+
+def test_no_library_of_the_working_directory_is_loaded(foreign):
+    """Such as a libc.so.6 by a program that is started after OpenCV was imported."""
+    look = "import os, cv2; print(os.environ['LD_LIBRARY_PATH'].split(os.pathsep).count(''))"
+    code = f"from a3c.cli import main; main(['--version']); {look}"
+    environment = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=foreign, env=environment, capture_output=True, text=True)
+    assert done.stdout.split()[-1] == "0", done.stderr
+
+
+def test_settings_of_matplotlib_in_the_working_directory_are_not_read(foreign, cli, written_run):
+    (foreign / "matplotlibrc").write_text("backend: module://random\ntext.usetex: True\n\x1b[31mtext")
+    outcome = cli("plot", str(written_run))
+    assert (outcome.code, outcome.err) == (0, "")
+    assert (foreign / "learning_curves.png").exists()
+    assert not (foreign / "RAN").exists()
+    (foreign / "matplotlibrc").unlink()
+    os.mkfifo(foreign / "matplotlibrc")
+    assert cli("plot", str(written_run)).code == 0
 
 
 def test_processes_of_the_users_code_start_as_usual(cli, tmp_path):

@@ -12,6 +12,7 @@ import sys
 from a3c import __version__
 from a3c.errors import A3CError, SettingError, UsageError
 from a3c.utils.console import show_all_characters
+from a3c.utils.user_modules import close_library_path
 
 COMMANDS = {
     "train": "Train an agent until its environment is solved.",
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     argv = sys.argv[1:] if arguments is None else arguments
     sys.stdout, sys.stderr = (s or open(os.devnull, "w") for s in (sys.stdout, sys.stderr))  # noqa: SIM115
     show_all_characters()
+    close_library_path()
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if argv else 2

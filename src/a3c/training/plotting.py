@@ -1,5 +1,8 @@
 """Learning curves as pictures. Draws on figures of its own: no window, no state shared with pyplot."""
 
+import os
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,26 +32,54 @@ def learning_curve(
         threshold: The return that counts as solved.
         baseline: The mean return of random actions.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    figure = _new_figure(8, 4.5)
     axes = figure.add_subplot()
     if len(runs) == 1:
         _draw_one(axes, runs[0][1])
     else:
         for label, episodes in runs:
-            axes.plot(episodes["steps"], episodes["mean_return_100"], label=label, linewidth=1.5)
+            axes.plot(episodes["steps"], episodes["mean_return_100"], label=_verbatim(label), linewidth=1.5)
     if threshold is not None:
         axes.axhline(threshold, color="0.3", linestyle="--", linewidth=1, label=f"solved ({threshold:g})")
     if baseline is not None:
         axes.axhline(baseline, color="0.6", linestyle=":", linewidth=1.2, label=f"random ({baseline:.1f})")
-    axes.set(title=title, xlabel="environment steps", ylabel="episode return")
+    axes.set(title=_verbatim(title), xlabel="environment steps", ylabel="episode return")
     axes.xaxis.set_major_formatter(_thousands)
     axes.grid(alpha=0.25)
     columns = 5 if len(runs) == 1 else 2  # labels of single runs are long
     figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    _save(figure, path)
+
+
+def _new_figure(width: float, height: float) -> Any:
+    """A `matplotlib.figure.Figure` of so many inches.
+
+    Importing matplotlib reads a `matplotlibrc` of the working directory, which may be somebody else's: it
+    can have every text typeset by LaTeX, which runs commands. Here that file is not there; the user's own in
+    the home directory is read.
+    """
+    if "matplotlib" not in sys.modules:
+        exists = os.path.exists
+        os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
+        try:
+            import matplotlib  # noqa: F401
+        finally:
+            os.path.exists = exists
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def _verbatim(text: str) -> str:
+    """`text` for a picture, where a dollar would begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write the picture; characters that its font lacks are boxes, without a warning for each."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        figure.savefig(path)
 
 
 def _draw_one(axes, episodes: Episodes) -> None:
@@ -78,10 +109,8 @@ def scaling_curves(
         threshold: The return that counts as solved, if there is one.
         cores: More workers than these share them, which is shaded.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.2), dpi=120, layout="constrained")
-    figure.suptitle(title)
+    figure = _new_figure(10, 4.2)
+    figure.suptitle(_verbatim(title))
     left, right = figure.subplots(1, 2)
     first = next(iter(speeds))
     ends = np.array([min(speeds), max(speeds)])
@@ -98,7 +127,7 @@ def scaling_curves(
     for axes in (left, right):
         _dress_for_workers(axes, sorted(speeds), cores)
     left.legend(frameon=False, fontsize="small", loc="upper left")
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def _draw_points(axes, values: Mapping[int, Sequence[float]]) -> None:

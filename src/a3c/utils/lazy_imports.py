@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 else:
     keras, np, ops = _Lazy("keras"), _Lazy("numpy"), _Lazy("keras.ops")
 
-# Keras tries to import these and goes on without them: for plots, summaries of data, loading images.
-_OPTIONAL = ("matplotlib", "matplotlib.pyplot", "pandas")
+# Keras tries to import these and goes on without them: for plots, summaries of data, images.
+_OPTIONAL = ("matplotlib", "matplotlib.pyplot", "pandas", "cv2")
 
 # Keras needs these only when files are read or written, when attention runs on a TPU, or for sparse arrays.
 _SPLASH = "jax.experimental.pallas.ops.tpu.splash_attention"

@@ -50,6 +50,16 @@ def leave_working_directory() -> None:
             sys.path.append(first)
 
 
+def close_library_path() -> None:
+    """Keep the working directory out of the search path of libraries, for programs that are started here.
+
+    An empty entry means that directory. OpenCV, where it is imported, writes its own entry in front of what
+    there is, and so an empty one behind that where there was nothing.
+    """
+    if sys.platform == "linux" and not os.environ.get("LD_LIBRARY_PATH"):
+        os.environ["LD_LIBRARY_PATH"] = os.devnull  # an entry that holds no libraries
+
+
 def end_safe_start() -> None:
     """In a process that was started with `SAFE_START`: let processes of the user's code start as usual."""
     if os.environ.get("PYTHONSAFEPATH") == "a3c":
