@@ -73,8 +73,12 @@ def test_settings_of_matplotlib_in_the_working_directory_are_not_read(foreign, c
     assert (foreign / "learning_curves.png").exists()
     assert not (foreign / "RAN").exists()
     (foreign / "matplotlibrc").unlink()
+    (foreign / "learning_curves.png").unlink()
+    (foreign / "mine").write_text("mine")
+    (foreign / "learning_curves.png").symlink_to("mine")
     os.mkfifo(foreign / "matplotlibrc")
     assert cli("plot", str(written_run)).code == 0
+    assert (foreign / "mine").read_text() == "mine"
 
 
 def test_processes_of_the_users_code_start_as_usual(cli, tmp_path):

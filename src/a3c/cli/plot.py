@@ -5,6 +5,7 @@ from pathlib import Path
 from a3c.cli import parsing
 from a3c.errors import UsageError
 from a3c.training import run_directory
+from a3c.utils.files import replacing
 
 COMMAND = parsing.Command(
     "plot",
@@ -46,10 +47,11 @@ def draw(directories: list[Path], output: Path) -> None:
         curves.append((f"{config.env_id} {directory.name}", episodes))
     goals = {config.stop_return for config in configs}
     baselines = {run_directory.read_result(directory).get("random_baseline") for directory in directories}
-    learning_curve(
-        curves,
-        output,
-        title=", ".join(sorted({config.env_id for config in configs})),
-        threshold=goals.pop() if len(goals) == 1 else None,
-        baseline=baselines.pop() if len(baselines) == 1 else None,
-    )
+    with replacing(output) as temporary:  # a link of that name is replaced as well, and not written through
+        learning_curve(
+            curves,
+            temporary,
+            title=", ".join(sorted({config.env_id for config in configs})),
+            threshold=goals.pop() if len(goals) == 1 else None,
+            baseline=baselines.pop() if len(baselines) == 1 else None,
+        )
