@@ -130,6 +130,27 @@ def find_wrong(tree: Any, expected: Any, name: str = "it") -> str:
             return "" if _is_scalar(tree, expected) else f"{name} is {_shown(tree)}, not {_words(expected)}"
 
 
+def like(example: Any, skip: str) -> Any:
+    """The description of trees with the same keys, types and shapes as `example`.
+
+    Args:
+        example: A plain tree. Where it has None or a list, anything may be.
+        skip: Under this key anything may be, too.
+    """
+    match example:
+        case dict():
+            return {key: Anything() if key == skip else like(value, skip) for key, value in example.items()}
+        case bool():
+            return Truth()
+        case int():
+            return Whole(-(2**200), 2**200)
+        case float():
+            return Number(finite=False)
+        case str():
+            return Text()
+    return Array(example.shape, (example.dtype.name,)) if isinstance(example, np.ndarray) else Anything()
+
+
 def _of_table(tree: Any, expected: dict[str, Any], name: str) -> str:
     if not isinstance(tree, dict):
         return f"{name} is {_shown(tree)}, not a table"
