@@ -5,6 +5,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -177,8 +178,9 @@ def describe(worker_spec: "WorkerSpec", model: Any) -> dict[str, Any]:
 def load_model(directory: Path, config: Config) -> Any:
     """The model of the user's own that a run was given as an object; None where the settings describe it."""
     path = directory / _MODEL
-    if config.model is not None or not path.exists():
+    if config.model is not None or not os.path.lexists(path):
         return None
+    run_directory.refuse_link(path)
     from a3c.networks import saved_model
 
     return saved_model.load_model(path)
@@ -191,7 +193,7 @@ def load_optimizer(directory: Path) -> Any:
         UsageError: if Keras cannot make it again in safe mode.
     """
     path = directory / _OPTIMIZER
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     import keras
 

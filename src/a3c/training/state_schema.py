@@ -9,10 +9,10 @@ from a3c.utils.schema import (
     Absent,
     Anything,
     Array,
-    Mapping,
     Maybe,
     Number,
     Rows,
+    Table,
     Text,
     Truth,
     Whole,
@@ -36,7 +36,7 @@ _METRICS = {
     "lag": Number(),
     "lowest": Absent(Maybe(Number())),
     "highest": Absent(Maybe(Number())),
-    "losses": Mapping(Number(finite=False)),
+    "losses": Table(Number(finite=False)),
     "recent": Rows(Number(), at_most=100),
 }
 
@@ -53,10 +53,10 @@ def state_of(size: int | None, optimizer: dict[str, np.ndarray] | None) -> dict[
     best = {"candidate": candidate, "evaluation": _EVALUATION, "confirmation": Maybe(_EVALUATION)}
     vectors = {name: Array(vector.shape, (vector.dtype.name,)) for name, vector in (optimizer or {}).items()}
     return {
-        "about": Mapping(Anything()),
+        "about": Table(Anything()),
         "store": {
             "weights": weights,
-            "optimizer": Mapping(Array()) if optimizer is None else vectors,
+            "optimizer": Table(Array()) if optimizer is None else vectors,
             "steps": _COUNT,
             "updates": _COUNT,
             "episodes": _COUNT,
@@ -64,8 +64,8 @@ def state_of(size: int | None, optimizer: dict[str, np.ndarray] | None) -> dict[
             "target": Absent(Maybe(weights)),
         },
         "metrics": _METRICS,
-        "callbacks": Mapping(Anything(), known=_callbacks(best, candidate)),
-        "sampler": Maybe(Mapping(Anything())),
+        "callbacks": Table(Anything(), known=_callbacks(best, candidate)),
+        "sampler": Maybe(Table(Anything())),
         "seconds": _SECONDS,
         "wall_seconds": _SECONDS,
         "baseline": Maybe(Number()),
@@ -88,7 +88,7 @@ def _callbacks(best: dict[str, Any], candidate: dict[str, Any]) -> dict[str, Any
     return {
         "episodes.csv": Absent({"end": _COUNT}),
         "metrics.jsonl": Absent({"end": _COUNT}),
-        "tensorboard": Absent(Mapping(_COUNT)),
+        "tensorboard": Absent(Table(_COUNT)),
         "evaluation": Absent(selection),
     }
 
@@ -103,7 +103,7 @@ def upgraded(state: dict[str, Any]) -> dict[str, Any]:
         return state
     state = dict(state)
     judge, metrics, files = (state.pop(name, None) for name in ("judge", "statistics", "files"))
-    if wrong := find_wrong(files, Mapping(_COUNT), "files"):
+    if wrong := find_wrong(files, Table(_COUNT), "files"):
         raise Damaged(wrong)
     callbacks: dict[str, Any] = {"evaluation": judge, "tensorboard": {}}
     for name, end in files.items():

@@ -89,7 +89,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Mapping:
+class Table:
     """A table with any texts as keys, and values of one kind.
 
     Attributes:
@@ -116,7 +116,7 @@ def find_wrong(tree: Any, expected: Any, name: str = "it") -> str:
             return "" if tree is None and isinstance(expected, Maybe) else find_wrong(tree, of, name)
         case dict():
             return _of_table(tree, expected, name)
-        case Mapping(of, known):
+        case Table(of, known):
             others = dict.fromkeys(tree, of) if isinstance(tree, dict) else {}
             return _of_table(tree, others | (known or {}), name)
         case Rows(of, at_most):
