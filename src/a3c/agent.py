@@ -218,10 +218,9 @@ class Agent:
             packed, single = seen.pack_any(observation)
         except ObservationMismatch as error:
             shape = np.shape(observation)
-            raise UsageError(
-                f"observation of shape {shape}" if shape else f"observation {type(observation).__name__}",
-                f"{seen.describe()}, or a batch of them with a first axis N",
-            ) from error
+            what = f"of shape {shape}" if shape else type(observation).__name__
+            expected = f"{seen.describe()}, or a batch of them with a first axis N"
+            raise UsageError(f"observation {what}", expected) from error
         size = state_size(self.model)
         if size and state is None:
             state = np.zeros((len(packed), size), np.float32)
@@ -275,23 +274,24 @@ class Agent:
         env_id = env_id or card.get("env_id")
         if env_id is None:
             raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
-        model = saved_model.load_model(file, model_class, unsafe)
+        model, settings = saved_model.load_model(file, model_class, unsafe), saved_model.acting_settings(card)
         try:
-            agent = cls(
-                env_id, model=model, backend=backend_name, preset="none", **saved_model.acting_settings(card)
-            )
+            agent = cls(env_id, model=model, backend=backend_name, preset="none", **settings)
+        except SettingError as error:
+            raise UsageError(f"model file {file}", "settings that this a3c has", str(error)) from error
         except UsageError as error:
             trained = card.get("env_id")
             if trained and trained != env_id:
                 fix = f"It was trained on {trained}. {error.received} returned, {error.expected} expected."
                 raise UsageError(f"model file {file}", f"a model for {env_id}", fix) from error
             raise
-        agent._summary = {k: card[k] for k in ("steps", "evaluation", "random_baseline") if k in card}
+        saved_model.check_statistics(file, card, agent.model)
+        agent._summary = saved_model.scores_in(card, env_id)
         return agent
 
     @property
     def card(self) -> dict[str, Any]:
-        """What is known of how good the agent is: `steps`, `evaluation`, `random_baseline`, where known."""
+        """What is known of how good it is here: `steps`, `evaluation`, `random_baseline`, where known."""
         return dict(self._summary)
 
     def _act(self) -> Act:

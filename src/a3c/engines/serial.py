@@ -20,8 +20,9 @@ from a3c.engines.stores.local import WorkerStore
 from a3c.engines.supervision import Faults, HeartbeatMonitor, RunListener, check_divergence, format_seconds
 from a3c.engines.worker import work
 from a3c.envs.vector_sampler import Sampler
-from a3c.errors import RunError, describe_stack
+from a3c.errors import RunError, describe_stack, first_line
 from a3c.networks.functional import Network
+from a3c.utils.schema import find_wrong, like
 
 _TICK = 0.05  # seconds
 
@@ -39,13 +40,13 @@ class SerialEngine:
         self.store = make_local_store(worker_spec, framework, network, contents)
         self.training_started: float | None = None
         self.sampler: Sampler | None = None
-        self._state = sampler_state
+        self._state, self._restarts = sampler_state, 0
 
     def run(self, listener: RunListener) -> None:
         """Train until the store says that training is over."""
         self._listener, self._faults = listener, Faults(self._config.max_restarts, listener)
-        self._next_tick, restart = 0.0, 0
-        self._make_sampler(restart)
+        self._next_tick = 0.0
+        self._make_sampler()
         self._program.wait()
         self.training_started = time.monotonic()
         with self._monitor():
@@ -58,8 +59,8 @@ class SerialEngine:
                     raise
                 except Exception:
                     self._faults.lost("worker 0 failed", traceback.format_exc())
-                restart += 1
-                self._make_sampler(restart)
+                self._restarts += 1
+                self._make_sampler()
 
     def sampler_state(self) -> Any:
         """Where the worker stands between two updates, as a plain tree; None before it was started."""
@@ -74,18 +75,35 @@ class SerialEngine:
         if self.sampler is not None:
             self.sampler.close()
 
-    def _make_sampler(self, restart: int) -> None:
+    def _make_sampler(self) -> None:
         before, self.sampler = self.sampler, None
         if before is not None:
             with contextlib.suppress(Exception):  # it has failed already
                 before.close()
-        self.sampler = self._program.make_sampler(
-            0, restart, partial(self._faults.environment, 0), partial(self.store.activity.show_life, 0)
-        )
+        self.sampler = self._fresh_sampler()
         if self._state is not None:
             state, self._state = self._state, None
-            told = self.sampler.restore(state) or "it goes on exactly where it stood"
-            self._listener.on_event(told)
+            self._listener.on_event(self._take_up(state) or "it goes on exactly where it stood")
+
+    def _fresh_sampler(self) -> Sampler:
+        on_fault, on_step = partial(self._faults.environment, 0), partial(self.store.activity.show_life, 0)
+        return self._program.make_sampler(0, self._restarts, on_fault, on_step)
+
+    def _take_up(self, state: Any) -> str:
+        """Let the sampler go on from `state`, which may come from others; returns as `Sampler.restore`."""
+        assert self.sampler is not None
+        try:
+            if wrong := find_wrong(state, like(self.sampler.state(), skip="environments"), "the sampler"):
+                raise ValueError(wrong)
+            return self.sampler.restore(state)
+        except RunError:
+            raise
+        except Exception as error:  # whatever a foreign state leads to
+            with contextlib.suppress(Exception):
+                self.sampler.close()
+            self._restarts += 1  # else its random numbers would be those of the beginning
+            self.sampler = self._fresh_sampler()
+            return f"episodes under way begin anew: their state does not fit ({first_line(error)})"
 
     def _pushed(self) -> None:
         """Report after every update: what the main process decides then must not depend on the clock."""

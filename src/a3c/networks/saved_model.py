@@ -19,10 +19,13 @@ import numpy as np
 
 from a3c import networks
 from a3c.errors import UsageError, first_line
+from a3c.networks import model_size
 from a3c.networks.parameters import set_statistics, statistics_of
-from a3c.utils import trust
+from a3c.utils import archives, trust
 from a3c.utils.files import replacing
 from a3c.utils.lazy_imports import keras_saving
+from a3c.utils.schema import Absent, Anything, Maybe, Number, Rows, Table, Text, Truth, Whole, find_wrong
+from a3c.utils.serialization import parse_json
 from a3c.utils.versions import versions
 
 CARD = "a3c.json"
@@ -59,6 +62,20 @@ def acting_settings(card: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         return dict(algorithm="a3c", normalise_observations=False, normalise_returns=False)
     return {name: settings[name] for name in ACTING_SETTINGS if name in settings}
+
+
+def scores_in(card: Mapping[str, Any], env_id: str) -> dict[str, Any]:
+    """What a card says of how good the agent is; scores hold for the environment of its training alone."""
+    names = ("steps", "evaluation", "random_baseline") if card.get("env_id") == env_id else ("steps",)
+    return {name: card[name] for name in names if name in card}
+
+
+def check_statistics(path: Path, card: Mapping[str, Any], model: keras.Model) -> None:
+    """Raise `UsageError` where a card has other running statistics than `model` needs in its environment."""
+    found, needed = card.get("statistics"), statistics_of(model).size
+    if found is not None and len(found) != needed:
+        fix = f"It has {len(found)}, and they are {needed} in this environment."
+        raise UsageError(f"model file {path}", "one with the statistics that its network needs", fix)
 
 
 def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
@@ -143,22 +160,48 @@ def read_card(path: Path) -> dict[str, Any]:
     if not os.path.isfile(path):  # Path.is_file raises for a name too long
         raise UsageError(f"model file {path}", "an existing .keras file")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None or "config.json" not in archive.namelist():
+        with archives.opened(_at_the_end(path)) as archive:
+            names = archive.namelist()
+            if archive.testzip() is not None or model_size.CONFIG not in names:
                 raise zipfile.BadZipFile("parts of it are damaged or missing")
-            card = json.loads(archive.read(CARD)) if CARD in archive.namelist() else {}
-            _check_card(card)
-            return card
+            card = parse_json(archives.read_member(archive, CARD, _LARGEST_CARD)) if CARD in names else {}
+        _check_card(card)
+        return card
     except Exception as error:  # whatever a damaged file leads to in a reader
         fix = f"It cannot be read: {first_line(error)}."
         raise UsageError(f"model file {path}", expected, fix) from error
 
 
+def _at_the_end(path: Path) -> Path:
+    """The file that `path` leads to. Who names a link has chosen it; those in run directories are refused."""
+    return Path(os.path.realpath(path))
+
+
+_LARGEST_CARD = 2**24
+_SETTINGS = {
+    "algorithm": Absent(Text()),
+    "action_bounds": Absent(Maybe(Text())),
+    "normalise_observations": Absent(Maybe(Truth())),
+    "normalise_returns": Absent(Maybe(Truth())),
+}
+_CARD = {
+    "env_id": Absent(Maybe(Text(longest=1000))),
+    "steps": Absent(Whole()),
+    "model": Absent(Maybe(Text(longest=1000))),
+    "settings": Absent(Maybe(Table(Anything(), known=_SETTINGS))),
+    "evaluation": Absent(Maybe(Table(Anything(), known={"mean": Number(), "episodes": Whole()}))),
+    "random_baseline": Absent(Maybe(Number())),
+    "statistics": Absent(Rows(Number())),
+}
+"""What is made use of in a card; it may have more."""
+
+
 def _check_card(card: Any) -> None:
     """Raise `ValueError` unless `card` has what is made use of in the types that it is written with."""
-    kinds = {"env_id": str, "model": str, "random_baseline": int | float}
-    if not isinstance(card, dict) or not all(isinstance(card.get(k), t | None) for k, t in kinds.items()):
-        raise ValueError(f"its {CARD} is none of a3c's")
+    if isinstance(card, dict) and (found := card.get("format", FORMAT)) != FORMAT:
+        raise ValueError(f"its {CARD} has format {found!r:.40}, this a3c reads {FORMAT}")
+    if wrong := find_wrong(card, Table(Anything(), known=_CARD), CARD):
+        raise ValueError(f"its {CARD} is none of a3c's: {wrong}")
 
 
 def check_names(
@@ -197,9 +240,14 @@ def load_model(path: Path, model_class: str | None = None, unsafe: bool = False)
     """
     card = read_card(path)
     own = networks.import_model(model_class) if model_class else None
+    path = _at_the_end(path)
     try:
+        with archives.opened(path) as archive, keras_saving():
+            model_size.check(archive, own, safe=not unsafe)
         model = _load(path, own, safe=not unsafe)
         set_statistics(model, card.get("statistics", []))
+        if not all(np.isfinite(array).all() for array in [*model.get_weights(), statistics_of(model)]):
+            raise ValueError("It has weights that are not finite numbers: its training went wrong.")
         return model
     except Exception as error:
         if not unsafe and "safe" in str(error) and ("ambda" in str(error) or "unsafe" in str(error)):

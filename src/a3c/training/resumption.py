@@ -5,6 +5,8 @@
 
 import contextlib
 import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +19,18 @@ from a3c.engines.stores import StoreState
 from a3c.errors import UsageError, first_line
 from a3c.training import checkpoint, run_directory
 from a3c.training.metrics import EpisodeHistory, TrainingMetrics
+from a3c.training.state_schema import state_of, upgraded
 from a3c.utils.files import read_plain, write_whole
 from a3c.utils.lazy_imports import keras_saving
+from a3c.utils.schema import find_wrong
+from a3c.utils.serialization import parse_json
 
 if TYPE_CHECKING:
     from a3c.engines.spec import WorkerSpec
 
-_PARTS = {"about", "store", "metrics", "callbacks", "sampler", "seconds", "wall_seconds", "baseline"}
-_PARTS |= {"reached_seconds", "solved", "goal", "count"}
 _MODEL = "model.keras"
 _OPTIMIZER = "optimizer.json"
+_LARGEST_OPTIMIZER = 2**20
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,11 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
         UsageError: if it has none that is whole, or it is of another environment or network.
     """
     files = checkpoint.Files(directory / checkpoint.FOLDER, worker_spec.config.keep_checkpoints)
-    path, state, notes = checkpoint.newest(files)
+    path, state, notes = checkpoint.newest(files, _checking(worker_spec, model))
     if path is None:
         run_directory.record_resumption(directory, worker_spec.config)
         note = "it was stopped before its first checkpoint: it begins anew"
         return replace(begin(directory, worker_spec, model, optimizer), notes=(note,))
-    state = _upgraded(state)
-    if missing := _PARTS - set(state):
-        fix = f"It lacks {', '.join(sorted(missing))}."
-        raise UsageError(f"checkpoint {path}", "one that this version of a3c wrote", fix)
     if changes := checkpoint.differences(state["about"], describe(worker_spec, model)):
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
@@ -122,17 +122,28 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
     )
 
 
-def _upgraded(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint of version 0.1.0 as this version writes it."""
-    if "judge" not in state:
+def _checking(worker_spec: "WorkerSpec", model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What a state is checked by: that it has what this run reads from it, in the shapes that it has here."""
+    from a3c.engines.updates import make_update
+    from a3c.networks.functional import Network
+    from a3c.networks.parameters import non_trainable_of, parameters_of
+
+    present = describe(worker_spec, model)
+    observations, normaliser = worker_spec.environment.observations, worker_spec.normaliser
+    network = Network(model, non_trainable_of(model), observations, normaliser)
+    _, optimizer = make_update(worker_spec, backend.load(), network)
+    size = parameters_of(model).size
+
+    def check(state: dict[str, Any]) -> dict[str, Any]:
+        state = upgraded(state)
+        fits = not (isinstance(about := state.get("about"), dict) and checkpoint.differences(about, present))
+        # Of another network, shapes say nothing: what differs is told instead.
+        expected = state_of(size, optimizer) if fits else state_of(None, None)
+        if wrong := find_wrong(state, expected):
+            raise checkpoint.Damaged(wrong)
         return state
-    callbacks: dict[str, Any] = {"evaluation": state["judge"], "tensorboard": {}}
-    for name, end in state["files"].items():
-        if name.startswith("events"):
-            callbacks["tensorboard"][name] = end
-        else:
-            callbacks[name] = {"end": end}
-    return {**state, "metrics": state["statistics"], "callbacks": callbacks}
+
+    return check
 
 
 def _history(directory: Path, state: dict[str, Any], notes: list[str]) -> EpisodeHistory:
@@ -140,7 +151,7 @@ def _history(directory: Path, state: dict[str, Any], notes: list[str]) -> Episod
     path, episodes = directory / "episodes.csv", state["metrics"]["episodes"]
     history, found = EpisodeHistory(), 0
     with contextlib.suppress(OSError, ValueError):
-        found = history.read(path, state["callbacks"]["episodes.csv"]["end"])
+        found = history.read(path, state["callbacks"].get("episodes.csv", {}).get("end", 0))
     if found != episodes:
         notes.append(f"{path} has {found} of the {episodes} episodes before the checkpoint")
     return history
@@ -167,8 +178,9 @@ def describe(worker_spec: "WorkerSpec", model: Any) -> dict[str, Any]:
 def load_model(directory: Path, config: Config) -> Any:
     """The model of the user's own that a run was given as an object; None where the settings describe it."""
     path = directory / _MODEL
-    if config.model is not None or not path.exists():
+    if config.model is not None or not os.path.lexists(path):
         return None
+    run_directory.refuse_link(path)
     from a3c.networks import saved_model
 
     return saved_model.load_model(path)
@@ -181,13 +193,15 @@ def load_optimizer(directory: Path) -> Any:
         UsageError: if Keras cannot make it again in safe mode.
     """
     path = directory / _OPTIMIZER
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     import keras
 
     try:
         with keras_saving():
-            return keras.saving.deserialize_keras_object(json.loads(read_plain(path)), safe_mode=True)
+            return keras.saving.deserialize_keras_object(
+                parse_json(read_plain(path, _LARGEST_OPTIMIZER)), safe_mode=True
+            )
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
         raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error

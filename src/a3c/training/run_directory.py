@@ -234,7 +234,16 @@ def find(target: str | None, save_dir: str) -> Path:
 
 def _model_of(run: Path) -> Path | None:
     files = [run / name for name in ("best.keras", "last.keras")]
-    return next((file for file in files if file.exists()), None)
+    found = next((file for file in files if os.path.lexists(file)), None)
+    if found is not None:
+        refuse_link(found)
+    return found
+
+
+def refuse_link(path: Path) -> None:
+    """Raise `UsageError` for a file of a run directory that is a link: it may lead anywhere."""
+    if path.is_symlink():
+        raise UsageError(f"model file {path}", "a plain file, not a link", "Copy what it leads to.")
 
 
 def _no_run(target: str | None, expected: str, why: str) -> UsageError:

@@ -6,6 +6,8 @@ of plain trees. Called by whatever writes state to disk.
 
 import base64
 import io
+import json
+import math
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ def pack(tree: Any) -> tuple[Any, list[np.ndarray]]:
     def visit(node: Any) -> Any:
         if node is None or type(node) in (bool, int, float, str):
             return node
-        if isinstance(node, np.ndarray) and node.dtype.kind in "biufc":
+        if isinstance(node, np.ndarray) and node.dtype.kind in _NUMBERS:
             arrays.append(node)
             return {_ARRAY: len(arrays) - 1}
         if type(node) is dict and all(type(key) is str and key != _ARRAY for key in node):
@@ -56,7 +58,10 @@ def unpack(skeleton: Any, arrays: list[np.ndarray]) -> Any:
     """The tree that `pack` took apart."""
     if isinstance(skeleton, dict):
         if set(skeleton) == {_ARRAY}:
-            return arrays[skeleton[_ARRAY]]
+            number = skeleton[_ARRAY]
+            if type(number) is not int or not 0 <= number < len(arrays):
+                raise ValueError("it refers to an array that is not there")
+            return arrays[number]
         return {key: unpack(value, arrays) for key, value in skeleton.items()}
     if isinstance(skeleton, list):
         return [unpack(value, arrays) for value in skeleton]
@@ -70,16 +75,64 @@ def to_bytes(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def from_bytes(content: bytes) -> np.ndarray:
-    """The array of a `.npy` file.
+def from_bytes(content: bytes | bytearray) -> np.ndarray:
+    """The array of a `.npy` file, which has the numbers that its header says, neither more nor fewer.
 
     Raises:
         ValueError: for anything else, and for what would need pickle.
     """
+    stream = io.BytesIO(memoryview(content)[:_LONGEST_HEADER])
     try:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (EOFError, OverflowError, MemoryError, SyntaxError) as error:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, by_columns, dtype = read[version](stream)
+        if dtype.kind not in _NUMBERS:
+            raise ValueError(f"an array of {dtype}, which would need pickle or is no number")
+        count, start = math.prod(shape), stream.tell()
+        if any(size < 0 for size in shape) or count * dtype.itemsize != len(content) - start:
+            raise ValueError(f"an array of shape {shape} in {len(content) - start:,} bytes")
+        order = "F" if by_columns else "C"
+        return np.frombuffer(bytearray(memoryview(content)[start:]), dtype, count).reshape(shape, order=order)
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a foreign header leads to in its reader
         raise ValueError(f"no array: {error}") from error
+
+
+_NUMBERS = "biufc"
+"""Kinds of arrays that are written and read."""
+_LONGEST_HEADER = 2**14
+
+
+def parse_json(content: bytes | bytearray) -> Any:
+    """The value of a JSON text, which may come from others.
+
+    Raises:
+        ValueError: for what is none, is nested too deeply, or would take much more memory than it is long.
+    """
+    check_json(content)
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_json(content: bytes | bytearray) -> None:
+    """Raise `ValueError` where `parse_json` would refuse a JSON text for its size."""
+    if sum(content.count(sign) for sign in b",[{") > _MOST_PARTS:
+        raise ValueError(f"it has more than {_MOST_PARTS:,} parts")
+    if len(content) > _LONGEST_UNICODE and not (content.isascii() and _is_utf8(content)):
+        raise ValueError(f"it has more than {_LONGEST_UNICODE:,} bytes, not all of them ASCII")
+
+
+def _is_utf8(content: bytes | bytearray) -> bool:
+    return b"\0" not in content[:4]  # else it is taken for UTF-16 or UTF-32
+
+
+_MOST_PARTS = 2_000_000
+"""Of a JSON text; the largest take some 200 bytes each."""
+_LONGEST_UNICODE = 2**24
+"""Bytes of a JSON text that is not ASCII: one such character makes each of a text take four bytes."""
 
 
 def to_json(tree: Any) -> dict[str, Any]:
