@@ -113,6 +113,12 @@ def read(path: Path) -> dict[str, Any]:
         raise Damaged(f"{type(error).__name__}: {first_line(error)}") from error
 
 
+def newest_steps(folder: Path) -> int | None:
+    """The steps of the newest checkpoint, by its name; None where there is none."""
+    newest = next(iter(Files(folder, 1)), None)
+    return None if newest is None else int(newest.stem.removeprefix("step-"))
+
+
 def newest(files: Files) -> tuple[Path | None, dict[str, Any], list[str]]:
     """The newest checkpoint that is whole, its state, and what is to be said of those that are not.
 
