@@ -110,10 +110,14 @@ class ProcessEngine:
         self._heard: list[Event] = []
         self._supervision: Supervisor | None = None
         self.store.pause(True)  # until somebody watches, who may need longer to be ready than they do
-        for worker in range(config.workers):
-            self.start(worker, 0)
-        if self.store.central:
-            prepare_learner(worker_spec, backend.load(), network, self.store)
+        try:
+            for worker in range(config.workers):
+                self.start(worker, 0)
+            if self.store.central:
+                prepare_learner(worker_spec, backend.load(), network, self.store)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def training_started(self) -> float | None:

@@ -135,6 +135,12 @@ def _member(archive: zipfile.ZipFile, checksums: dict[str, str], name: str) -> b
     return content
 
 
+def newest_steps(folder: Path) -> int | None:
+    """The steps of the newest checkpoint, by its name; None where there is none."""
+    newest = next(iter(Files(folder, 1)), None)
+    return None if newest is None else int(newest.stem.removeprefix("step-"))
+
+
 def newest(
     files: Files, check: Callable[[dict[str, Any]], dict[str, Any]] = lambda state: state
 ) -> tuple[Path | None, dict[str, Any], list[str]]:

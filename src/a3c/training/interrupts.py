@@ -31,7 +31,7 @@ class Interrupts:
     def __init__(self, force: Callable[[], None], clock: Callable[[], float] = time.monotonic):
         self.requested = False
         self._clock, self._asked = clock, 0.0
-        self._force, self._deferred = force, False
+        self._force, self.deferred = force, False
         self._on_request: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
         self._timer: threading.Timer | None = None
@@ -54,7 +54,7 @@ class Interrupts:
     def defer(self, on_request: Callable[[], None]) -> None:
         """From now on the first signal calls this and leaves the rest to who looks at `requested`."""
         self._on_request.append(on_request)
-        self._deferred = True
+        self.deferred = True
         if self.requested:
             on_request()
 
@@ -68,7 +68,7 @@ class Interrupts:
             self._timer = threading.Timer(_DEADLINE, self._leave)
             self._timer.daemon = True
             self._timer.start()
-        if not self._deferred:
+        if not self.deferred:
             raise KeyboardInterrupt
         for call in self._on_request:
             call()

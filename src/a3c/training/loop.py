@@ -3,17 +3,16 @@
 Whatever else happens in a run is done by the callbacks.
 """
 
+import contextlib
 import gc
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from a3c.engines import Engine
 from a3c.envs.faults import Fault
-from a3c.errors import RunError
+from a3c.training.ending import write_result
 from a3c.training.run import Run
 from a3c.types import Report
-from a3c.utils.files import write_whole
 
 
 class TrainingLoop:
@@ -31,20 +30,22 @@ class TrainingLoop:
         """Train, and end the run, whatever happens; `run.error` is what ended it before its time.
 
         Raises:
-            RunError: if a callback cannot be set up; nothing was trained then.
+            KeyboardInterrupt: by a signal before anything was trained.
         """
         run = self._run
-        try:
+        with contextlib.ExitStack() as last:
+            last.callback(self._write_result)  # after everything that can fail
+            last.callback(run.teardown)
             try:
-                self._begin()
-                self._train()
+                run.attempt(self._begin)
+                if run.begun:
+                    self._train()
             finally:
                 run.end_clock()
                 if run.engine is not None:
-                    run.engine.close()
-            self._end()
-        finally:
-            run.teardown()
+                    run.attempt(run.engine.close)
+            if run.begun:
+                self._end()
 
     def _begin(self) -> None:
         """Start the workers; meanwhile set the callbacks up."""
@@ -54,12 +55,13 @@ class TrainingLoop:
             run.engine.store.stop()
         run.tell("setup")
         if run.error is not None:
-            raise run.error
+            return
         for callback in run.callbacks:
             if (state := run.resumed.callbacks.get(callback.state_key)) is not None:
                 callback.load_state_dict(state)
         for note in run.resumed.notes:
             run.message(note)
+        run.begun = True
         run.tell("on_train_begin")
 
     def _train(self) -> None:
@@ -69,38 +71,43 @@ class TrainingLoop:
         try:
             if run.error is None and run.engine is not None:
                 run.engine.run(self)
-        except Exception as error:
-            run.error = run.error or error
+        except BaseException as error:  # also what an environment raises in this thread, to end the process
+            if not run.interrupts.deferred:
+                raise
+            run.fail(error)
         finally:
             gc.unfreeze()
 
     def _end(self) -> None:
-        """Take in the last reports, and let the callbacks end."""
+        """Take in the last reports, and let the callbacks end: each step on its own."""
         run = self._run
-        assert run.engine is not None
-        for report in run.engine.store.reports():
-            run.add(report)
-        run.last_weights = run.engine.store.weights()
+        run.attempt(self._take_last)
         if run.error is not None:
             run.tell("on_exception", run.error)
+        run.attempt(run.place.ensure_writable)
         run.tell("on_train_end")
         run.deliver_messages()
-        self._write_result()
 
     def _write_result(self) -> None:
-        """Write `result.json`: what the run came to."""
+        """Write what the run came to, unless it came to nothing new."""
+        if self._run.begun or (self._run.resumed.new and self._run.error is not None):
+            write_result(self._run)
+
+    def _take_last(self) -> None:
+        """Take in what the workers have left."""
         run = self._run
-        run.result = run.summary()
+        assert run.engine is not None
         try:
-            write_whole(run.directory / "result.json", json.dumps(run.result, indent=2) + "\n")
-        except OSError as error:
-            run.error = run.error or RunError(f"The result cannot be saved: {error.strerror or error}.")
+            for report in run.engine.store.reports():
+                run.add(report)
+        finally:
+            run.last_weights = run.engine.store.weights()
 
     # -- while the workers train ----------------------------------------------------------------------------
 
     def on_report(self, report: Report) -> None:
         """Count what a worker has done, and tell the callbacks."""
-        self._run.add(report)
+        self._run.attempt(lambda: self._run.add(report))  # an error here is no fault of the worker
         self._stop_if_asked()
 
     def on_tick(self) -> None:
@@ -132,19 +139,3 @@ class TrainingLoop:
             self._run.engine.store.stop()
             return True
         return False
-
-
-def report_failure(run: Run) -> None:
-    """Raise what ended a run before its time, if something did.
-
-    Raises:
-        RunError: for a fault of the run, with how to go on.
-        Exception: what a callback of the user's has raised, as it is.
-    """
-    if run.error is None:
-        return
-    saved = f"What was learned until then is saved in {run.directory}; go on with: a3c resume {run.directory}"
-    if isinstance(run.error, RunError):
-        raise RunError(f"{run.error}\n{saved}") from run.error
-    run.message(saved)
-    raise run.error

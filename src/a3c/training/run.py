@@ -4,6 +4,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +12,12 @@ import numpy as np
 
 from a3c.config import Config
 from a3c.engines.stores import StoreState
+from a3c.engines.supervision import Diverged
 from a3c.envs import Environment
+from a3c.errors import A3CError, RunError, describe
 from a3c.training.callbacks.base import Callback, Level
 from a3c.training.interrupts import Interrupts
+from a3c.training.place import Place
 from a3c.utils.serialization import check_plain
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ class Run:
     Attributes:
         config: The settings, with everything decided.
         environment: What it trains on.
-        directory: Where its files lie.
         metrics: What was counted and measured so far.
         model: The `keras.Model` that agents are saved with. Its weights are not those that are trained:
             see `weights`.
@@ -42,6 +45,9 @@ class Run:
         evaluation: The last one, of the best parameters with fresh seeds; None before the end.
         reason: Why the training was stopped; None: it was not, or by a limit.
         error: What ended it before its time.
+        unsaved: A sentence for each of the last files that could not be written.
+        begun: Whether its workers may have trained.
+        raised_by_user: Whether `error` is from a callback of the user's.
     """
 
     def __init__(
@@ -54,7 +60,7 @@ class Run:
         interrupts: Interrupts,
         started: float,
     ):
-        self.spec, self.network, self.directory = worker_spec, network, directory
+        self.spec, self.network, self.place = worker_spec, network, Place(directory, self.message)
         self.config: Config = worker_spec.config
         self.environment: Environment = worker_spec.environment
         self.model = network.model
@@ -68,6 +74,8 @@ class Run:
         self.reason: str | None = "solved" if resumed.solved else None
         self.reached_seconds: float | None = resumed.reached_seconds
         self.error: BaseException | None = None
+        self.raised_by_user = self.begun = False
+        self.unsaved: list[str] = []
         self.last_weights: np.ndarray | None = None
         self.checkpoint_by: float | None = None
         self.failed: set[Callback] = set()
@@ -81,6 +89,16 @@ class Run:
         self._states = {key: state for key, state in resumed.callbacks.items() if key in keys}
 
     # -- the state of things --------------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """Where its files lie: also after somebody moved, removed or replaced the directory."""
+        return self.place.path
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended by losses that were not finite."""
+        return isinstance(self.error, Diverged)
 
     @property
     def solved(self) -> bool:
@@ -216,11 +234,42 @@ class Run:
                 getattr(callback, hook)(self, *arguments)
             except Exception as error:
                 self._fail(callback, error)
+            except BaseException as error:  # from then on, no signal raises one
+                if not self.interrupts.deferred or hook == "teardown":
+                    raise
+                self._fail(callback, error)
 
-    def _fail(self, callback: Callback, error: Exception) -> None:
+    def _fail(self, callback: Callback, error: BaseException) -> None:
         self.failed.add(callback)
+        if self.error is None:
+            self.raised_by_user = not type(callback).__module__.startswith("a3c.training.")
+        self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End the training for this reason, if there was none before."""
         self.error = self.error or error
-        self.stop("failed")
+        with contextlib.suppress(Exception):  # a store that failed itself
+            self.stop("failed")
+
+    def attempt(self, step: Callable[[], Any]) -> None:
+        """Carry out a step of the run; an error ends the training, but not what comes after the step."""
+        try:
+            step()
+        except Exception as error:
+            self.fail(error)
+
+    @contextlib.contextmanager
+    def saving(self, what: str) -> Iterator[None]:
+        """Write one of the last files: an error ends the run as a failed one, but costs no other file."""
+        try:
+            yield
+        except Exception as error:
+            known = str(error) if isinstance(error, A3CError) else describe(error)
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else known
+            self.unsaved.append(f"{what} cannot be saved: {why}.")
+            failure = RunError(self.unsaved[-1])
+            failure.__cause__ = error
+            self.fail(failure)
 
     def end_clock(self) -> None:
         """From now on the seconds of training stay what they are."""

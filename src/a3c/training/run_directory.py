@@ -62,6 +62,16 @@ def make_new(save_dir: str, folder: str, ending: str = "", files: Mapping[str, s
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def ending_of(directory: Path) -> str:
+    """What follows the time in the name of a run directory: its algorithm and its seed."""
+    found = _NAME.match(directory.name)
+    return "" if found is None else directory.name[found.end() :]
+
+
+_NAME = re.compile(r"\d{8}-\d{6}(?=-|$)")
+"""The time when a run began, at the beginning of its directory's name."""
+
+
 def _document(config: Config, run: dict[str, Any]) -> str:
     run = {**run, "signatures": trust.sign(config.env_id, config.model)}
     settings = {name: "none" if value is None else value for name, value in asdict(config).items()}

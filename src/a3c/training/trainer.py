@@ -3,6 +3,7 @@
 Called by the command line and by `Agent.fit`.
 """
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -93,17 +94,19 @@ def _carry_out(
     """Train until the run ends, and leave the best weights in `model`."""
     from a3c.networks.functional import Network
     from a3c.networks.parameters import assign_parameters, non_trainable_of
-    from a3c.training.loop import TrainingLoop, report_failure
+    from a3c.training.ending import report_failure
+    from a3c.training.loop import TrainingLoop
     from a3c.training.run import Run
 
     network = Network(model, non_trainable_of(model), spec.environment.observations, spec.normaliser)
     interrupts = Interrupts(lambda: run.engine.kill() if run.engine else None)
     run = Run(spec, network, directory, resumed, callbacks, interrupts, started)
-    with interrupts:
+    with interrupts, contextlib.closing(run.place):
         TrainingLoop(run, lambda: engines.start(spec, network, resumed.contents, resumed.sampler)).execute()
-        assign_parameters(model, run.best_weights())
+        if run.begun:
+            run.attempt(lambda: assign_parameters(model, run.best_weights()))
         report_failure(run)
-        return Result(run.result, run.metrics, model, run.interrupted)
+        return Result(run.result | {"run_dir": str(run.directory)}, run.metrics, model, run.interrupted)
 
 
 def _load_backend(config: Config, display: Display) -> None:

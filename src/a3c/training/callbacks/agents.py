@@ -26,18 +26,13 @@ class SaveAgents(Callback):
                 _save(run, "best.keras", outcome.candidate.weights, outcome.evaluation)
 
     def on_train_end(self, run: Run) -> None:
-        """Write both.
-
-        Raises:
-            RunError: if they cannot be written.
-        """
-        last = run.last_weights
-        assert last is not None
-        try:
-            _save(run, "last.keras", last, None)
+        """Write both, each on its own."""
+        with run.saving("last.keras"):
+            if run.last_weights is None:
+                raise RunError("the last parameters could not be read")
+            _save(run, "last.keras", run.last_weights, None)
+        with run.saving("best.keras"):
             _save(run, "best.keras", run.best_weights(), run.evaluation)
-        except OSError as error:
-            raise RunError(f"The agent cannot be saved: {error.strerror or error}.") from error
 
 
 def _save(run: Run, name: str, weights: np.ndarray, evaluation: Any) -> None:

@@ -6,10 +6,10 @@ The state is copied between two updates. It goes to the disk on a thread of its 
 import contextlib
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from a3c.engines.supervision import Diverged
 from a3c.errors import RunError, UsageError
 from a3c.evaluation.selection import EvaluationOutcome
 from a3c.training import checkpoint, resumption
@@ -31,15 +31,14 @@ class WriteCheckpoints(Callback):
         self._executor = ThreadPoolExecutor(1, "a3c-checkpoint")
         self._pending: Future[Path] | None = None
         self._teller = FailureTeller("checkpoints")
-        self._best_is_new = self._told_not_finite = False
+        self._best_is_new = self._told_not_finite = self._is_last = False
         self._next = 0.0
 
     def setup(self, run: Run) -> None:
         """Remove what a writer that was killed has left."""
-        self._files = checkpoint.Files(run.directory / checkpoint.FOLDER, run.config.keep_checkpoints)
         self._next = run.resumed.seconds + run.config.checkpoint_seconds
         try:
-            for folder in (run.directory, self._files.folder):
+            for folder in (run.directory, _files(run).folder):
                 sweep(folder)
         except OSError as error:
             raise RunError(f"{run.directory} cannot be written to: {error.strerror}.") from error
@@ -67,16 +66,18 @@ class WriteCheckpoints(Callback):
 
     def on_exception(self, run: Run, error: BaseException) -> None:
         """After losses that were not finite, the last parameters are those of the newest checkpoint."""
-        if isinstance(error, Diverged):
+        if run.diverged:
             self._finish(run)
             with contextlib.suppress(UsageError):
-                _, state, _ = checkpoint.newest(self._files)
+                _, state, _ = checkpoint.newest(_files(run))
                 if state:
                     run.last_weights = state["store"]["weights"]
 
     def on_train_end(self, run: Run) -> None:
         """Write where the run stands."""
-        if not isinstance(run.error, Diverged):
+        self._finish(run)
+        self._is_last = True
+        if not run.diverged:
             self._write(run)
 
     def teardown(self, run: Run) -> None:
@@ -86,16 +87,20 @@ class WriteCheckpoints(Callback):
 
     # -- one checkpoint -------------------------------------------------------------------------------------
 
+    def _attempt(self, run: Run) -> AbstractContextManager[None]:
+        """Survive a failure, and tell it: the training goes on, except after the last one."""
+        return run.saving("The last checkpoint") if self._is_last else self._teller.attempt(run)
+
     def _write(self, run: Run) -> None:
         """Copy where the run stands: what was counted, and what was learned from exactly that."""
         self._finish(run)
         before, run.checkpoint_by = time.monotonic(), None
-        contents = run.snapshot()
-        finite = resumption.is_finite(contents)
-        if not (finite or self._told_not_finite):
-            self._told_not_finite = True
-            run.message("parameters that are not finite are not kept: no checkpoints from here on")
-        with self._teller.attempt(run):
+        with self._attempt(run):
+            contents = run.snapshot()
+            finite = resumption.is_finite(contents)
+            if not (finite or self._told_not_finite):
+                self._told_not_finite = True
+                run.message("parameters that are not finite are not kept: no checkpoints from here on")
             state = self._state(run, contents, run.callback_states())
             if finite:
                 steps, best = contents.steps, self._best_is_new
@@ -109,13 +114,13 @@ class WriteCheckpoints(Callback):
         for path in run.directory.iterdir():
             if path.is_file() and not path.name.startswith("."):
                 sync(path)
-        return self._files.write(steps, state, best)
+        return _files(run).write(steps, state, best)
 
     def _finish(self, run: Run) -> None:
         """Wait for the checkpoint under way, and tell if it failed."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            with self._teller.attempt(run):
+            with self._attempt(run):
                 run.tell("on_checkpoint", pending.result())
 
     def _state(self, run: Run, contents: Any, callbacks: dict[str, Any]) -> dict[str, Any]:
@@ -134,3 +139,7 @@ class WriteCheckpoints(Callback):
             goal=run.config.stop_return,
             count=run.resumed.count,
         )
+
+
+def _files(run: Run) -> checkpoint.Files:
+    return checkpoint.Files(run.directory / checkpoint.FOLDER, run.config.keep_checkpoints)

@@ -41,7 +41,9 @@ class DrawCurve(Callback):
         """Draw the whole of it."""
         self._take(run)
         self._begin(run)
-        self._take(run)
+        if self._pending is not None:
+            with run.saving("learning_curve.png"):
+                self._pending.result()
 
     def teardown(self, run: Run) -> None:
         self._executor.shutdown()

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from a3c.errors import RunError
 from a3c.training.callbacks.base import Callback
 from a3c.training.run import Run
-from a3c.utils.files import open_plain
+from a3c.utils.files import open_plain, replacing
 
 _INTERVAL, _SHARE = 0.5, 0.02
 """Seconds between two pieces at first, and their share of the time so far later."""
@@ -23,7 +24,7 @@ class AppendOnlyFile:
     """
 
     def __init__(self, path: Path, end: int):
-        self._fd = open_plain(path, os.O_WRONLY | os.O_CREAT)
+        self._fd = open_plain(path, os.O_RDWR | os.O_CREAT)
         self.end = min(end, os.fstat(self._fd).st_size)
         os.ftruncate(self._fd, self.end)
 
@@ -41,6 +42,27 @@ class AppendOnlyFile:
             os.ftruncate(self._fd, self.end)
             raise
         self.end += len(piece)
+
+    def follow(self, path: Path) -> None:
+        """Go on at `path`, with all that it holds: it is there, unless somebody has moved or removed it.
+
+        Raises:
+            OSError: if that cannot be; the file goes on where it was then.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(path), os.fstat(self._fd)):
+                return
+        with replacing(path) as temporary:
+            fd = open_plain(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            try:
+                with os.fdopen(os.dup(self._fd), "rb") as old, os.fdopen(os.dup(fd), "wb") as new:
+                    old.seek(0)
+                    shutil.copyfileobj(old, new)
+            except OSError:
+                os.close(fd)
+                raise
+        os.close(self._fd)
+        self._fd = fd
 
     def close(self) -> None:
         """Close it."""
@@ -131,13 +153,15 @@ class FileCallback(Callback):
 
     def _append(self, run: Run, seconds: float) -> None:
         assert self._file is not None
+        self._file.follow(run.directory / self.name)
         self._file.append(self.piece(run, seconds))
         self.written()
 
     def teardown(self, run: Run) -> None:
         """Append the rest, and close the file."""
         if self._file is not None:
-            self.flush(run, run.seconds)
+            with run.saving(self.name):
+                self._append(run, run.seconds)
             self._file.close()
 
     def state_dict(self) -> dict[str, int]:
