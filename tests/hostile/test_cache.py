@@ -101,12 +101,12 @@ def test_a_damaged_entry_is_removed_and_kept_anew(folder, damage):
 
 RUN = """
 import os, warnings, sys, pathlib
-warnings.simplefilter("error")
 from a3c import backend
 backend.select("jax")
 framework = backend.load(cache_directory=pathlib.Path(sys.argv[1]))
 import numpy as np
 import jax
+warnings.simplefilter("error")
 for function in (lambda x: x + 1, lambda x: x * 3):
     print(float(jax.jit(function)(np.float32(1))))
 """
