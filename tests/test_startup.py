@@ -71,7 +71,9 @@ def test_a_torso_of_a_killed_writer_is_swept_and_a_damaged_entry_survived(cli, t
     damaged.write_bytes(b"nonsense")
     outcome = cli("train", "jax/CartPole-v1", *QUICK, environment=home)
     assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
     assert partial_file.stat().st_size > 1000, "written anew"
+    assert damaged.stat().st_size > 1000, "written anew"
 
 
 @pytest.mark.thorough

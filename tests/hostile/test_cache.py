@@ -1,6 +1,8 @@
-"""Compiled programs are code: none are taken from a directory or a file of another user."""
+"""Compiled programs are code: none are taken from another user, and none that were damaged or swapped."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -48,3 +50,82 @@ def test_owners_are_those_of_the_system(folder):
         os.chown(folder, 12345, -1)
         assert not cache.is_own(folder)
         assert cache.find()[0] is None
+
+
+def test_what_is_no_plain_file_is_removed(folder):
+    (folder / "jit_run-1-cache").unlink()
+    (folder / "jit_run-1-cache").symlink_to(folder / "jit_run-1-atime")
+    assert cache.directory() == folder
+    assert not (folder / "jit_run-1-cache").is_symlink()
+
+
+class Entries:
+    """A cache as JAX has it: an entry that is there is never replaced."""
+
+    def __init__(self, folder):
+        self._path = folder
+
+    def get(self, key):
+        path = self._path / f"{key}-cache"
+        return path.read_bytes() if path.exists() else None
+
+    def put(self, key, value):
+        path = self._path / f"{key}-cache"
+        if not path.exists():
+            path.write_bytes(value)
+
+
+DAMAGE = {
+    "cut off": lambda content, other: content[:-1],
+    "a byte": lambda content, other: bytes([content[0] ^ 1]) + content[1:],
+    "empty": lambda content, other: b"",
+    "swapped": lambda content, other: other,
+    "without checksum": lambda content, other: content[:-32],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_entry_is_removed_and_kept_anew(folder, damage):
+    entries = cache.CheckedEntries(Entries(folder))
+    for key in ("good", "other"):
+        entries.put(key, key.encode() * 100)
+    path, other = folder / "good-cache", folder / "other-cache"
+    assert entries.get("good") == b"good" * 100
+    path.write_bytes(DAMAGE[damage](path.read_bytes(), other.read_bytes()))
+    assert entries.get("good") is None
+    assert not path.exists()
+    entries.put("good", b"anew")
+    assert entries.get("good") == b"anew"
+    assert entries.get("other") == b"other" * 100
+
+
+RUN = """
+import os, warnings, sys, pathlib
+from a3c import backend
+backend.select("jax")
+framework = backend.load(cache_directory=pathlib.Path(sys.argv[1]))
+import numpy as np
+import jax
+warnings.simplefilter("error")
+for function in (lambda x: x + 1, lambda x: x * 3):
+    print(float(jax.jit(function)(np.float32(1))))
+"""
+
+
+def test_jax_reads_no_damaged_or_swapped_program(folder):
+    def run():
+        line = [sys.executable, "-c", RUN, str(folder)]
+        done = subprocess.run(
+            line, env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True
+        )
+        assert done.stdout == "2.0\n3.0\n", done.stderr
+        return {path: path.read_bytes() for path in folder.glob("jit__lambda*-cache")}
+
+    first = run()
+    one, other = first
+    one.write_bytes(first[other])
+    other.write_bytes(first[other][:-40] + bytes(8) + first[other][-32:])
+    assert run().keys() == first.keys()
+    entries = cache.CheckedEntries(Entries(folder))
+    for path in first:
+        assert entries.get(path.name.removesuffix("-cache")), "made anew"

@@ -43,11 +43,27 @@ def configure(cache_directory: Path | None, accelerated: bool) -> None:
     if not accelerated and not os.environ.get("JAX_PLATFORMS"):
         jax.config.update("jax_platforms", "cpu")
     if cache_directory is not None and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_directory))
-        jax.config.update("jax_compilation_cache_max_size", cache.MAX_SIZE)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        _keep_programs(cache_directory)
     jax.devices()
+
+
+def _keep_programs(directory: Path) -> None:
+    """Have JAX keep compiled programs in `directory`, their checksums checked before they are read.
+
+    JAX has no public way to put a check between it and its entries. With one that is built in another way
+    than those known, nothing is kept.
+    """
+    from jax._src import compilation_cache, lru_cache
+
+    if not {"_cache", "_cache_initialized"} <= vars(compilation_cache).keys():
+        return
+    entries = lru_cache.LRUCache(str(directory), max_size=cache.MAX_SIZE)
+    compilation_cache._cache = cache.CheckedEntries(entries)  # type: ignore[assignment]
+    compilation_cache._cache_initialized = True
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_compilation_cache_max_size", cache.MAX_SIZE)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def policy_function(network: Network) -> Callable[[Any, Any, Any], tuple[jax.Array, Any]]:
