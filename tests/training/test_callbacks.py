@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from a3c.evaluation.evaluator import VectorPlayer
 from a3c.networks.parameters import parameters_of
 from a3c.training import checkpoint
 from a3c.training.callbacks.agents import SaveAgents
+from a3c.training.callbacks.csv_file import EpisodesCsv
 from a3c.training.metrics import EPISODE_COLUMNS, EpisodeHistory, TrainingMetrics
 from a3c.types import Episode, Report
 
@@ -346,6 +348,25 @@ def test_metrics_do_not_grow_with_episodes():
     assert metrics.episodes == 5000
     assert len(metrics.history.rows) <= 10
     assert len(metrics.latest) == 1000
+
+
+def test_rows_of_many_episodes_are_written_before_it_is_time(tmp_path):
+    """The seconds between two pieces grow with the run: kept until then, they would fill the memory."""
+    file, many = EpisodesCsv(), 20_000
+    metrics, resumed = TrainingMetrics(), SimpleNamespace(callbacks={})
+    run = SimpleNamespace(metrics=metrics, directory=tmp_path, seconds=1.0, resumed=resumed)
+    file.setup(run)
+    path = tmp_path / "episodes.csv"
+    report = Report(0, 1, 0, many, [Episode(1.0, 1)] * many, list(range(1, many + 1)), {}, 0.0)
+    metrics.add(report, 1.0)
+    file.on_report(run, report)
+    assert len(path.read_bytes().splitlines()) == 1 + many
+    few = Report(0, 1, 0, 1, [Episode(1.0, 1)], [1], {}, 0.0)
+    metrics.add(few, 1.0)
+    file.on_report(run, few)
+    assert len(path.read_bytes().splitlines()) == 1 + many
+    file.on_snapshot(run)
+    assert len(path.read_bytes().splitlines()) == 2 + many
 
 
 def test_a_history_that_is_read_is_the_one_that_was_kept(tmp_path):

@@ -105,7 +105,14 @@ def test_last_reports_that_cannot_be_read_cost_no_file(tmp_path, monkeypatch):
 
 
 def test_the_supervisor_is_no_exception(tmp_path, monkeypatch):
-    patched(monkeypatch, Supervisor, "_look_after", RuntimeError("a bug"), after=200)
+    look_after = Supervisor._look_after
+
+    def fails_once_there_are_steps(self):
+        look_after(self)
+        if self._store.steps:
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Supervisor, "_look_after", fails_once_there_are_steps)
     directory, told = train(tmp_path, engine="processes", workers=2, max_steps=10**9)
     check_saved(directory, told)
     assert "RuntimeError: a bug" in told
