@@ -6,12 +6,12 @@ import json
 import math
 import os
 import random
-import re
 import shutil
 import signal
 import tempfile
 import tomllib
 import types
+import unicodedata
 import zipfile
 from pathlib import Path
 from unittest import mock
@@ -215,13 +215,18 @@ def test_a_result_with_wrong_entries_is_none(result):
 @given(st.one_of(texts, st.text(alphabet="./:\\~-. ax\n", max_size=12)))
 def test_folder_names_are_safe(env_id):
     for name in (run_directory.folder_name(env_id), run_directory.folder_name("module:" + env_id)):
-        assert re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name), name
+        assert all(sign in "._-" or unicodedata.category(sign)[0] in "LMN" for sign in name), name
+        assert not name.startswith("."), name
+        assert len(name) <= 100, name
+        assert len(name.encode()) <= 255, name
+        assert unicodedata.is_normalized("NFC", name)
         assert len((Path("parent") / name).parts) == 2
     assert run_directory.list_runs("runs", env_id) == []
 
 
 def test_folder_names_are_what_they_were():
     known = {"CartPole-v1": "CartPole-v1", "module:Env-v0": "Env-v0", "jax/CartPole-v1": "jax-CartPole-v1"}
+    known |= {"用户环境-v0": "用户环境-v0", "Über-v0": "Über-v0", "U\u0308ber-v0": "Über-v0", "a b*?": "a-b-"}
     assert {env_id: run_directory.folder_name(env_id) for env_id in known} == known
 
 

@@ -43,10 +43,13 @@ def learning_curve(
     if baseline is not None:
         axes.axhline(baseline, color="0.6", linestyle=":", linewidth=1.2, label=f"random ({baseline:.1f})")
     axes.set(title=title, xlabel="environment steps", ylabel="episode return")
+    axes.title.set_parse_math(False)  # a name may have signs of dollars
     axes.xaxis.set_major_formatter(_thousands)
     axes.grid(alpha=0.25)
     columns = 5 if len(runs) == 1 else 2  # labels of single runs are long
-    figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
+    legend = figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 

@@ -14,6 +14,7 @@ from a3c.engines.stores import StoreState
 from a3c.envs import Environment
 from a3c.training.callbacks.base import Callback, Level
 from a3c.training.interrupts import Interrupts
+from a3c.utils.console import printable
 from a3c.utils.serialization import check_plain
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Run:
 
     def message(self, text: str, level: Level = "warning") -> None:
         """Tell the user something. May be called from any thread."""
+        text = printable(text, lines=True)
         here = threading.get_ident() == self._thread
         for callback in self._with("on_message"):
             if callback.any_thread:
