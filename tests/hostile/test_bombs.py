@@ -14,8 +14,8 @@ import pytest
 
 from a3c.errors import UsageError
 from a3c.networks import saved_model
-from a3c.training import checkpoint
-from a3c.utils import archives, serialization
+from a3c.training import checkpoint, resumption
+from a3c.utils import archives, json_text, serialization
 from a3c.utils.lazy_imports import keras_saving
 
 MIB = 2**20
@@ -160,7 +160,7 @@ def test_arrays_come_back_in_either_order(shape):
 )
 def test_json_that_takes_much_more_memory_than_it_is_long(content):
     with at_most(64), pytest.raises(ValueError, match=r"."):
-        serialization.parse_json(content)
+        json_text.parse_json(content)
 
 
 # -- checkpoints --------------------------------------------------------------------------------------------
@@ -309,6 +309,24 @@ def test_weights_that_are_not_in_the_file(agent, tmp_path):
 def test_descriptions_that_are_none_or_too_long(agent, config):
     rewritten(agent, "config.json", lambda _: config)
     refusal(agent)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"module": "keras", "class_name": "Sequential", "config": {"layers": []}},
+        {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None},
+        {"module": "keras.optimizers", "class_name": "Adam", "config": {"learning_rate": "LAYER"}},
+        {"a": 1},
+        [1],
+    ],
+)
+def test_optimizers_that_are_something_else(tmp_path, described):
+    layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
+    text = json.dumps(described).replace('"LAYER"', json.dumps(layer))
+    (tmp_path / "optimizer.json").write_text(text)
+    with pytest.raises(UsageError, match=r"something else than|no optimizer"):
+        resumption.load_optimizer(tmp_path)
 
 
 def test_files_that_come_with_the_tests_are_read():

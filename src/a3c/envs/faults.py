@@ -21,7 +21,7 @@ from a3c.envs.history import SHOWN_ACTIONS
 from a3c.envs.report_schema import REPORT
 from a3c.errors import UsageError, first_line
 from a3c.spaces.observations import ObservationMismatch
-from a3c.utils import serialization
+from a3c.utils import json_text, serialization
 from a3c.utils.files import read_plain, write_whole
 from a3c.utils.schema import Anything, Table, find_wrong
 
@@ -268,7 +268,7 @@ def read_crash_report(path: Path | str) -> dict[str, Any]:
         UsageError: if there is none, or it is damaged or something else.
     """
     try:
-        document = serialization.parse_json(read_plain(Path(os.path.realpath(path)), _LARGEST))
+        document = json_text.parse_json(read_plain(Path(os.path.realpath(path)), _LARGEST))
         if document["format"] != _FORMAT:
             raise ValueError(f"its format is {document['format']!r:.40}")
         if document["version"] not in _READ_VERSIONS:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from a3c.utils import archives
-from a3c.utils.serialization import parse_json
+from a3c.utils.json_text import parse_json
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _LARGEST_CONFIG = 2**22

@@ -20,7 +20,7 @@ from a3c.config import Config
 from a3c.errors import UsageError
 from a3c.presets import check_settings, parse_toml, settings_from_toml
 from a3c.utils.files import read_plain, write_whole
-from a3c.utils.serialization import parse_json
+from a3c.utils.json_text import parse_json
 from a3c.utils.versions import versions
 
 CONFIG = "config.toml"
