@@ -256,6 +256,37 @@ def test_our_own_networks_that_are_much_larger_than_their_weights(tmp_path):
     assert "a list of 100,001 entries" in refusal(path)
 
 
+@keras.saving.register_keras_serializable("test_bombs")
+class Masked(keras.layers.Layer):
+    """A layer that makes a variable of numbers that it has."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.mask = keras.Variable(np.ones(3, np.float32), trainable=False)
+
+    def call(self, x):
+        return x * self.mask
+
+
+def test_layers_of_ones_own_may_have_numbers_of_their_own(tmp_path):
+    x = keras.Input((INPUTS,))
+    y = Masked()(x)
+    with keras_saving():
+        keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)]).save(tmp_path / "own.keras")
+    assert saved_model.load_model(tmp_path / "own.keras").count_params() == 3 + 8 + 4
+
+
+def test_layers_with_a_state_for_a_billion_copies(tmp_path):
+    x = keras.Input((7, INPUTS), batch_size=2)
+    y = keras.layers.LSTM(4, stateful=True)(x)
+    with keras_saving():
+        keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)]).save(tmp_path / "it.keras")
+    rewritten(
+        tmp_path / "it.keras", "config.json", lambda content: content.replace(b"[2, 7", b"[1000000000, 7")
+    )
+    assert "keeps a state of its own" in refusal(tmp_path / "it.keras")
+
+
 def test_what_was_refused_leaves_nothing_behind(agent):
     """Keras makes the numbers of all variables that have none when it next builds a model."""
     rewritten(agent, "config.json", replaced(b'"units": 7', b'"units": 10000000000'))

@@ -102,6 +102,16 @@ def test_settings_and_results_that_are_very_long(call, tmp_path):
         assert (outcome.code, "more than 262,144 bytes" in outcome.err) == (2, True), outcome.err
 
 
+@pytest.mark.parametrize("run", ["run = 5\n", "[run]\nresumed = 'x'\n", ""])
+def test_how_often_a_run_was_resumed_may_be_anything(runs, run):
+    directory = runs("CartPole-v1")
+    config = run_directory.read_config(directory)
+    text = (directory / "config.toml").read_text()
+    (directory / "config.toml").write_text(run + text[text.index("[settings]") :])
+    run_directory.record_resumption(directory, config)
+    assert "resumed = 1\n" in (directory / "config.toml").read_text()
+
+
 # -- episodes.csv -------------------------------------------------------------------------------------------
 
 HEADER = "episode,steps,seconds,worker,return,length,moving_average,mean_return_100\n"

@@ -69,7 +69,7 @@ def _row(line: bytes) -> tuple:
     if len(cells) != len(EPISODE_COLUMNS):
         raise ValueError(f"{len(cells)} cells")
     numbers = [float(cell) if cell else None for cell in cells]
-    if not all(numbers[i] is not None and 0 <= numbers[i] <= LARGEST for i in _WHOLE):
+    if not all((count := numbers[i]) is not None and 0 <= count <= LARGEST for i in _WHOLE):
         raise ValueError("a count that is none")
     return tuple(int(v) if i in _WHOLE and v is not None else v for i, v in enumerate(numbers))
 

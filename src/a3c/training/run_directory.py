@@ -74,8 +74,10 @@ def record_resumption(directory: Path, config: Config) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    run = tomllib.loads(read_plain(directory / CONFIG, _LARGEST).decode()).get("run", {})
-    run["resumed"] = run.get("resumed", 0) + 1
+    run = tomllib.loads(read_plain(directory / CONFIG, _LARGEST).decode()).get("run")
+    run = run if isinstance(run, dict) else {}
+    resumed = run.get("resumed")
+    run["resumed"] = resumed + 1 if type(resumed) is int else 1
     write_whole(directory / CONFIG, _document(config, run))
 
 
