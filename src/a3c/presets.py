@@ -12,7 +12,9 @@ from a3c.config import FIELDS, Config, check_names
 from a3c.errors import SettingError, UsageError, first_line
 from a3c.settings import check, choices_of, from_plain, presentable
 from a3c.utils import trust
+from a3c.utils.files import read_plain
 
+_LARGEST = 2**18  # bytes of a file of settings
 FALLBACK = "appo"
 """What `auto` chooses where there is no preset."""
 
@@ -43,9 +45,9 @@ def load_preset(preset: str, env_id: str | None, algorithm: str | None = None) -
         return "none", {}
     if preset in preset_names():
         text = (resources.files("a3c") / "presets" / f"{preset}.toml").read_text()
-    elif preset.endswith(".toml") and os.path.isfile(preset):  # Path.is_file raises for a name too long
+    elif preset.endswith(".toml") and os.path.lexists(preset):  # Path.exists raises for a name too long
         try:
-            text = Path(preset).read_text(encoding="utf-8")
+            text = read_plain(Path(os.path.realpath(preset)), _LARGEST).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"preset {preset}", "a TOML file that can be read", f"{error}.") from error
     else:

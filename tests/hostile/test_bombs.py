@@ -14,8 +14,8 @@ import pytest
 
 from a3c.errors import UsageError
 from a3c.networks import saved_model
-from a3c.training import checkpoint
-from a3c.utils import archives, serialization
+from a3c.training import checkpoint, resumption
+from a3c.utils import archives, json_text, serialization
 from a3c.utils.lazy_imports import keras_saving
 
 MIB = 2**20
@@ -160,7 +160,7 @@ def test_arrays_come_back_in_either_order(shape):
 )
 def test_json_that_takes_much_more_memory_than_it_is_long(content):
     with at_most(64), pytest.raises(ValueError, match=r"."):
-        serialization.parse_json(content)
+        json_text.parse_json(content)
 
 
 # -- checkpoints --------------------------------------------------------------------------------------------
@@ -256,6 +256,37 @@ def test_our_own_networks_that_are_much_larger_than_their_weights(tmp_path):
     assert "a list of 100,001 entries" in refusal(path)
 
 
+@keras.saving.register_keras_serializable("test_bombs")
+class Masked(keras.layers.Layer):
+    """A layer that makes a variable of numbers that it has."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.mask = keras.Variable(np.ones(3, np.float32), trainable=False)
+
+    def call(self, x):
+        return x * self.mask
+
+
+def test_layers_of_ones_own_may_have_numbers_of_their_own(tmp_path):
+    x = keras.Input((INPUTS,))
+    y = Masked()(x)
+    with keras_saving():
+        keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)]).save(tmp_path / "own.keras")
+    assert saved_model.load_model(tmp_path / "own.keras").count_params() == 3 + 8 + 4
+
+
+def test_layers_with_a_state_for_a_billion_copies(tmp_path):
+    x = keras.Input((7, INPUTS), batch_size=2)
+    y = keras.layers.LSTM(4, stateful=True)(x)
+    with keras_saving():
+        keras.Model(x, [keras.layers.Dense(2)(y), keras.layers.Dense(1)(y)]).save(tmp_path / "it.keras")
+    rewritten(
+        tmp_path / "it.keras", "config.json", lambda content: content.replace(b"[2, 7", b"[1000000000, 7")
+    )
+    assert "keeps a state of its own" in refusal(tmp_path / "it.keras")
+
+
 def test_what_was_refused_leaves_nothing_behind(agent):
     """Keras makes the numbers of all variables that have none when it next builds a model."""
     rewritten(agent, "config.json", replaced(b'"units": 7', b'"units": 10000000000'))
@@ -309,6 +340,24 @@ def test_weights_that_are_not_in_the_file(agent, tmp_path):
 def test_descriptions_that_are_none_or_too_long(agent, config):
     rewritten(agent, "config.json", lambda _: config)
     refusal(agent)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"module": "keras", "class_name": "Sequential", "config": {"layers": []}},
+        {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None},
+        {"module": "keras.optimizers", "class_name": "Adam", "config": {"learning_rate": "LAYER"}},
+        {"a": 1},
+        [1],
+    ],
+)
+def test_optimizers_that_are_something_else(tmp_path, described):
+    layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
+    text = json.dumps(described).replace('"LAYER"', json.dumps(layer))
+    (tmp_path / "optimizer.json").write_text(text)
+    with pytest.raises(UsageError, match=r"something else than|no optimizer"):
+        resumption.load_optimizer(tmp_path)
 
 
 def test_files_that_come_with_the_tests_are_read():

@@ -11,7 +11,7 @@ import sys
 
 from a3c import __version__
 from a3c.errors import A3CError, SettingError, UsageError
-from a3c.utils.console import show_all_characters
+from a3c.utils.console import printable, show_all_characters
 from a3c.utils.user_modules import close_library_path
 
 COMMANDS = {
@@ -44,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingError as error:
         return _complain(error.as_flag(), 2)
     except UsageError as error:
-        return _complain(str(error), 2)
+        parts = f"{error.received}: expected {error.expected}", error.fix
+        return _complain("\n".join(printable(part) for part in parts if part), 2)
     except A3CError as error:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
@@ -72,7 +73,7 @@ def _stop(*_: object) -> None:
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"a3c: {text}", file=sys.stderr)
+    print(f"a3c: {printable(text, lines=True)}", file=sys.stderr)
     return code
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from a3c.cli import parsing
 from a3c.cli.checks import Check, Checks, describe, examine, failure
 from a3c.errors import UsageError
+from a3c.utils.console import printable
 from a3c.utils.versions import versions
 
 COMMAND = parsing.Command(
@@ -57,17 +58,12 @@ def run(argv: list[str]) -> int:
 
 
 def _show(check: Check, console: Console) -> None:
-    text = _printable(f"{check.name}: {check.text}")
+    text = printable(f"{check.name}: {check.text}")
     line = Text.assemble((f"{check.status:8}", _STYLES[check.status]), text)
     console.print(line)
     if check.fix:
-        console.print(Text("\n".join(f"        {_printable(part)}" for part in check.fix.splitlines())))
+        console.print(Text("\n".join(f"        {printable(part)}" for part in check.fix.splitlines())))
     console.file.flush()
-
-
-def _printable(text: str) -> str:
-    """`text` without what would steer a terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _all(arguments: Any) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 import json
 
 from a3c.cli import agents, parsing
+from a3c.utils.console import printable
 
 COMMAND = parsing.Command(
     "evaluate",
@@ -38,7 +39,7 @@ def run(argv: list[str]) -> int:
         )
         print(json.dumps(summary))
         return 0
-    print(f"{file} on {agent.config.env_id}, {arguments.episodes} episodes each, seed {seed}")
+    print(printable(f"{file} on {agent.config.env_id}, {arguments.episodes} episodes each, seed {seed}"))
     for mode, result in results.items():
         s = result.as_dict()
         interval = f"  95% interval {s['ci95'][0]:.1f} to {s['ci95'][1]:.1f}" if s["ci95"] else ""

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from a3c.cli import agents, parsing
+from a3c.utils.console import printable
 
 COMMAND = parsing.Command(
     "play",
@@ -30,7 +31,7 @@ def run(argv: list[str]) -> int:
         play.check_video(video)
     agent, file, seed = agents.load(arguments)
     mode = "sampled" if arguments.sampled else "greedy"
-    print(f"{file} plays {agent.config.env_id} ({mode}, seed {seed})")
+    print(printable(f"{file} plays {agent.config.env_id} ({mode}, seed {seed})"))
     if video is None and not play.has_display():
         print("There is no display here, so no window opens; --video play.gif makes a film.")
 
@@ -42,5 +43,5 @@ def run(argv: list[str]) -> int:
     beside = "" if baseline is None else f" (random actions earn {baseline:.1f} on average)"
     print(f"Return {episode.episode_return:g} in {episode.length} steps{beside}.")
     if video is not None:
-        print(f"Film: {video}")
+        print(printable(f"Film: {video}"))
     return 0

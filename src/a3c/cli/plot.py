@@ -5,6 +5,7 @@ from pathlib import Path
 from a3c.cli import parsing
 from a3c.errors import UsageError
 from a3c.training import run_directory
+from a3c.utils.console import printable
 from a3c.utils.files import replacing
 
 COMMAND = parsing.Command(
@@ -28,7 +29,7 @@ def run(argv: list[str]) -> int:
     if not arguments.runs:
         raise UsageError("no run", "one or more run directories", "They are made by a3c train, in runs/.")
     draw([Path(name) for name in arguments.runs], output)
-    print(output)
+    print(printable(str(output)))
     return 0
 
 
@@ -44,14 +45,14 @@ def draw(directories: list[Path], output: Path) -> None:
             episodes = read_episodes(directory / "episodes.csv")
         except (OSError, ValueError, IndexError) as error:
             raise UsageError(f"run {directory}", "one with a readable episodes.csv", str(error)) from error
-        curves.append((f"{config.env_id} {directory.name}", episodes))
+        curves.append((printable(f"{config.env_id} {directory.name}"), episodes))
     goals = {config.stop_return for config in configs}
     baselines = {run_directory.read_result(directory).get("random_baseline") for directory in directories}
     with replacing(output) as temporary:  # a link of that name is replaced as well, and not written through
         learning_curve(
             curves,
             temporary,
-            title=", ".join(sorted({config.env_id for config in configs})),
+            title=printable(", ".join(sorted({config.env_id for config in configs}))),
             threshold=goals.pop() if len(goals) == 1 else None,
             baseline=baselines.pop() if len(baselines) == 1 else None,
         )

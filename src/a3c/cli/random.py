@@ -4,6 +4,7 @@ import json
 
 from a3c.cli import parsing
 from a3c.config import Config
+from a3c.utils.console import printable
 
 COMMAND = parsing.Command(
     "random",
@@ -40,7 +41,7 @@ def report(env_id: str, episodes: int, seed: int | None, as_json: bool) -> int:
         f", 95% interval {summary['ci95'][0]:.1f} to {summary['ci95'][1]:.1f}" if summary["ci95"] else ""
     )
     print(
-        f"{env_id}: random actions earn {summary['mean']:.1f} on average over {episodes} episodes "
+        f"{printable(env_id)}: random actions earn {summary['mean']:.1f} on average over {episodes} episodes "
         f"(std {summary['std']:.1f}, min {summary['min']:g}, max {summary['max']:g}{interval}), seed {seed}"
     )
     if evaluation.warning:

@@ -5,12 +5,14 @@ import sys
 
 from a3c.cli import parsing
 from a3c.errors import UsageError
+from a3c.utils.console import printable
 
 COMMAND = parsing.Command(
     "reproduce",
     """Play again, from a crash report, how an environment failed.
 
-Exit code 1 if it fails again, with its own traceback; 0 if it does not.""",
+Exit code 1 if it fails again, with its own traceback; 0 if it does not; 2 if the report cannot be played, or
+does not fit the environment.""",
     [
         parsing.positional("card", "The crash report, a file that a run of a3c train wrote."),
         parsing.TRUST,
@@ -31,15 +33,14 @@ def run(argv: list[str]) -> int:
     played = reproduce(report)
     violation = played.violation
     if violation is not None and violation.traceback:
-        print(violation.traceback, file=sys.stderr, end="")
+        print(printable(violation.traceback, lines=True), file=sys.stderr, end="")
     if violation is None:
         print(f"Not reproduced: {played.steps} steps passed without a fault")
-        print(f"The report's fault: {report['summary']}")
-    elif played.same:
-        print(f"Reproduced: {played.summary}")
     else:
-        print(f"Reproduced with a difference: {played.summary}")
-        print(f"The report's fault: {report['summary']}")
+        how = "Reproduced" if played.same else "Reproduced with a difference"
+        print(printable(f"{how}: {played.summary}"))
+    if violation is None or not played.same:
+        print(printable(f"The report's fault: {report['summary']}"))
     if arguments.json:
         told = {"reproduced": violation is not None, "same": played.same, "steps": played.steps}
         print(json.dumps(told | {"summary": played.summary, "card": report["summary"]}))

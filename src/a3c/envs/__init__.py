@@ -50,6 +50,10 @@ class Environment:
         return None if self.spec.reward_threshold is None else float(self.spec.reward_threshold)
 
 
+class MakingFailed(UsageError):
+    """An environment that is there, but cannot be made; its cause is what it raised."""
+
+
 def find(env_id: str, bounds: Bounds = "clip") -> Environment:
     """Look an environment up by its id, or by `module:EnvId`, and check that it can be trained on.
 
@@ -65,9 +69,8 @@ def find(env_id: str, bounds: Bounds = "clip") -> Environment:
     try:
         env = make_vector(spec, 1, vectorized)
     except Exception as error:
-        raise UsageError(
-            f"environment {env_id}", "one that can be made", f"Making it failed: {first_line(error)}"
-        ) from error
+        fix = f"Making it failed: {first_line(error)}"
+        raise MakingFailed(f"environment {env_id}", "one that can be made", fix) from error
     try:
         if vectorized and env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
             vectorized = False  # single copies, stepped one by one, always reset as this package needs it

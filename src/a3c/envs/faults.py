@@ -18,10 +18,12 @@ import numpy as np
 
 from a3c.envs.copies import Copies
 from a3c.envs.history import SHOWN_ACTIONS
+from a3c.envs.report_schema import REPORT
 from a3c.errors import UsageError, first_line
 from a3c.spaces.observations import ObservationMismatch
-from a3c.utils import serialization, trust
-from a3c.utils.files import write_whole
+from a3c.utils import json_text, serialization, trust
+from a3c.utils.files import read_plain, write_whole
+from a3c.utils.schema import Anything, Table, find_wrong
 
 _FORMAT = "a3c crash card"
 _VERSION = 2
@@ -261,7 +263,7 @@ def write_crash_report(fault: Fault, path: Path | str) -> None:
 
 
 def read_crash_report(path: Path | str, trusted: bool = False) -> dict[str, Any]:
-    """The report that `write_crash_report` wrote.
+    """The report that `write_crash_report` wrote, in the types that it is written with.
 
     Args:
         path: The file.
@@ -272,18 +274,14 @@ def read_crash_report(path: Path | str, trusted: bool = False) -> dict[str, Any]
             imported; see `trust.check`.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = json_text.parse_json(read_plain(Path(os.path.realpath(path)), _LARGEST))
         if document["format"] != _FORMAT:
-            raise ValueError(f"its format is {document['format']!r}")
+            raise ValueError(f"its format is {document['format']!r:.40}")
         if document["version"] not in _READ_VERSIONS:
-            raise ValueError(f"it is of version {document['version']}, this a3c reads up to {_VERSION}")
+            raise ValueError(f"it is of version {document['version']!r:.40}, this a3c reads up to {_VERSION}")
         report = serialization.from_json(document["card"])
-        if not isinstance(report, dict) or not isinstance(report.get("replay", {}), dict):
-            raise ValueError("it is no table")
-        if missing := _REQUIRED - set(report):
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        if not isinstance(report["env_id"], str):
-            raise ValueError("its env_id is no text")
+        if wrong := find_wrong(report, Table(Anything(), known=REPORT)):
+            raise ValueError(wrong)
         signatures = document.get("signatures")
     except OSError as error:
         raise UsageError(f"crash report {path}", "a file that can be read", str(error.strerror)) from error
@@ -294,4 +292,4 @@ def read_crash_report(path: Path | str, trusted: bool = False) -> dict[str, Any]
     return report
 
 
-_REQUIRED = {"summary", "kind", "env_id", "worker", "copies", "vectorized", "seed", "when", "copy", "replay"}
+_LARGEST = 2**27  # bytes; `history.KEPT_BYTES` of actions are a third more as text

@@ -76,6 +76,8 @@ def _read(generator: Any) -> dict[str, Any]:
 
 def _write(layer: Any, name: str, saved: dict[str, Any]) -> None:
     kind, state, found = saved["kind"], saved["state"], getattr(layer, name, None)
+    if found is not None and not isinstance(found, KINDS):
+        raise TypeError(f"its {name} is no random generator")
     if kind == "Random":
         if not isinstance(found, random.Random):
             setattr(layer, name, found := random.Random())

@@ -295,6 +295,8 @@ def put(env: VectorEnv, saved: dict[str, Any]) -> None:
         return env.load_state_dict(saved["state"])  # type: ignore[attr-defined] - it has hooks
     for name, value in saved["values"].items():
         found = getattr(env, name, None)
+        if not _may_become(found, value):
+            raise TypeError(f"its {name} is another kind of value")
         if not isinstance(value, np.ndarray):
             setattr(env, name, value)
         elif isinstance(found, np.ndarray) and (found.shape, found.dtype) == (value.shape, value.dtype):
@@ -302,6 +304,13 @@ def put(env: VectorEnv, saved: dict[str, Any]) -> None:
         else:
             setattr(env, name, value.copy() if value.ndim else value[()])
     generators.restore([env], saved["generators"])
+
+
+def _may_become(found: Any, value: Any) -> bool:
+    """Whether an attribute of an environment can have this value at another moment."""
+    if isinstance(found, np.ndarray):
+        return value is None or (np.ndim(value) == found.ndim and np.shape(value)[:1] == found.shape[:1])
+    return found is None or isinstance(found, (bool, int, float, str, np.generic))
 
 
 def _resume_whole(env: VectorEnv, kind: str | None, tree: dict[str, Any], expected: ExpectedState) -> None:

@@ -16,7 +16,8 @@ from a3c import envs
 from a3c.envs import faults, generators, replay
 from a3c.envs.copies import Copies
 from a3c.envs.faults import Violation
-from a3c.errors import UsageError
+from a3c.envs.report_schema import find_misfit
+from a3c.errors import UsageError, describe
 from a3c.spaces.observations import ObservationMismatch, Observations
 
 
@@ -40,12 +41,20 @@ def reproduce(report: dict[str, Any]) -> Reproduction:
     Raises:
         UsageError: if the environment is not there, or the report does not fit it or cannot be played.
     """
+    _check(report)
     try:
-        _check(report)
-        violation, steps, due = _play(report)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        fix = f"{type(error).__name__}: {error}. Has the environment changed since?"
-        raise UsageError("this crash report", f"one that fits {report['env_id']}", fix) from error
+        environment = envs.find(report["env_id"])
+    except envs.MakingFailed as error:
+        if report["when"] != "making" or not isinstance(error.__cause__, Exception):
+            raise
+        violation, steps, due = faults.of_exception(error.__cause__), 0, 0
+    else:
+        if misfit := find_misfit(report, environment):
+            raise _does_not_fit(report, misfit)
+        try:
+            violation, steps, due = _play(report, environment)
+        except Exception as error:  # whatever a foreign report leads to; not the environment: that is caught
+            raise _does_not_fit(report, f"{describe(error)}.") from error
     if violation is None:
         return Reproduction(None, steps, False, "")
     if violation.kind == report["kind"] and steps == due:  # messages may hold addresses
@@ -55,24 +64,25 @@ def reproduce(report: dict[str, Any]) -> Reproduction:
     return Reproduction(violation, steps, False, summary)
 
 
+def _does_not_fit(report: dict[str, Any], why: str) -> UsageError:
+    expected = f"one that fits {report['env_id']}"
+    return UsageError("this crash report", expected, f"{why} Has the environment changed since?")
+
+
 def _check(report: dict[str, Any]) -> None:
-    """Raise `UsageError` for a report that cannot be played."""
-    start = report["replay"]["start"]
-    if start is None and not report["replay"].get("episodes"):
-        raise UsageError("this crash report", "one that can be played", report["note"])
-    if start is not None and not report["replay"]["compiled"] and "nodes" in (start["state"] or ()):
+    """Raise `UsageError` for a report that cannot be played in any environment."""
+    played = report["replay"]
+    start = played["start"]
+    if start is None and not played.get("episodes"):
+        why = report.get("note") or "It says nothing of how it began."
+        raise UsageError("this crash report", "one that can be played", why)
+    if start is not None and not played["compiled"] and "nodes" in (start["state"] or ()):
         fix = "It begins with what an earlier version read from all attributes of the environment."
         raise UsageError("this crash report", "one that begins with a seed or an episode", fix)
 
 
-def _play(report: dict[str, Any]) -> tuple[Violation | None, int, int]:
+def _play(report: dict[str, Any], environment: envs.Environment) -> tuple[Violation | None, int, int]:
     """What is wrong, after how many steps, and after how many it was due."""
-    try:
-        environment = envs.find(report["env_id"])
-    except UsageError as error:
-        if report["when"] == "making" and isinstance(error.__cause__, Exception):
-            return faults.of_exception(error.__cause__), 0, 0
-        raise
     played = report["replay"]
     if episodes := played.get("episodes"):
         for episode in episodes:
@@ -138,6 +148,8 @@ def _play_steps(
     def attempt(call: Callable[..., tuple[Any, Any]], *arguments: Any) -> Violation | None:
         try:
             return _look(*call(*arguments), copies, expected)
+        except MemoryError:
+            raise
         except Exception as error:
             return faults.of_exception(error, env, shape)
 
@@ -152,6 +164,8 @@ def _play_steps(
     sent = environment.actions.to_env(actions.astype(environment.actions.dtype))
     try:
         env = envs.make_vector(environment.spec, copies, vectorized, checked=False)
+    except MemoryError:
+        raise
     except Exception as error:
         return faults.of_exception(error), 0
     try:

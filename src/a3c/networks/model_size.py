@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from a3c.utils import archives
-from a3c.utils.serialization import parse_json
+from a3c.utils.json_text import parse_json
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _LARGEST_CONFIG = 2**22
@@ -41,21 +41,32 @@ def check(archive: zipfile.ZipFile, own: type | None, safe: bool) -> None:
     config = parse_json(content)
     if not isinstance(config, dict) or content.count(b'"class_name"') > _MOST_OBJECTS:
         raise ValueError(f"its {CONFIG} is no model of at most {_MOST_OBJECTS:,} parts")
-    _check_lists(config)
+    _check_parts(config)
     stored = _stored_bytes(archives.read_member(archive, WEIGHTS))
-    with _without_numbers(_FREE + _RATIO * stored), _sharing_objects():
-        keras.saving.deserialize_keras_object(
-            {**config, "compile_config": None},
-            custom_objects={own.__name__: own} if own else None,
-            safe_mode=safe,
-        )
+    try:
+        with _without_numbers(_FREE + _RATIO * stored), _sharing_objects():
+            keras.saving.deserialize_keras_object(
+                {**config, "compile_config": None},
+                custom_objects={own.__name__: own} if own else None,
+                safe_mode=safe,
+            )
+    except Exception as error:
+        # Layers of the user's own may make variables of numbers that they have; none of Keras' do, see below.
+        if "in a stateless scope" not in str(error):
+            raise
 
 
-def _check_lists(config: Any) -> None:
-    """Raise `ValueError` where the description has a very long list, each of whose numbers may be a layer."""
+def _check_parts(config: Any) -> None:
+    """Raise `ValueError` for parts of a description that may take much memory, and are no variables.
+
+    These are very long lists, each of whose numbers may be a layer, and layers that keep a state of their own
+    for a number of copies that the description names. No network of a3c's has either.
+    """
     todo = [config]
     while todo:
         node = todo.pop()
+        if isinstance(node, dict) and node.get("stateful"):
+            raise ValueError("It has a layer that keeps a state of its own (stateful).")
         if isinstance(node, list) and len(node) > _MOST_OBJECTS:
             raise ValueError(f"its {CONFIG} has a list of {len(node):,} entries")
         todo += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()

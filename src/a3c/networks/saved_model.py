@@ -23,9 +23,9 @@ from a3c.networks import model_size
 from a3c.networks.parameters import set_statistics, statistics_of
 from a3c.utils import archives, trust
 from a3c.utils.files import replacing
+from a3c.utils.json_text import parse_json
 from a3c.utils.lazy_imports import keras_saving
 from a3c.utils.schema import Absent, Anything, Maybe, Number, Rows, Table, Text, Truth, Whole, find_wrong
-from a3c.utils.serialization import parse_json
 from a3c.utils.versions import versions
 
 CARD = "a3c.json"

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from a3c.errors import UsageError, first_line
-from a3c.utils import archives, serialization
+from a3c.utils import archives, json_text, serialization
 from a3c.utils.files import replacing
 
 FORMAT = 1
@@ -96,7 +96,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
             for name, content in members.items():
                 archive.writestr(name, content)
         try:
-            serialization.check_json(members["state.json"])
+            json_text.check_json(members["state.json"])
             with archives.opened(temporary):
                 pass
         except (ValueError, zipfile.BadZipFile) as error:
@@ -111,13 +111,11 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         with archives.opened(path) as archive:
-            manifest = serialization.parse_json(
-                archives.read_member(archive, "manifest.json", _LARGEST_MANIFEST)
-            )
+            manifest = json_text.parse_json(archives.read_member(archive, "manifest.json", _LARGEST_MANIFEST))
             if manifest["format"] != FORMAT:
                 raise Damaged(f"its format is {manifest['format']!r:.40}, this a3c reads {FORMAT}")
             checksums = manifest["sha256"]
-            state = serialization.parse_json(_member(archive, checksums, "state.json"))
+            state = json_text.parse_json(_member(archive, checksums, "state.json"))
             # One at a time: the bytes of each are gone before the next one is read.
             names = (f"arrays/{i}.npy" for i in range(len(checksums) - 1))
             arrays = [serialization.from_bytes(_member(archive, checksums, name)) for name in names]

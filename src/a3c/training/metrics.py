@@ -9,6 +9,7 @@ from typing import Any
 
 from a3c.types import Episode, Report
 from a3c.utils.files import open_plain
+from a3c.utils.schema import LARGEST
 
 EPISODE_COLUMNS = (
     "episode",
@@ -21,6 +22,8 @@ EPISODE_COLUMNS = (
     "mean_return_100",
 )
 _WHOLE = tuple(map(EPISODE_COLUMNS.index, ("episode", "steps", "worker", "length")))
+
+_LONGEST_LINE = 4096
 
 FEWEST = 20
 """Episodes, before it is said that all are the same."""
@@ -51,8 +54,8 @@ class EpisodeHistory:
             ValueError: for a row that is none.
         """
         with open(open_plain(path, os.O_RDONLY), "rb") as file:
-            position = len(file.readline())
-            for line in file:
+            position = len(file.readline(_LONGEST_LINE))
+            while line := file.readline(_LONGEST_LINE):
                 position += len(line)
                 if position > end:
                     break
@@ -65,7 +68,9 @@ def _row(line: bytes) -> tuple:
     cells = line.decode().strip().split(",")
     if len(cells) != len(EPISODE_COLUMNS):
         raise ValueError(f"{len(cells)} cells")
-    numbers = (float(cell) if cell else None for cell in cells)
+    numbers = [float(cell) if cell else None for cell in cells]
+    if not all((count := numbers[i]) is not None and 0 <= count <= LARGEST for i in _WHOLE):
+        raise ValueError("a count that is none")
     return tuple(int(v) if i in _WHOLE and v is not None else v for i, v in enumerate(numbers))
 
 
@@ -188,9 +193,14 @@ class TrainingMetrics:
 
 
 def read_episodes(path: Path) -> dict[str, list[float]]:
-    """The columns of an `episodes.csv`, of a long one every k-th row; empty cells are NaN."""
+    """The columns of an `episodes.csv`, of a long one every k-th row; empty cells are NaN.
+
+    Raises:
+        OSError: if it cannot be read, or is no plain file.
+        ValueError: for a row that is none.
+    """
     history = EpisodeHistory()
-    history.read(path, path.stat().st_size)
+    history.read(path, path.lstat().st_size)
     return columns(history.rows)
 
 

@@ -38,16 +38,19 @@ def learning_curve(
         _draw_one(axes, runs[0][1])
     else:
         for label, episodes in runs:
-            axes.plot(episodes["steps"], episodes["mean_return_100"], label=_verbatim(label), linewidth=1.5)
+            axes.plot(episodes["steps"], episodes["mean_return_100"], label=label, linewidth=1.5)
     if threshold is not None:
         axes.axhline(threshold, color="0.3", linestyle="--", linewidth=1, label=f"solved ({threshold:g})")
     if baseline is not None:
         axes.axhline(baseline, color="0.6", linestyle=":", linewidth=1.2, label=f"random ({baseline:.1f})")
-    axes.set(title=_verbatim(title), xlabel="environment steps", ylabel="episode return")
+    axes.set(title=title, xlabel="environment steps", ylabel="episode return")
+    axes.title.set_parse_math(False)  # a name may have signs of dollars
     axes.xaxis.set_major_formatter(_thousands)
     axes.grid(alpha=0.25)
     columns = 5 if len(runs) == 1 else 2  # labels of single runs are long
-    figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
+    legend = figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
@@ -69,11 +72,6 @@ def _new_figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
-
-
-def _verbatim(text: str) -> str:
-    """`text` for a picture, where a dollar would begin a formula."""
-    return text.replace("$", r"\$")
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -110,7 +108,7 @@ def scaling_curves(
         cores: More workers than these share them, which is shaded.
     """
     figure = _new_figure(10, 4.2)
-    figure.suptitle(_verbatim(title))
+    figure.suptitle(title, parse_math=False)
     left, right = figure.subplots(1, 2)
     first = next(iter(speeds))
     ends = np.array([min(speeds), max(speeds)])

@@ -21,9 +21,9 @@ from a3c.training import checkpoint, run_directory
 from a3c.training.metrics import EpisodeHistory, TrainingMetrics
 from a3c.training.state_schema import state_of, upgraded
 from a3c.utils.files import read_plain, write_whole
+from a3c.utils.json_text import parse_json
 from a3c.utils.lazy_imports import keras_saving
 from a3c.utils.schema import find_wrong
-from a3c.utils.serialization import parse_json
 
 if TYPE_CHECKING:
     from a3c.engines.spec import WorkerSpec
@@ -198,13 +198,28 @@ def load_optimizer(directory: Path) -> Any:
     import keras
 
     try:
+        described = parse_json(read_plain(path, _LARGEST_OPTIMIZER))
+        if _is_more_than_an_optimizer(described):
+            raise ValueError("It describes something else than an optimizer.")
         with keras_saving():
-            return keras.saving.deserialize_keras_object(
-                parse_json(read_plain(path, _LARGEST_OPTIMIZER)), safe_mode=True
-            )
+            optimizer = keras.saving.deserialize_keras_object(described, safe_mode=True)
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise ValueError("It describes no optimizer.")
+        return optimizer
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
         raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error
+
+
+def _is_more_than_an_optimizer(tree: Any) -> bool:
+    """Whether parts of Keras are described that are none of an optimizer: a model may be large."""
+    if isinstance(tree, list):
+        return any(map(_is_more_than_an_optimizer, tree))
+    if not isinstance(tree, dict):
+        return False
+    module = str(tree.get("module"))
+    foreign = module.startswith("keras") and ".optimizers" not in module
+    return foreign or any(map(_is_more_than_an_optimizer, tree.values()))
 
 
 def is_finite(contents: StoreState) -> bool:

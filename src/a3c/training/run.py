@@ -18,6 +18,7 @@ from a3c.errors import A3CError, RunError, describe
 from a3c.training.callbacks.base import Callback, Level
 from a3c.training.interrupts import Interrupts
 from a3c.training.place import Place
+from a3c.utils.console import printable
 from a3c.utils.serialization import check_plain
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class Run:
 
     def message(self, text: str, level: Level = "warning") -> None:
         """Tell the user something. May be called from any thread."""
+        text = printable(text, lines=True)
         here = threading.get_ident() == self._thread
         for callback in self._with("on_message"):
             if callback.any_thread:

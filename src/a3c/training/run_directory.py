@@ -3,12 +3,12 @@
 import contextlib
 import datetime
 import glob
-import json
 import os
 import re
 import secrets
 import shutil
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +21,11 @@ from a3c.errors import UsageError
 from a3c.presets import check_settings, parse_toml, settings_from_toml
 from a3c.utils import trust
 from a3c.utils.files import read_plain, write_whole
+from a3c.utils.json_text import parse_json
 from a3c.utils.versions import versions
 
 CONFIG = "config.toml"
+_LARGEST = 2**18  # bytes of a file of settings or results
 
 
 def create(config: Config, command: Iterable[str]) -> Path:
@@ -84,8 +86,10 @@ def record_resumption(directory: Path, config: Config) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    run = tomllib.loads(read_plain(directory / CONFIG).decode()).get("run", {})
-    run["resumed"] = run.get("resumed", 0) + 1
+    run = tomllib.loads(read_plain(directory / CONFIG, _LARGEST).decode()).get("run")
+    run = run if isinstance(run, dict) else {}
+    resumed = run.get("resumed")
+    run["resumed"] = resumed + 1 if type(resumed) is int else 1
     write_whole(directory / CONFIG, _document(config, run))
 
 
@@ -131,9 +135,31 @@ def find_run(target: str | None, save_dir: str) -> Path:
 
 def list_runs(save_dir: str, env_id: str | None = None) -> list[Path]:
     """Run directories, the newest first; only those of one environment if that is given."""
-    folder = "*" if env_id is None else glob.escape(folder_name(env_id))
-    files = [path for path in Path(save_dir).glob(f"{folder}/*/{CONFIG}") if path.parent.name[0] != "."]
-    return [path.parent for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)]
+    names = {"*"} if env_id is None else {glob.escape(name(env_id)) for name in (folder_name, _older_name)}
+    found = [path for name in sorted(names) for path in Path(save_dir).glob(f"{name}/*/{CONFIG}")]
+    files = [path for path in found if path.parent.name[0] != "." and _is_of(path, env_id)]
+    return [path.parent for path in sorted(files, key=lambda path: path.lstat().st_mtime, reverse=True)]
+
+
+def _is_of(path: Path, env_id: str | None) -> bool:
+    """Whether a `config.toml` is of this environment, as far as can be told: two may share a folder."""
+    if env_id is None:
+        return True
+    try:
+        text = read_plain(path, _LARGEST).decode()
+        if tomli_w.dumps({"env_id": env_id}) in text:  # as it is written, and far faster than reading all
+            return True
+        found = parse_toml(text)["settings"]["env_id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # whoever reads it is told what is wrong
+    (module, name), (wanted, wanted_name) = (_parts(each) for each in (str(found), env_id))
+    return name == wanted_name and (module == wanted or not (module and wanted))
+
+
+def _parts(env_id: str) -> tuple[str, str]:
+    """The module of an environment's id, empty where it has none, and its name in there."""
+    module, _, name = env_id.rpartition(":")
+    return module, unicodedata.normalize("NFC", name)
 
 
 def find_unfinished(env_id: str, save_dir: str, given: dict[str, Any]) -> Path | None:
@@ -155,12 +181,27 @@ def is_over(directory: Path) -> bool:
 
 
 def folder_name(env_id: str) -> str:
-    """The folder of an environment's runs: its id without the module, safe on every file system."""
+    """The folder of an environment's runs: its id without the module, safe on every file system.
+
+    Letters, marks and digits of every script stay; one hyphen takes the place of all other signs in a row.
+    """
+    _, name = _parts(env_id)
+    safe = "".join(sign if _is_safe(sign) else " " for sign in name)
+    shortened = re.sub(" +", "-", safe).lstrip(".")[:_LONGEST].encode()[:_LONGEST_BYTES]
+    return shortened.decode(errors="ignore") or "environment"
+
+
+def _is_safe(sign: str) -> bool:
+    return sign in "._-" or unicodedata.category(sign)[0] in "LMN"
+
+
+def _older_name(env_id: str) -> str:
+    """The folder's name where only letters of ASCII stayed."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id.rpartition(":")[2])
     return safe.lstrip(".")[:_LONGEST] or "environment"
 
 
-_LONGEST = 100  # characters of a folder's name
+_LONGEST, _LONGEST_BYTES = 100, 255  # of a folder's name: characters, and bytes in UTF-8
 
 
 def read_config(directory: Path) -> Config:
@@ -171,7 +212,7 @@ def read_config(directory: Path) -> Config:
     """
     path = directory / CONFIG
     try:
-        document = parse_toml(read_plain(path).decode())
+        document = parse_toml(read_plain(path, _LARGEST).decode())
         # The last table: without it the file breaks off, though perhaps between two lines.
         settings, _ = document["settings"], document["versions"]
     except (OSError, ValueError, KeyError) as error:
@@ -204,8 +245,8 @@ def check_names(directory: Path, config: Config, typed: Iterable[str | None], tr
 def read_result(directory: Path) -> dict[str, Any]:
     """What the run's `result.json` says; empty for a run that has not ended, and where it is damaged."""
     try:
-        result = json.loads(read_plain(directory / "result.json"))
-    except (OSError, ValueError, RecursionError):
+        result = parse_json(read_plain(directory / "result.json", _LARGEST))
+    except (OSError, ValueError):
         return {}
     return result if isinstance(result, dict) and _is_result(result) else {}
 

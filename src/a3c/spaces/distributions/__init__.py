@@ -56,6 +56,10 @@ class Distribution(Protocol):
         """What the environment takes for `actions` [N, *shape]."""
         ...
 
+    def contains(self, actions: np.ndarray) -> bool:
+        """Whether all of `actions` [N, *shape] can be chosen."""
+        ...
+
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """log π(a|s): [...] for parameters [..., A] and actions [..., *shape]."""
         ...

@@ -44,6 +44,10 @@ class Bernoulli:
         """As bytes, in the shape of the space."""
         return actions.astype("int8").reshape(*actions.shape[:-1], *self.space_shape)
 
+    def contains(self, actions: np.ndarray) -> bool:
+        """Whether each is 0 or 1."""
+        return actions.dtype.kind in "iu" and bool(((actions == 0) | (actions == 1)).all())
+
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """The sum over all switches: log sigmoid(±logit)."""
         from keras import ops

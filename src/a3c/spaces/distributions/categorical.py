@@ -42,6 +42,10 @@ class Categorical:
         """Counted from the environment's own start, in the dtype of its space."""
         return _typed(actions + self.start if self.start else actions, self.space_dtype)
 
+    def contains(self, actions: np.ndarray) -> bool:
+        """Whether each is one of them."""
+        return actions.dtype.kind in "iu" and bool(((actions >= 0) & (actions < self.size)).all())
+
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """log π(a|s). `parameters`: [..., A]; `actions`: [...] integers. Returns [...]."""
         return log_softmax_at(parameters, actions)
@@ -94,6 +98,10 @@ class MultiCategorical:
         """Counted from the environment's own starts, in the shape and dtype of its space."""
         started = actions + np.array(self.starts, np.int32) if any(self.starts) else actions
         return _typed(started, self.space_dtype).reshape(*actions.shape[:-1], *self.space_shape)
+
+    def contains(self, actions: np.ndarray) -> bool:
+        """Whether each is among the things of its choice."""
+        return actions.dtype.kind in "iu" and bool(((actions >= 0) & (actions < np.array(self.sizes))).all())
 
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """The sum over all choices, which are independent."""

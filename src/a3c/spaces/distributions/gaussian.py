@@ -105,6 +105,10 @@ class Gaussian:
         sent = xp.clip(scaled.astype(self.space_dtype), *self._limits)
         return sent.reshape(*actions.shape[:-1], *self.space_shape)
 
+    def contains(self, actions: np.ndarray) -> bool:
+        """Whether what the environment is sent for them are finite numbers."""
+        return actions.dtype.kind == "f" and bool(np.isfinite(self.to_env(actions)).all())
+
     def log_prob(self, parameters: Any, actions: Any) -> Any:
         """The log density of actions as they are kept, with the Jacobian of the tanh where it squashes."""
         from keras import ops

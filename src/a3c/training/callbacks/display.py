@@ -11,7 +11,7 @@ from rich.table import Table
 from a3c.training.callbacks.base import Callback, Level
 from a3c.training.metrics import TrainingMetrics
 from a3c.training.run import Run
-from a3c.utils.console import say
+from a3c.utils.console import printable, say
 
 
 class Display(Callback):
@@ -66,6 +66,7 @@ class LiveDisplay(Display):
         self._next = 0.0
 
     def note(self, text: str) -> None:
+        text = printable(text, lines=True)
         self._console.print(text, markup=False, soft_wrap=True)  # above the table
 
     warn = note

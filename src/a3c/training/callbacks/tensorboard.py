@@ -10,7 +10,7 @@ import struct
 import time
 from typing import Any
 
-from a3c.training.callbacks.files import FileCallback
+from a3c.training.callbacks.files import AppendOnlyFile, FileCallback
 from a3c.training.run import Run
 
 _PREFIX = "events.out.tfevents"
@@ -36,7 +36,7 @@ class TensorBoard(FileCallback):
         self._earlier = dict(run.resumed.callbacks.get(self.state_key, {}))
         for stale in run.directory.glob(f"{_PREFIX}*"):
             if stale.name in self._earlier:
-                os.truncate(stale, min(self._earlier[stale.name], stale.stat().st_size))
+                AppendOnlyFile(stale, self._earlier[stale.name]).close()
             else:
                 stale.unlink()
         self.name = f"{_PREFIX}.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.{len(self._earlier)}"
