@@ -1,21 +1,77 @@
-"""Printing where it may fail: on a full disk, to a pipe that nobody reads. For displays and commands."""
+"""Printing where it may fail: on a full disk, to a pipe that nobody reads, on a terminal that was closed."""
 
+import contextlib
 import io
 import os
 import sys
-from typing import TextIO
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 
-def say(text: str, stream: TextIO) -> None:
-    """Print a line; where it cannot be, this and all later ones go nowhere."""
-    try:
-        print(text, file=stream, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+class SafeOutput:
+    """A text stream that can always be written to: what cannot be shown, and all after it, goes nowhere.
+
+    Attributes:
+        lost: Why something could not be shown; None while all was.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self.lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write a text. Returns its length."""
+        self._attempt(self._stream.write, text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Show what was written."""
+        self._attempt(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _attempt(self, call: Any, *arguments: Any) -> None:
+        if self.lost is not None:
+            return
+        try:
+            call(*arguments)
+        except OSError as error:
+            self.lost = error
+            with contextlib.suppress(OSError, ValueError):  # what the stream still holds goes nowhere as well
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
 
 
-def show_all_characters() -> None:
-    """Replace what an encoding lacks, such as that of LC_ALL=C, where else printing would fail."""
-    for stream in (sys.stdout, sys.stderr):
+def safe(stream: Any) -> Any:
+    """`stream` as one that can always be written to."""
+    return stream if isinstance(stream, SafeOutput) else SafeOutput(stream)
+
+
+def say(text: str, stream: Any) -> None:
+    """Print a line, at once; where it cannot be, this and all later ones go nowhere."""
+    print(text, file=safe(stream), flush=True)
+
+
+@contextlib.contextmanager
+def safe_output() -> Iterator[SafeOutput]:
+    """Meanwhile, whoever prints cannot fail. Gives standard output.
+
+    Both streams also replace characters that their encoding lacks, such as that of LC_ALL=C.
+    """
+    before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    ours = {}
+    for name, stream in before.items():
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+        # Without a file, as in a window of Windows, or where the shell has closed it, a stream is None.
+        ours[name] = safe(stream or open(os.devnull, "w"))  # noqa: SIM115
+        setattr(sys, name, ours[name])
+    try:
+        yield ours["stdout"]
+    finally:
+        for name, stream in ours.items():
+            stream.flush()
+            if stream.lost is None:  # else Python itself would fail to flush it at its end
+                setattr(sys, name, before[name])
