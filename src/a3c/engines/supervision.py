@@ -62,13 +62,19 @@ class Faults:
         self._first: str | None = None
         self.count = 0
 
-    def lost(self, what: str, trace: str = "") -> None:
+    def lost(self, what: str, trace: str = "", counts: bool = True) -> None:
         """A worker is gone; it will be started again.
+
+        Args:
+            what: What happened.
+            trace: The traceback, if there is one.
+            counts: Whether it is a fault of its own.
 
         Raises:
             RunError: if that was one too many.
         """
-        self._count(what, trace)
+        if counts:
+            self._count(what, trace)
         self._listener.on_event(f"{what}; restarted {self.count}/{self._limit}")
 
     def environment(self, worker: int, fault: Fault) -> None:
@@ -175,7 +181,7 @@ class Event:
     kind: Literal["ready", "fault", "lost", "left"]
     worker: int
     content: Any = None
-    """`fault`: a `Fault`. `lost`: what happened and the traceback, if there is one."""
+    """`fault`: a `Fault`. `lost`: what `Faults.lost` is told."""
 
 
 class WorkerPool(Protocol):
@@ -265,13 +271,13 @@ class Supervisor:
         else:
             self._replace(event.worker, *event.content)
 
-    def _replace(self, worker: int, what: str, trace: str = "") -> None:
+    def _replace(self, worker: int, what: str, trace: str = "", counts: bool = True) -> None:
         """Start a lost worker again, unless there is nothing left to do."""
         self._ready.discard(worker)
         if self._store.finished:
             self._present.discard(worker)
             return
-        self._faults.lost(what, trace)
+        self._faults.lost(what, trace, counts)
         self._restarts[worker] += 1
         self._monitor.forget(worker)
         self._pool.start(worker, self._restarts[worker])
