@@ -7,6 +7,7 @@ signal, such as Ctrl-C.
 
 import errno
 import importlib
+import os
 import sys
 
 from a3c import __version__
@@ -85,6 +86,11 @@ def _run(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         typed = " ".join(argv[0].split())[:80]
         raise UsageError(f"command {typed}", f"one of {', '.join(COMMANDS)}", "See a3c --help.")
+    try:
+        os.getcwd()
+    except OSError as error:
+        received = f"the working directory ({error.strerror})"
+        raise UsageError(received, "one that exists", "Go to another one: cd.") from error
     return importlib.import_module(f"a3c.cli.{argv[0]}").run(argv[1:])
 
 

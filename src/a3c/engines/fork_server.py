@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from a3c.backend.cache import is_own
+from a3c.errors import UsageError
 
 _PREFIX = "a3c-server-"
 _LONGEST = 60  # bytes: a socket's path with all its folders may have some hundred
 _SHORT = "/tmp"
+_FILES, _FILES_EACH = 20, 3  # open files of the main process, and for each worker
 
 
 def ensure_running() -> str:
@@ -42,6 +44,25 @@ def ensure_running() -> str:
     if before not in (None, pid()):
         return "the process that starts workers was gone; another one was started"
     return ""
+
+
+def ensure_files(workers: int) -> None:
+    """Have as many files as so many workers need, where this process may open more than it does.
+
+    Raises:
+        UsageError: where it may not.
+    """
+    import resource
+
+    needed = _FILES + _FILES_EACH * workers
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = float("inf") if hard == resource.RLIM_INFINITY else hard
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if allowed < needed:
+        fix = "Set it with ulimit -n, or choose fewer --workers."
+        raise UsageError(f"a limit of {hard} open files", f"at least {needed} for {workers} workers", fix)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def pid() -> int | None:

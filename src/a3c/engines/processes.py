@@ -33,13 +33,17 @@ _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def prepare() -> str:
+def prepare(workers: int = 1) -> str:
     """Start the server that workers are forked from; it imports Keras while the main process does the same.
+
+    Args:
+        workers: How many there will be.
 
     Returns:
         What is to be told, if there was one before that is gone; else empty.
 
     Raises:
+        UsageError: where not enough files may be open.
         RunError: in a worker that is re-importing a main script which trains without a guard; and where the
             server cannot be started.
     """
@@ -51,6 +55,7 @@ def prepare() -> str:
         return ""
     from a3c.engines import fork_server
 
+    fork_server.ensure_files(workers)
     try:
         with _environment(backend.IN_WORKERS | SAFE_START):
             return fork_server.ensure_running()

@@ -187,7 +187,10 @@ def load_optimizer(directory: Path) -> Any:
 
     try:
         with keras_saving():
-            return keras.saving.deserialize_keras_object(json.loads(read_plain(path)), safe_mode=True)
+            found = keras.saving.deserialize_keras_object(json.loads(read_plain(path)), safe_mode=True)
+        if not isinstance(found, keras.optimizers.Optimizer):
+            raise TypeError(f"It holds a {type(found).__name__}.")
+        return found
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
         raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error
