@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from a3c.config import Config
-from a3c.engines import supervision
-from a3c.engines.supervision import Event, Faults, HeartbeatMonitor, StalenessMonitor, Supervisor
+from a3c.engines import monitors
+from a3c.engines.monitors import HeartbeatMonitor, StalenessMonitor
+from a3c.engines.supervision import Event, Faults, Supervisor
 from a3c.envs.faults import Fault
 from a3c.errors import RunError
 
@@ -14,7 +15,7 @@ from a3c.errors import RunError
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(supervision.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(monitors.time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
@@ -73,6 +74,45 @@ def test_a_suspended_master_accuses_nobody(clock):
     monitor.look([1], [0])
     clock.now = 5_000.0  # the machine slept
     assert monitor.look([1], [0]) == ({}, {})
+
+
+def test_a_suspended_master_names_nobody_for_old_parameters(clock):
+    """Worker 1 has pulled often on its parameters, which is seldom long: only the sleep was."""
+    watch = StalenessMonitor(2)
+    watch.look([10, 5], [0, 0])
+    clock.now = 1.0
+    watch.look([20, 5], [50, 60])
+    clock.now = 5_000.0
+    watch.look([20, 5], [50, 60])
+    assert watch.look([30, 5], [100, 120]) == {}
+
+
+def test_a_suspension_leaves_workers_their_time_to_leave(clock):
+    """Though the seconds that they have are over by the clock."""
+    store = Store(clock)
+    store.finished = True
+    jumps, listener = iter([1.0, 5_000.0, 0.1, 0.1]), RunListener()
+    listener.on_tick = lambda: None
+
+    class Leaving(WorkerPool):
+        left = False
+
+        def listen(self, seconds):
+            if (jump := next(jumps, None)) is None:
+                self.left = True
+                return [Event("left", worker) for worker in range(2)]
+            clock.now += jump
+            return [Event("ready", worker) for worker in range(2)]
+
+    pool = Leaving(clock, store)
+    Supervisor(pool, store, Config(workers=2), listener).run()
+    assert pool.left
+
+
+def test_a_clock_that_goes_backward_takes_nothing_back():
+    times = iter([10.0, 11.0, 5.0, 5.5, 4000.0, 4000.25])
+    clock = monitors.AwakeClock(lambda: next(times))
+    assert [clock() for _ in range(5)] == [1.0, 1.0, 1.5, 2.5, 2.75]
 
 
 def test_long_rollouts_are_no_silence(clock):

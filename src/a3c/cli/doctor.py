@@ -1,7 +1,6 @@
 """`a3c doctor`: check this machine, an environment and a model, and say what to fix."""
 
 import dataclasses
-import io
 import json
 import sys
 from collections.abc import Iterator
@@ -41,8 +40,8 @@ def run(argv: list[str]) -> int:
         flag = f"--model {arguments.model}" if arguments.model else "--resume"
         raise UsageError(flag, "an environment with it", f"a3c doctor ENV_ID {flag}")
     stream = sys.stderr if arguments.json else sys.stdout
-    if isinstance(stream, io.TextIOWrapper):  # what other people's code says may not fit its encoding
-        stream.reconfigure(errors="backslashreplace")
+    if hasattr(stream, "reconfigure"):  # what other people's code says may not fit its encoding
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
     console = Console(file=stream, highlight=False, soft_wrap=True)
     found = []
     for check in _all(arguments):

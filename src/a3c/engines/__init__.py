@@ -134,7 +134,8 @@ def prepare(config: Config) -> None:
     if config.engine == "processes":
         from a3c.engines import processes
 
-        processes.prepare()
+        assert config.workers is not None
+        processes.prepare(config.workers)
 
 
 def start(

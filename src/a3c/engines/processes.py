@@ -4,78 +4,72 @@ Workers are forked from a server that has imported Keras but started nothing; wh
 are spawned. They end by themselves when the main process is gone, however it ended.
 """
 
-import atexit
 import contextlib
 import ctypes
 import gc
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from a3c import backend
 from a3c.backend import cache
 from a3c.engines.stores.memory import SharedFlag
 from a3c.engines.supervision import PATIENCE, Event, RunListener, Supervisor
-from a3c.errors import RunError, describe_stack
+from a3c.errors import RunError, describe, describe_stack
 from a3c.utils.user_modules import SAFE_START, end_safe_start
 
-_FOLDER = "a3c-fork-server-"
+_TRIES = 3  # to start a worker
+_UNKNOWN = 255  # the exit code of a worker whose server could not tell it any more
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def prepare() -> None:
+def prepare(workers: int = 1) -> str:
     """Start the server that workers are forked from; it imports Keras while the main process does the same.
 
+    Args:
+        workers: How many there will be.
+
+    Returns:
+        What is to be told, if there was one before that is gone; else empty.
+
     Raises:
-        RunError: in a worker that is re-importing a main script which trains without a guard.
+        UsageError: where not enough files may be open.
+        RunError: in a worker that is re-importing a main script which trains without a guard; and where the
+            server cannot be started.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RunError(
             "Training began while a worker was importing your script: put it under if __name__ == '__main__':"
         )
-    if _METHOD == "forkserver":
-        from multiprocessing import forkserver
+    if _METHOD != "forkserver":
+        return ""
+    from a3c.engines import fork_server
 
-        _tidy_sockets()
-        multiprocessing.get_context(_METHOD).set_forkserver_preload(["a3c.engines.preload"])
-        with _environment(backend.IN_WORKERS | SAFE_START):
-            forkserver.ensure_running()
-
-
-def _tidy_sockets() -> None:
-    """Have the fork server's socket in a folder that names its owner; remove those of owners now gone."""
-    config = multiprocessing.process.current_process()._config  # type: ignore[attr-defined]
-    if config.get("tempdir") is not None:
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
-        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
-        if owner.isdigit() and not _is_alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-    config["tempdir"] = folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
+    fork_server.ensure_files(workers)
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # another user's
-    return True
+        with _environment(backend.IN_WORKERS | SAFE_START):
+            return fork_server.ensure_running()
+    except OSError as error:
+        raise RunError(f"Worker processes cannot be started: {error.strerror or error}.") from error
+
+
+def _server() -> int | None:
+    """The process that workers are forked from."""
+    if _METHOD != "forkserver":
+        return None
+    from a3c.engines import fork_server
+
+    return fork_server.pid()
 
 
 @contextlib.contextmanager
@@ -99,7 +93,8 @@ class ProcessEngine:
     def __init__(self, worker_spec: Any, network: Any, contents: Any):
         from a3c.engines.stores.factory import make_shared_store, prepare_learner
 
-        prepare()
+        self._notes = [prepare()]
+        self._tell: Callable[[str], None] = self._notes.append  # until somebody listens
         config = worker_spec.config
         self.store: Any = make_shared_store(worker_spec, network, contents)
         self._spec, self._compiled = worker_spec, SharedFlag()
@@ -107,6 +102,8 @@ class ProcessEngine:
         self._processes: dict[int, Any] = {}
         self._ends: dict[int, Connection] = {}
         self._begun: set[int] = set()
+        self._servers: dict[int, int | None] = {}
+        self._lost_servers: set[int | None] = set()
         self._heard: list[Event] = []
         self._supervision: Supervisor | None = None
         self.store.pause(True)  # until somebody watches, who may need longer to be ready than they do
@@ -127,6 +124,9 @@ class ProcessEngine:
     def run(self, listener: RunListener) -> None:
         """Train until the store is stopped or reaches a limit, and every worker has left."""
         self._supervision = Supervisor(self, self.store, self._spec.config, listener)
+        self._tell = listener.on_event
+        for note in filter(None, self._notes):
+            listener.on_event(note)
         if self.store.place and not self.store.place.startswith("/dev/shm"):
             listener.on_event(f"/dev/shm has no room for the parameters; they are kept in {self.store.place}")
         self.store.pause(False)
@@ -156,18 +156,29 @@ class ProcessEngine:
     # -- the worker pool -----------------------------------------------------------------------------------
 
     def start(self, worker: int, restart: int) -> None:
-        """Start a process for `worker`."""
+        """Start a process for `worker`.
+
+        Raises:
+            RunError: if it cannot be started.
+        """
         ours, theirs = self._context.Pipe()
-        with _environment(backend.IN_WORKERS | SAFE_START):
+        arguments = (self._spec, self.store.client(), self._compiled, theirs, worker, restart)
+        for left in reversed(range(_TRIES)):
             process = self._context.Process(
-                target=_main,
-                args=(self._spec, self.store.client(), self._compiled, theirs, worker, restart),
-                name=f"a3c-worker-{worker}",
-                daemon=True,
+                target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True
             )
-            process.start()
+            if note := prepare():
+                self._tell(note)
+            try:
+                with _environment(backend.IN_WORKERS | SAFE_START):
+                    process.start()
+                break
+            except (OSError, EOFError) as error:  # the server may have ended at this moment
+                if not left:
+                    raise RunError(f"Worker {worker} cannot be started: {describe(error)}.") from error
         theirs.close()
         self._processes[worker], self._ends[worker] = process, ours
+        self._servers[worker] = _server()
         self._begun.discard(worker)
 
     def listen(self, seconds: float) -> list[Event]:
@@ -186,7 +197,7 @@ class ProcessEngine:
         try:
             kind, content = end.recv()
         except (EOFError, OSError):
-            kind, content = "lost", (self._obituary(worker), "")
+            kind, content = "lost", self._obituary(worker)
         if kind == "where":
             return content
         if kind == "ready":
@@ -220,14 +231,20 @@ class ProcessEngine:
         self._processes[worker].kill()
         self._processes[worker].join(PATIENCE)
 
-    def _obituary(self, worker: int) -> str:
-        """What became of a worker that left without a word."""
+    def _obituary(self, worker: int) -> tuple[str, str, bool]:
+        """What became of a worker that left without a word, no traceback, and whether it is a fault more."""
         process = self._processes[worker]
         process.join(PATIENCE)
         code = process.exitcode
         if code is not None and code < 0:
-            return f"worker {worker} killed (signal {-code})"
-        return f"worker {worker} ended unexpectedly (exit code {code})"
+            return f"worker {worker} killed (signal {-code})", "", True
+        if code == _UNKNOWN and (note := prepare()):
+            self._lost_servers.add(self._servers[worker])
+            self._tell(note)
+            return f"worker {worker} ended with it", "", True
+        if code == _UNKNOWN and self._servers[worker] in self._lost_servers:
+            return f"worker {worker} ended with it", "", False  # one fault, however many workers
+        return f"worker {worker} ended unexpectedly (exit code {code})", "", True
 
 
 # -- in the worker process --------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ from types import FrameType
 from typing import Any
 
 from a3c import backend
+from a3c.engines.monitors import HeartbeatMonitor
 from a3c.engines.programs import make_program
 from a3c.engines.spec import WorkerSpec
 from a3c.engines.stores import StoreState
 from a3c.engines.stores.factory import make_local_store
 from a3c.engines.stores.local import WorkerStore
-from a3c.engines.supervision import Faults, HeartbeatMonitor, RunListener, check_divergence, format_seconds
+from a3c.engines.supervision import Faults, RunListener, check_divergence, format_seconds
 from a3c.engines.worker import work
 from a3c.envs.vector_sampler import Sampler
 from a3c.errors import RunError, describe_stack, first_line

@@ -4,12 +4,13 @@ Each engine has its worker pool, which starts and ends workers; what becomes of 
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from a3c.config import Config
+from a3c.engines.monitors import AwakeClock, HeartbeatMonitor, StalenessMonitor
 from a3c.engines.stores import StoreControl
 from a3c.envs.faults import Fault
 from a3c.errors import RunError
@@ -17,8 +18,6 @@ from a3c.types import Report
 
 TICK = 0.02  # seconds between looks at what workers have done
 PATIENCE = 5.0  # seconds that a stopped worker has to leave before it is ended
-_FROZEN = 30.0  # seconds on the same parameters, while others update them, that are told
-_MANY = 50  # pulls within these seconds: it does not only act slowly
 
 
 class RunListener(Protocol):
@@ -62,13 +61,19 @@ class Faults:
         self._first: str | None = None
         self.count = 0
 
-    def lost(self, what: str, trace: str = "") -> None:
+    def lost(self, what: str, trace: str = "", counts: bool = True) -> None:
         """A worker is gone; it will be started again.
+
+        Args:
+            what: What happened.
+            trace: The traceback, if there is one.
+            counts: Whether it is a fault of its own.
 
         Raises:
             RunError: if that was one too many.
         """
-        self._count(what, trace)
+        if counts:
+            self._count(what, trace)
         self._listener.on_event(f"{what}; restarted {self.count}/{self._limit}")
 
     def environment(self, worker: int, fault: Fault) -> None:
@@ -94,80 +99,6 @@ class Faults:
             raise RunError(f"{what}: {limit}. The first was\n{self._first}")
 
 
-class HeartbeatMonitor:
-    """Which workers do not go on, by the seconds that this process was awake itself.
-
-    Args:
-        workers: How many.
-        limit: Seconds after which a worker counts as hanging; a tenth of it is told.
-        clock: Tells the seconds.
-    """
-
-    def __init__(self, workers: int, limit: float, clock: Callable[[], float] = lambda: time.monotonic()):
-        self._limit, self._clock = limit, clock
-        self._beats = [-1] * workers
-        self._silent = [0.0] * workers
-        self._next_told = [limit / 10] * workers
-        self._longest = 0.0  # silence that ended well
-        self._last: float | None = None
-
-    def look(self, beats: Sequence[int], present: Iterable[int]) -> tuple[dict[int, float], dict[int, float]]:
-        """Workers to tell of and workers to end, each with the seconds of their silence."""
-        now = self._clock()
-        passed = 0.0 if self._last is None else min(now - self._last, 1.0)
-        self._last = now
-        tell, end = {}, {}
-        patience = max(1.0, 10 * self._longest / self._limit)
-        for worker in present:
-            if beats[worker] != self._beats[worker]:
-                if self._beats[worker] >= 0:
-                    self._longest = max(self._longest, self._silent[worker])
-                self.forget(worker)
-                self._beats[worker] = beats[worker]
-                continue
-            self._silent[worker] += passed
-            if (silent := self._silent[worker]) >= self._limit * patience:
-                end[worker] = silent
-            elif silent >= self._next_told[worker] * patience:
-                self._next_told[worker] *= 2
-                tell[worker] = silent
-        return tell, end
-
-    def silence(self, worker: int) -> float:
-        """Seconds since this worker last showed that it goes on, as far as `look` was called."""
-        return self._silent[worker]
-
-    def forget(self, worker: int) -> None:
-        """Begin anew with this worker, as with one just started."""
-        self._beats[worker], self._silent[worker], self._next_told[worker] = -1, 0.0, self._limit / 10
-
-
-class StalenessMonitor:
-    """Workers that go on acting on parameters which others have long changed."""
-
-    def __init__(self, workers: int):
-        self._versions = [-1] * workers
-        self._pulls = [0] * workers
-        self._since = [time.monotonic()] * workers
-        self._newest, self._moved = -1, 0.0
-
-    def look(self, versions: Sequence[int], pulls: Sequence[int]) -> dict[int, float]:
-        """Workers that pull again and again but get nothing new, with the seconds since they last did."""
-        now, newest = time.monotonic(), max(versions)
-        if newest != self._newest:
-            self._newest, self._moved = newest, now
-        going_on = now - self._moved < _FROZEN / 2  # training is not held, while an agent is judged
-        frozen = {}
-        for worker, version in enumerate(versions):
-            idle = now - self._since[worker]
-            if version != self._versions[worker] or version == newest:
-                self._versions[worker], self._pulls[worker], self._since[worker] = version, pulls[worker], now
-            elif going_on and idle >= _FROZEN and pulls[worker] >= self._pulls[worker] + _MANY:
-                frozen[worker] = idle
-                self._since[worker], self._pulls[worker] = now, pulls[worker]
-        return frozen
-
-
 @dataclass(frozen=True)
 class Event:
     """What a pool has heard of one of its workers."""
@@ -175,7 +106,7 @@ class Event:
     kind: Literal["ready", "fault", "lost", "left"]
     worker: int
     content: Any = None
-    """`fault`: a `Fault`. `lost`: what happened and the traceback, if there is one."""
+    """`fault`: a `Fault`. `lost`: what `Faults.lost` is told."""
 
 
 class WorkerPool(Protocol):
@@ -210,14 +141,23 @@ class Supervisor:
         store: What they train.
         config: The limits.
         listener: Who is told.
+        clock: Tells the seconds by which workers are judged.
     """
 
-    def __init__(self, pool: WorkerPool, store: StoreControl, config: Config, listener: RunListener):
+    def __init__(
+        self,
+        pool: WorkerPool,
+        store: StoreControl,
+        config: Config,
+        listener: RunListener,
+        clock: Callable[[], float] | None = None,
+    ):
         assert config.workers is not None
         self._pool, self._store, self._config, self._listener = pool, store, config, listener
         self._faults = Faults(config.max_restarts, listener)
-        self._monitor = HeartbeatMonitor(config.workers, config.hang_seconds)
-        self._lag = StalenessMonitor(config.workers)
+        self._clock = clock or AwakeClock()
+        self._monitor = HeartbeatMonitor(config.workers, config.hang_seconds, self._clock)
+        self._lag = StalenessMonitor(config.workers, self._clock)
         self._present = set(range(config.workers))
         self._ready: set[int] = set()
         self._restarts = [0] * config.workers
@@ -237,9 +177,10 @@ class Supervisor:
                 self._store.learner_step(TICK)
             self.take_reports()
             self._listener.on_tick()
+            now = self._clock()
             if self._store.finished:
-                deadline = deadline or time.monotonic() + PATIENCE
-                if not self._present & self._ready or time.monotonic() > deadline:
+                deadline = deadline or now + PATIENCE
+                if not self._present & self._ready or now > deadline:
                     break
             else:
                 check_divergence(self._store, self._config)
@@ -265,13 +206,13 @@ class Supervisor:
         else:
             self._replace(event.worker, *event.content)
 
-    def _replace(self, worker: int, what: str, trace: str = "") -> None:
+    def _replace(self, worker: int, what: str, trace: str = "", counts: bool = True) -> None:
         """Start a lost worker again, unless there is nothing left to do."""
         self._ready.discard(worker)
         if self._store.finished:
             self._present.discard(worker)
             return
-        self._faults.lost(what, trace)
+        self._faults.lost(what, trace, counts)
         self._restarts[worker] += 1
         self._monitor.forget(worker)
         self._pool.start(worker, self._restarts[worker])

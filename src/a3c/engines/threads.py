@@ -119,7 +119,7 @@ class ThreadEngine:
             self._heard.put(Event("ready", worker))
             work(store, sampler, self._program.learn)
             event = Event("left", worker)
-        except Exception:
+        except BaseException:  # also what an environment raises to end a process
             event = Event("lost", worker, (f"worker {worker} failed", traceback.format_exc()))
         if not store.revoked:
             self._heard.put(event)

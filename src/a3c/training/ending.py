@@ -67,7 +67,7 @@ def _unknown(run: Run, error: BaseException) -> str:
         path = run.directory / _TRACEBACK
         write_whole(path, trace)
     except OSError:
-        return f"{what}\n{trace.rstrip()}"
+        return what if isinstance(error, OSError) else f"{what}\n{trace.rstrip()}"
     return f"{what}\nWhere it happened is in {path}: please add that file if you report this."
 
 

@@ -69,6 +69,8 @@ class Interrupts:
             self._timer.daemon = True
             self._timer.start()
         if not self.deferred:
+            if callable(before := self._before.get(number)):  # it may note that there was a signal
+                before(number, frame)
             raise KeyboardInterrupt
         for call in self._on_request:
             call()

@@ -202,10 +202,10 @@ def load_optimizer(directory: Path) -> Any:
         if _is_more_than_an_optimizer(described):
             raise ValueError("It describes something else than an optimizer.")
         with keras_saving():
-            optimizer = keras.saving.deserialize_keras_object(described, safe_mode=True)
-        if not isinstance(optimizer, keras.optimizers.Optimizer):
-            raise ValueError("It describes no optimizer.")
-        return optimizer
+            found = keras.saving.deserialize_keras_object(described, safe_mode=True)
+        if not isinstance(found, keras.optimizers.Optimizer):
+            raise ValueError(f"It holds a {type(found).__name__}.")
+        return found
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
         raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error

@@ -2,11 +2,11 @@
 
 import contextlib
 import datetime
-import glob
 import os
 import re
 import secrets
 import shutil
+import time
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +26,8 @@ from a3c.utils.versions import versions
 
 CONFIG = "config.toml"
 _LARGEST = 2**18  # bytes of a file of settings or results
+_TIME = "%Y%m%d-%H%M%S"
+"""When a run began, as it stands at the beginning of its directory's name."""
 
 
 def create(config: Config, command: Iterable[str]) -> Path:
@@ -45,7 +47,7 @@ def make_new(save_dir: str, folder: str, ending: str = "", files: Mapping[str, s
     Raises:
         UsageError: if it cannot be made.
     """
-    parent, name = Path(save_dir) / folder, datetime.datetime.now().strftime("%Y%m%d-%H%M%S") + ending
+    parent, name = Path(save_dir) / folder, datetime.datetime.now().strftime(_TIME) + ending
     temporary = parent / f".new-{secrets.token_hex(8)}"  # renamed once it is complete
     try:
         temporary.mkdir(parents=True)
@@ -71,7 +73,6 @@ def ending_of(directory: Path) -> str:
 
 
 _NAME = re.compile(r"\d{8}-\d{6}(?=-|$)")
-"""The time when a run began, at the beginning of its directory's name."""
 
 
 def _document(config: Config, run: dict[str, Any]) -> str:
@@ -126,19 +127,66 @@ def find_run(target: str | None, save_dir: str) -> Path:
         return Path(target)
     if target is not None and os.path.isdir(target):
         raise UsageError(f"run {target}", "a run directory, which has a config.toml")
-    runs = list_runs(save_dir, target)
-    if not runs:
-        expected = "a run directory, or an environment that was trained on"
-        raise _no_run(target, expected, f"There is none in {save_dir}.")
-    return runs[0]
+    for run in newest_runs(save_dir, target):
+        return run
+    expected = "a run directory, or an environment that was trained on"
+    raise _no_run(target, expected, f"There is none in {save_dir}.")
 
 
 def list_runs(save_dir: str, env_id: str | None = None) -> list[Path]:
-    """Run directories, the newest first; only those of one environment if that is given."""
-    names = {"*"} if env_id is None else {glob.escape(name(env_id)) for name in (folder_name, _older_name)}
-    found = [path for name in sorted(names) for path in Path(save_dir).glob(f"{name}/*/{CONFIG}")]
-    files = [path for path in found if path.parent.name[0] != "." and _is_of(path, env_id)]
-    return [path.parent for path in sorted(files, key=lambda path: path.lstat().st_mtime, reverse=True)]
+    """Run directories, those that began last first; only those of one environment if that is given."""
+    return list(newest_runs(save_dir, env_id))
+
+
+def newest_runs(save_dir: str, env_id: str | None = None, now: float | None = None) -> Iterator[Path]:
+    """Run directories, those that began last first, each looked at when it is wanted.
+
+    When a run began is in its directory's name, else in its `config.toml`. The times of files say nothing:
+    they change when a run is copied. A time that is yet to come is wrong, and such runs are the last ones.
+
+    Args:
+        save_dir: Where runs are looked for.
+        env_id: The environment; None: any.
+        now: Seconds since 1970; default: by the clock.
+    """
+    names = [] if env_id is None else {folder_name(env_id), _older_name(env_id)}
+    folders = _names(Path(save_dir)) if env_id is None else [Path(save_dir, name) for name in sorted(names)]
+    latest = _as_in_names((time.time() if now is None else now) + _A_DAY)
+    found = []
+    for path in (path for folder in folders for path in _names(folder)):
+        name = _NAME.match(path.name)
+        began = name.group() if name is not None else _began(path)
+        found.append(("" if began > latest else began, len(path.name), path.name, path))
+    for *_, path in sorted(found, reverse=True):
+        if os.path.lexists(path / CONFIG) and _is_of(path / CONFIG, env_id):
+            yield path
+
+
+_A_DAY = 86_400.0  # seconds: by more than this, no two time zones differ
+
+
+def _names(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it cannot be read."""
+    try:
+        return [folder / name for name in os.listdir(folder) if name[0] != "."]
+    except OSError:
+        return []
+
+
+def _as_in_names(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).strftime(_TIME)
+
+
+def _began(directory: Path) -> str:
+    """When a run began whose directory has another name."""
+    path = directory / CONFIG
+    try:
+        with contextlib.suppress(ValueError, KeyError, AttributeError):
+            started = tomllib.loads(read_plain(path).decode())["run"]["started"]
+            return started.astimezone().strftime(_TIME)
+        return _as_in_names(path.stat().st_mtime)
+    except (OSError, ValueError, OverflowError):
+        return ""
 
 
 def _is_of(path: Path, env_id: str | None) -> bool:
@@ -164,8 +212,8 @@ def _parts(env_id: str) -> tuple[str, str]:
 
 def find_unfinished(env_id: str, save_dir: str, given: dict[str, Any]) -> Path | None:
     """The newest run of `env_id` that was stopped before its end and has the settings `given`, if any."""
-    for run in list_runs(save_dir, env_id):
-        if not is_over(run):
+    for run in newest_runs(save_dir, env_id):
+        if _may_have(run, given) and not is_over(run):
             try:
                 config = read_config(run)
             except UsageError:
@@ -173,6 +221,22 @@ def find_unfinished(env_id: str, save_dir: str, given: dict[str, Any]) -> Path |
             if config.env_id == env_id and all(getattr(config, k) == v for k, v in given.items()):
                 return run
     return None
+
+
+def _may_have(directory: Path, given: dict[str, Any]) -> bool:
+    """Whether no line of `config.toml` contradicts these settings: to read all of it takes much longer."""
+    try:
+        text = read_plain(directory / CONFIG).decode()
+    except (OSError, ValueError):
+        return False
+    for name, value in given.items():
+        if (line := re.search(rf"^{name} = .*$", text, re.MULTILINE)) is None:
+            continue
+        with contextlib.suppress(ValueError):  # more than one line, or damaged
+            wanted = "none" if value is None else list(value) if isinstance(value, tuple) else value
+            if tomllib.loads(line.group())[name] != wanted:
+                return False
+    return True
 
 
 def is_over(directory: Path) -> bool:
@@ -276,11 +340,11 @@ def find(target: str | None, save_dir: str) -> Path:
             fix = "It ended before it saved a model."
             raise UsageError(f"run {target}", "one with a best.keras or last.keras", fix)
         return model
-    models = [model for run in list_runs(save_dir, target) if (model := _model_of(run)) is not None]
-    if not models:
-        expected = "a .keras file, a run directory, or an environment that was trained on"
-        raise _no_run(target, expected, f"None in {save_dir} has a model yet.")
-    return models[0]
+    for run in newest_runs(save_dir, target):
+        if (model := _model_of(run)) is not None:
+            return model
+    expected = "a .keras file, a run directory, or an environment that was trained on"
+    raise _no_run(target, expected, f"None in {save_dir} has a model yet.")
 
 
 def _model_of(run: Path) -> Path | None:

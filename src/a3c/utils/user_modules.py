@@ -4,6 +4,7 @@ The working directory is searched last, and only from the moment that such a mod
 there never takes the place of a module of Python, of a package, or of one that is optional.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -44,7 +45,12 @@ def hidden_file(name: str) -> str:
 
 def leave_working_directory() -> None:
     """Take the working directory from the front of the search path, where `python -m` has put it."""
-    if sys.path and sys.path[0] == os.getcwd() and not sys.flags.safe_path:
+    with contextlib.suppress(OSError):  # a directory that was removed holds no module
+        _leave(os.getcwd())
+
+
+def _leave(directory: str) -> None:
+    if sys.path and sys.path[0] == directory and not sys.flags.safe_path:
         first = sys.path.pop(0)
         if Path(__file__).is_relative_to(first):  # this package is found by it
             sys.path.append(first)

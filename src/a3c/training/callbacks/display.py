@@ -11,7 +11,7 @@ from rich.table import Table
 from a3c.training.callbacks.base import Callback, Level
 from a3c.training.metrics import TrainingMetrics
 from a3c.training.run import Run
-from a3c.utils.console import printable, say
+from a3c.utils.console import printable, safe, say
 
 
 class Display(Callback):
@@ -43,7 +43,7 @@ class LineDisplay(Display):
     """One line per interval: every second at first, every ten seconds later."""
 
     def __init__(self, stream: TextIO):
-        self._stream = stream
+        self._stream = safe(stream)
         self._next = 0.0
 
     def note(self, text: str) -> None:
@@ -61,7 +61,7 @@ class LiveDisplay(Display):
     """A live table on a terminal."""
 
     def __init__(self, stream: TextIO):
-        self._console = Console(file=stream, highlight=False)
+        self._console = Console(file=safe(stream), highlight=False)
         self._live = Live(console=self._console, refresh_per_second=8, transient=False)
         self._next = 0.0
 

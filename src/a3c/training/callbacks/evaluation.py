@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from a3c.engines.supervision import HeartbeatMonitor, format_seconds
+from a3c.engines.monitors import HeartbeatMonitor
+from a3c.engines.supervision import format_seconds
 from a3c.errors import RunError
 from a3c.evaluation.evaluator import Abandoned, Evaluation, Evaluator, make_evaluator
 from a3c.evaluation.selection import Candidate, EvaluationOutcome, ModelSelector, solves
