@@ -152,11 +152,12 @@ def test_arrays_come_back_in_either_order(shape):
         b'{"a":' * 100_000,
         b"[" + b"[]," * 2_500_000 + b"[]]",
         b'["' + "é".encode() * 9_000_000 + b'"]',
+        b'["' + b"A" * 2**24 + b'\\u4e00"]',
         b"\xff\xfe" + b"[\0" * 9_000_000,
         b"1" * 5000,
         b"",
     ],
-    ids=["deep", "deep tables", "many", "not ASCII", "UTF-16", "digits", "empty"],
+    ids=["deep", "deep tables", "many", "not ASCII", "escapes", "UTF-16", "digits", "empty"],
 )
 def test_json_that_takes_much_more_memory_than_it_is_long(content):
     with at_most(64), pytest.raises(ValueError, match=r"."):
