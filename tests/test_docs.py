@@ -9,7 +9,8 @@ from a3c.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ["src", "tests", "examples", "benchmarks"]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 IN_CODE = re.compile(r"`([\w./-]+\.py)(?::\w+)?`")
 """A file named in a sentence, perhaps with one of its functions."""
 FILES = [f"/{path.relative_to(ROOT)}" for top in FOLDERS for path in (ROOT / top).rglob("*.py")]

@@ -32,7 +32,8 @@ def replacing(path: Path, to_disk: bool = False) -> Iterator[Path]:
         if to_disk:
             sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what failed before is to be told, not this
+            temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str, to_disk: bool = False) -> None:

@@ -1,0 +1,20 @@
+"""File operations that fail: no traceback, what is called saved is there, and the run goes on afterwards.
+
+A few of them, always the same; `tests/faults/every_file_operation.py` tries every one.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "faults" / "every_file_operation.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks processes that have imported a framework")
+@pytest.mark.parametrize("some", [1, pytest.param(6, marks=pytest.mark.thorough)])
+def test_commands_survive_file_operations_that_fail(some):
+    line = [sys.executable, str(SCRIPT), "--some", str(some), "--seed", "7", "--jobs", "1"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
