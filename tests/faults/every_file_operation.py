@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def _wrong_with_run(cwd: Path, outcome: harness.Outcome, show: bool) -> list[str
             wrong += [] if json.loads((run / "result.json").read_text()) else ["result.json is empty"]
         if not (run / "result.json").exists():
             wrong.append("exit code 0, but no result.json")
-    saved = "saved in" in (outcome.out + outcome.err).lower()
+    saved = re.search(r"^Saved in|is saved in", outcome.out + outcome.err, re.MULTILINE)
     checkpoints = [path for path in run.glob("checkpoints/*.zip") if _whole(path)]
     if saved and not (checkpoints or _whole(run / "last.keras")):
         wrong.append("it says that it saved, but nothing is there")
