@@ -87,6 +87,18 @@ def test_a_directory_that_was_removed_is_made_again(tmp_path, engine):
     assert "was removed" in (before[0] / "log.txt").read_text()
 
 
+def test_the_last_checkpoint_is_written_again_if_it_was_removed_after_it(tmp_path):
+    class Late(Once):
+        def on_evaluation_begin(self, run, candidate):
+            if run.metrics.steps >= 4000:  # the last evaluation: agents are written after it
+                harness.wait_for(lambda: list(run.directory.glob("checkpoints/step-*4*.zip")))
+                shutil.rmtree(run.directory)
+
+    agent = a3c.Agent("CartPole-v1", save_dir=str(tmp_path / "runs"), **SETTINGS)
+    history = agent.fit(verbose=0, callbacks=[Late(None)], max_steps=4000, stop_return=1e9)
+    check_whole(Path(history.summary["run_dir"]), history.summary)
+
+
 @pytest.mark.parametrize("by", ["a file", "another directory"])
 def test_beside_what_replaced_it_the_run_is_saved(tmp_path, by):
     before = []
@@ -166,6 +178,11 @@ def test_only_one_process_trains_in_a_directory_that_was_made_again(tmp_path):
     here.close()
 
 
-def test_a_file_that_was_removed_is_written_again(tmp_path):
-    summary, _ = train(tmp_path, lambda directory: (directory / "episodes.csv").unlink())
+@pytest.mark.parametrize("name", ["episodes.csv", "config.toml", "checkpoints"])
+def test_a_file_that_was_removed_is_written_again(tmp_path, name):
+    def remove(directory):
+        path = directory / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    summary, _ = train(tmp_path, remove)
     check_whole(Path(summary["run_dir"]), summary)

@@ -163,23 +163,25 @@ class ProcessEngine:
         """
         ours, theirs = self._context.Pipe()
         arguments = (self._spec, self.store.client(), self._compiled, theirs, worker, restart)
+        with theirs:
+            self._processes[worker] = self._forked(worker, arguments)
+        self._ends[worker], self._servers[worker] = ours, _server()
+        self._begun.discard(worker)
+
+    def _forked(self, worker: int, arguments: tuple) -> Any:
+        """A process for `worker` that was started, on another server if need be."""
         for left in reversed(range(_TRIES)):
-            process = self._context.Process(
-                target=_main, args=arguments, name=f"a3c-worker-{worker}", daemon=True
-            )
+            name = f"a3c-worker-{worker}"
+            process = self._context.Process(target=_main, args=arguments, name=name, daemon=True)
             if note := prepare():
                 self._tell(note)
             try:
                 with _environment(backend.IN_WORKERS | SAFE_START):
                     process.start()
-                break
+                return process
             except (OSError, EOFError) as error:  # the server may have ended at this moment
                 if not left:
                     raise RunError(f"Worker {worker} cannot be started: {describe(error)}.") from error
-        theirs.close()
-        self._processes[worker], self._ends[worker] = process, ours
-        self._servers[worker] = _server()
-        self._begun.discard(worker)
 
     def listen(self, seconds: float) -> list[Event]:
         """What was heard, waiting for so long if there is nothing."""

@@ -54,11 +54,14 @@ class Place:
         return path
 
     def ensure_writable(self) -> None:
-        """Go on in another directory if nothing can be written to this one."""
+        """Have the first files in place; go on in another directory if nothing can be written to this one."""
         path = self.path
         try:
             write_whole(path / ".try", "")
             (path / ".try").unlink()
+            for name, content in self._files.items():
+                if not (path / name).exists():  # somebody has removed what was in it
+                    (path / name).write_bytes(content)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 return

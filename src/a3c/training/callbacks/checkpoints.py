@@ -33,6 +33,7 @@ class WriteCheckpoints(Callback):
         self._teller = FailureTeller("checkpoints")
         self._best_is_new = self._told_not_finite = self._is_last = False
         self._next = 0.0
+        self._last: tuple[int, dict[str, Any], bool]
 
     def setup(self, run: Run) -> None:
         """Remove what a writer that was killed has left."""
@@ -103,8 +104,8 @@ class WriteCheckpoints(Callback):
                 run.message("parameters that are not finite are not kept: no checkpoints from here on")
             state = self._state(run, contents, run.callback_states())
             if finite:
-                steps, best = contents.steps, self._best_is_new
-                self._pending = self._executor.submit(self._to_disk, run, steps, state, best)
+                self._last = contents.steps, state, self._best_is_new
+                self._pending = self._executor.submit(self._to_disk, run, *self._last)
                 self._best_is_new = False
         seconds, cost = run.seconds, time.monotonic() - before
         self._next = seconds + max(run.config.checkpoint_seconds, cost / _SHARE)
@@ -121,7 +122,10 @@ class WriteCheckpoints(Callback):
         if self._pending is not None:
             pending, self._pending = self._pending, None
             with self._attempt(run):
-                run.tell("on_checkpoint", pending.result())
+                path = pending.result()
+                if self._is_last and not (_files(run).folder / path.name).exists():  # removed meanwhile
+                    path = self._to_disk(run, *self._last)
+                run.tell("on_checkpoint", path)
 
     def _state(self, run: Run, contents: Any, callbacks: dict[str, Any]) -> dict[str, Any]:
         assert run.engine is not None
