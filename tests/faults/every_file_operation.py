@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "CartPole-v1", "--episodes=1", "--json"),
     "play": ("play", "CartPole-v1", "--video=film.gif"),
 }
-DISK, SIZES = "disk", range(4, 200, 4)
+DISK, SIZES = "disk", range(4, 200, 12)
 """A disk that has so many KiB in all."""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import harness
 
-DEADLINE = 300  # seconds after which a command hangs
+DEADLINE = 150  # seconds after which a command hangs
 
 
 @dataclass(frozen=True)
