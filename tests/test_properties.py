@@ -31,7 +31,7 @@ from a3c.envs import faults
 from a3c.envs.report_schema import REPORT
 from a3c.errors import A3CError, UsageError
 from a3c.presets import make_config
-from a3c.training import checkpoint, run_directory
+from a3c.training import checkpoint, lookup, run_directory
 from a3c.utils import serialization
 
 LIMITED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -221,7 +221,7 @@ def test_folder_names_are_safe(env_id):
         assert len(name.encode()) <= 255, name
         assert unicodedata.is_normalized("NFC", name)
         assert len((Path("parent") / name).parts) == 2
-    assert run_directory.list_runs("runs", env_id) == []
+    assert lookup.list_runs("runs", env_id) == []
 
 
 def test_folder_names_are_what_they_were():

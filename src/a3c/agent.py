@@ -17,7 +17,7 @@ from a3c.presets import make_config
 from a3c.spaces import distributions
 from a3c.spaces.distributions import Mode, ModeNoise
 from a3c.spaces.observations import ObservationMismatch
-from a3c.training import run_directory
+from a3c.training import lookup, run_directory
 from a3c.training.history import History
 from a3c.types import Act, Episode, Policy
 from a3c.utils import seeding
@@ -110,7 +110,7 @@ class Agent:
         if resume is None:
             config, directory = self.config.replace(**settings), None
         else:
-            directory = run_directory.find_run(str(resume), self.config.save_dir)
+            directory = lookup.find_run(str(resume), self.config.save_dir)
             config = run_directory.read_config(directory).replace(**settings)
             run_directory.check_names(directory, config, (self.config.env_id, self.config.model), False)
         try:
@@ -268,7 +268,7 @@ class Agent:
         backend.select(backend_name)
         from a3c.networks import saved_model
 
-        file = run_directory.find(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
+        file = lookup.find_model(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
         card = saved_model.read_card(file)
         model_class = saved_model.check_names(file, card, env_id, model_class, trust)
         env_id = env_id or card.get("env_id")

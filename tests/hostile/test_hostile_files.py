@@ -19,7 +19,7 @@ import keras
 import pytest
 
 from a3c.errors import A3CError
-from a3c.training import checkpoint, run_directory
+from a3c.training import checkpoint, lookup, run_directory
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or keras.backend.backend() != "jax", reason="pipes and limits; made with JAX"
@@ -88,8 +88,8 @@ def read(kind, path):
             run_directory.read_config,
             run_directory.read_result,
             run_directory.is_over,
-            lambda run: run_directory.list_runs(str(run.parents[1])),
-            lambda run: run_directory.find(str(run), "runs"),
+            lambda run: lookup.list_runs(str(run.parents[1])),
+            lambda run: lookup.find_model(str(run), "runs"),
             lambda run: checkpoint.newest(checkpoint.Files(run / checkpoint.FOLDER, 3)),
         ],
         "preset": [lambda file: load_preset(str(file), generator.ENV_ID)],

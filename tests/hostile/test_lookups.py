@@ -9,9 +9,10 @@ import pytest
 
 from a3c.config import Config
 from a3c.errors import UsageError
-from a3c.training import run_directory
+from a3c.training import lookup, run_directory
+from a3c.training.lookup import list_runs
 from a3c.training.metrics import read_episodes
-from a3c.training.run_directory import folder_name, list_runs
+from a3c.training.run_directory import folder_name
 
 OLD_RUN = Path(__file__).parents[1] / "references" / "old_run"
 
@@ -36,7 +37,7 @@ def test_two_environments_in_one_folder_are_told_apart(runs):
     assert list_runs(runs.save_dir, "jax CartPole-v1") == [second]
     assert set(list_runs(runs.save_dir)) == {first, second}
     with pytest.raises(UsageError, match="There is none"):
-        run_directory.find_run("jax*CartPole-v1", runs.save_dir)
+        lookup.find_run("jax*CartPole-v1", runs.save_dir)
 
 
 def test_modules_are_told_apart_where_both_are_named(runs):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from a3c.errors import UsageError
-from a3c.training import run_directory
-from a3c.training.run_directory import find, find_run, find_unfinished, list_runs, newest_runs
+from a3c.training import lookup
+from a3c.training.lookup import find_model, find_run, find_unfinished, list_runs, newest_runs
 
 OLD_RUN = Path(__file__).parents[1] / "references" / "old_run"
 
@@ -40,7 +40,7 @@ def test_times_of_files_decide_nothing(tmp_path):
     assert find_run(None, str(tmp_path)) == last
     (middle / "best.keras").write_text("")
     (first / "best.keras").write_text("")
-    assert find(None, str(tmp_path)) == middle / "best.keras"
+    assert find_model(None, str(tmp_path)) == middle / "best.keras"
 
 
 def test_of_two_that_began_in_one_second_the_second_is_newer(tmp_path):
@@ -82,13 +82,13 @@ def test_among_many_runs_few_are_read(tmp_path, monkeypatch):
     wanted = make(tmp_path, "20260101-120000-a3c-s1")
     for day in range(2, 28):
         make(tmp_path, f"202601{day:02}-120000-a3c-s7", seed=7, t_max=day)
-    parsed, read_config = [], run_directory.read_config
+    parsed, read_config = [], lookup.read_config
 
     def read(directory):
         parsed.append(directory)
         return read_config(directory)
 
-    monkeypatch.setattr(run_directory, "read_config", read)
+    monkeypatch.setattr(lookup, "read_config", read)
     given = {name: settings[name] for name in ("seed", "t_max", "algorithm")}
     assert find_unfinished("CartPole-v1", str(tmp_path), given) == wanted
     assert parsed == [wanted]

@@ -29,11 +29,11 @@ ARGUMENTS = [
 def load(arguments: Any) -> "tuple[Agent, str, int]":
     """The agent that the flags name, the file it came from, and the seed to use."""
     from a3c import backend
-    from a3c.training import run_directory
+    from a3c.training import lookup
     from a3c.utils import seeding
     from a3c.utils.lazy_imports import import_keras
 
-    file = run_directory.find(arguments.agent, arguments.save_dir)
+    file = lookup.find_model(arguments.agent, arguments.save_dir)
     backend.select(arguments.backend)
     import_keras(plotting=False)
     from a3c.agent import Agent

@@ -9,7 +9,7 @@ from typing import Any
 from a3c import __version__
 from a3c.cli import parsing, train
 from a3c.config import RESUMABLE
-from a3c.training import run_directory
+from a3c.training import lookup, run_directory
 from a3c.utils.console import say
 
 COMMAND = parsing.Command(
@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
     """Parse, find the run, train on. Returns the exit code."""
     arguments = COMMAND.parse(argv)
     given = arguments.typed
-    directory = run_directory.find_run(arguments.run, given.pop("save_dir", "runs"))
+    directory = lookup.find_run(arguments.run, given.pop("save_dir", "runs"))
     return resume(directory, given, [arguments.run], arguments)
 
 

@@ -12,7 +12,7 @@ from a3c.cli import parsing
 from a3c.config import RESUMABLE, Config
 from a3c.errors import SettingError
 from a3c.presets import make_config
-from a3c.training import run_directory
+from a3c.training import lookup, run_directory
 from a3c.utils.console import say
 
 # One dataclass from the settings, so that each is described in one place only.
@@ -81,9 +81,9 @@ def _to_resume(wish: str | None, config: Config, given: dict[str, Any]) -> Path 
     if wish is None:
         return None
     if wish != "auto":
-        return run_directory.find_run(wish, config.save_dir)
+        return lookup.find_run(wish, config.save_dir)
     fixed = {name: value for name, value in given.items() if name not in (*RESUMABLE, "save_dir", "preset")}
-    return run_directory.find_unfinished(config.env_id, config.save_dir, fixed)
+    return lookup.find_unfinished(config.env_id, config.save_dir, fixed)
 
 
 def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:

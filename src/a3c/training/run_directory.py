@@ -1,12 +1,10 @@
-"""Run directories: where they are, what their `config.toml` says, how one is found by what a user types."""
+"""Run directories: how one is made and named, and what its `config.toml` and `result.json` say."""
 
 import contextlib
 import datetime
-import os
 import re
 import secrets
 import shutil
-import time
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,8 +23,8 @@ from a3c.utils.json_text import parse_json
 from a3c.utils.versions import versions
 
 CONFIG = "config.toml"
-_LARGEST = 2**18  # bytes of a file of settings or results
-_TIME = "%Y%m%d-%H%M%S"
+LARGEST = 2**18  # bytes of a file of settings or results
+TIME = "%Y%m%d-%H%M%S"
 """When a run began, as it stands at the beginning of its directory's name."""
 
 
@@ -47,7 +45,7 @@ def make_new(save_dir: str, folder: str, ending: str = "", files: Mapping[str, s
     Raises:
         UsageError: if it cannot be made.
     """
-    parent, name = Path(save_dir) / folder, datetime.datetime.now().strftime(_TIME) + ending
+    parent, name = Path(save_dir) / folder, datetime.datetime.now().strftime(TIME) + ending
     temporary = parent / f".new-{secrets.token_hex(8)}"  # renamed once it is complete
     try:
         temporary.mkdir(parents=True)
@@ -68,11 +66,11 @@ def make_new(save_dir: str, folder: str, ending: str = "", files: Mapping[str, s
 
 def ending_of(directory: Path) -> str:
     """What follows the time in the name of a run directory: its algorithm and its seed."""
-    found = _NAME.match(directory.name)
+    found = NAME.match(directory.name)
     return "" if found is None else directory.name[found.end() :]
 
 
-_NAME = re.compile(r"\d{8}-\d{6}(?=-|$)")
+NAME = re.compile(r"\d{8}-\d{6}(?=-|$)")
 
 
 def _document(config: Config, run: dict[str, Any]) -> str:
@@ -87,7 +85,7 @@ def record_resumption(directory: Path, config: Config) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    run = tomllib.loads(read_plain(directory / CONFIG, _LARGEST).decode()).get("run")
+    run = tomllib.loads(read_plain(directory / CONFIG, LARGEST).decode()).get("run")
     run = run if isinstance(run, dict) else {}
     resumed = run.get("resumed")
     run["resumed"] = resumed + 1 if type(resumed) is int else 1
@@ -113,135 +111,15 @@ def locked(directory: Path) -> Iterator[None]:
         yield
 
 
-def find_run(target: str | None, save_dir: str) -> Path:
-    """The run directory that a user means.
-
-    Args:
-        target: A run directory, an environment id, or None for the newest run.
-        save_dir: Where runs are looked for.
-
-    Raises:
-        UsageError: if there is none.
-    """
-    if target is not None and os.path.exists(Path(target) / CONFIG):  # Path.exists raises for a name too long
-        return Path(target)
-    if target is not None and os.path.isdir(target):
-        raise UsageError(f"run {target}", "a run directory, which has a config.toml")
-    for run in newest_runs(save_dir, target):
-        return run
-    expected = "a run directory, or an environment that was trained on"
-    raise _no_run(target, expected, f"There is none in {save_dir}.")
-
-
-def list_runs(save_dir: str, env_id: str | None = None) -> list[Path]:
-    """Run directories, those that began last first; only those of one environment if that is given."""
-    return list(newest_runs(save_dir, env_id))
-
-
-def newest_runs(save_dir: str, env_id: str | None = None, now: float | None = None) -> Iterator[Path]:
-    """Run directories, those that began last first, each looked at when it is wanted.
-
-    When a run began is in its directory's name, else in its `config.toml`. The times of files say nothing:
-    they change when a run is copied. A time that is yet to come is wrong, and such runs are the last ones.
-
-    Args:
-        save_dir: Where runs are looked for.
-        env_id: The environment; None: any.
-        now: Seconds since 1970; default: by the clock.
-    """
-    names = [] if env_id is None else {folder_name(env_id), _older_name(env_id)}
-    folders = _names(Path(save_dir)) if env_id is None else [Path(save_dir, name) for name in sorted(names)]
-    latest = _as_in_names((time.time() if now is None else now) + _A_DAY)
-    found = []
-    for path in (path for folder in folders for path in _names(folder)):
-        name = _NAME.match(path.name)
-        began = name.group() if name is not None else _began(path)
-        found.append(("" if began > latest else began, len(path.name), path.name, path))
-    for *_, path in sorted(found, reverse=True):
-        if os.path.lexists(path / CONFIG) and _is_of(path / CONFIG, env_id):
-            yield path
-
-
-_A_DAY = 86_400.0  # seconds: by more than this, no two time zones differ
-
-
-def _names(folder: Path) -> list[Path]:
-    """What is in a folder; nothing if it cannot be read."""
-    try:
-        return [folder / name for name in os.listdir(folder) if name[0] != "."]
-    except OSError:
-        return []
-
-
-def _as_in_names(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).strftime(_TIME)
-
-
-def _began(directory: Path) -> str:
-    """When a run began whose directory has another name."""
-    path = directory / CONFIG
-    try:
-        with contextlib.suppress(ValueError, KeyError, AttributeError):
-            started = tomllib.loads(read_plain(path).decode())["run"]["started"]
-            return started.astimezone().strftime(_TIME)
-        return _as_in_names(path.stat().st_mtime)
-    except (OSError, ValueError, OverflowError):
-        return ""
-
-
-def _is_of(path: Path, env_id: str | None) -> bool:
-    """Whether a `config.toml` is of this environment, as far as can be told: two may share a folder."""
-    if env_id is None:
-        return True
-    try:
-        text = read_plain(path, _LARGEST).decode()
-        if tomli_w.dumps({"env_id": env_id}) in text:  # as it is written, and far faster than reading all
-            return True
-        found = parse_toml(text)["settings"]["env_id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return True  # whoever reads it is told what is wrong
-    (module, name), (wanted, wanted_name) = (_parts(each) for each in (str(found), env_id))
-    return name == wanted_name and (module == wanted or not (module and wanted))
-
-
-def _parts(env_id: str) -> tuple[str, str]:
-    """The module of an environment's id, empty where it has none, and its name in there."""
-    module, _, name = env_id.rpartition(":")
-    return module, unicodedata.normalize("NFC", name)
-
-
-def find_unfinished(env_id: str, save_dir: str, given: dict[str, Any]) -> Path | None:
-    """The newest run of `env_id` that was stopped before its end and has the settings `given`, if any."""
-    for run in newest_runs(save_dir, env_id):
-        if _may_have(run, given) and not is_over(run):
-            try:
-                config = read_config(run)
-            except UsageError:
-                continue
-            if config.env_id == env_id and all(getattr(config, k) == v for k, v in given.items()):
-                return run
-    return None
-
-
-def _may_have(directory: Path, given: dict[str, Any]) -> bool:
-    """Whether no line of `config.toml` contradicts these settings: to read all of it takes much longer."""
-    try:
-        text = read_plain(directory / CONFIG).decode()
-    except (OSError, ValueError):
-        return False
-    for name, value in given.items():
-        if (line := re.search(rf"^{name} = .*$", text, re.MULTILINE)) is None:
-            continue
-        with contextlib.suppress(ValueError):  # more than one line, or damaged
-            wanted = "none" if value is None else list(value) if isinstance(value, tuple) else value
-            if tomllib.loads(line.group())[name] != wanted:
-                return False
-    return True
-
-
 def is_over(directory: Path) -> bool:
     """Whether the run came to its own end: it solved its environment, or reached a limit."""
     return read_result(directory).get("ended") in ("solved", "limit")
+
+
+def id_parts(env_id: str) -> tuple[str, str]:
+    """The module of an environment's id, empty where it has none, and its name in there."""
+    module, _, name = env_id.rpartition(":")
+    return module, unicodedata.normalize("NFC", name)
 
 
 def folder_name(env_id: str) -> str:
@@ -249,7 +127,7 @@ def folder_name(env_id: str) -> str:
 
     Letters, marks and digits of every script stay; one hyphen takes the place of all other signs in a row.
     """
-    _, name = _parts(env_id)
+    _, name = id_parts(env_id)
     safe = "".join(sign if _is_safe(sign) else " " for sign in name)
     shortened = re.sub(" +", "-", safe).lstrip(".")[:_LONGEST].encode()[:_LONGEST_BYTES]
     return shortened.decode(errors="ignore") or "environment"
@@ -259,7 +137,7 @@ def _is_safe(sign: str) -> bool:
     return sign in "._-" or unicodedata.category(sign)[0] in "LMN"
 
 
-def _older_name(env_id: str) -> str:
+def older_name(env_id: str) -> str:
     """The folder's name where only letters of ASCII stayed."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id.rpartition(":")[2])
     return safe.lstrip(".")[:_LONGEST] or "environment"
@@ -276,7 +154,7 @@ def read_config(directory: Path) -> Config:
     """
     path = directory / CONFIG
     try:
-        document = parse_toml(read_plain(path, _LARGEST).decode())
+        document = parse_toml(read_plain(path, LARGEST).decode())
         # The last table: without it the file breaks off, though perhaps between two lines.
         settings, _ = document["settings"], document["versions"]
     except (OSError, ValueError, KeyError) as error:
@@ -309,7 +187,7 @@ def check_names(directory: Path, config: Config, typed: Iterable[str | None], tr
 def read_result(directory: Path) -> dict[str, Any]:
     """What the run's `result.json` says; empty for a run that has not ended, and where it is damaged."""
     try:
-        result = parse_json(read_plain(directory / "result.json", _LARGEST))
+        result = parse_json(read_plain(directory / "result.json", LARGEST))
     except (OSError, ValueError):
         return {}
     return result if isinstance(result, dict) and _is_result(result) else {}
@@ -321,46 +199,7 @@ def _is_result(result: dict[str, Any]) -> bool:
     return type(steps) is int and (baseline is None or type(baseline) in (int, float))
 
 
-def find(target: str | None, save_dir: str) -> Path:
-    """The model file that a user means.
-
-    Args:
-        target: A `.keras` file, a run directory, an environment id, or None for the newest run.
-        save_dir: Where runs are looked for.
-
-    Raises:
-        UsageError: if there is none.
-    """
-    if target is not None and target.endswith(".keras"):
-        if not os.path.isfile(target):
-            raise UsageError(f"model file {target}", "an existing .keras file")
-        return Path(target)
-    if target is not None and os.path.isfile(Path(target) / CONFIG):
-        if (model := _model_of(Path(target))) is None:
-            fix = "It ended before it saved a model."
-            raise UsageError(f"run {target}", "one with a best.keras or last.keras", fix)
-        return model
-    for run in newest_runs(save_dir, target):
-        if (model := _model_of(run)) is not None:
-            return model
-    expected = "a .keras file, a run directory, or an environment that was trained on"
-    raise _no_run(target, expected, f"None in {save_dir} has a model yet.")
-
-
-def _model_of(run: Path) -> Path | None:
-    files = [run / name for name in ("best.keras", "last.keras")]
-    found = next((file for file in files if os.path.lexists(file)), None)
-    if found is not None:
-        refuse_link(found)
-    return found
-
-
 def refuse_link(path: Path) -> None:
     """Raise `UsageError` for a file of a run directory that is a link: it may lead anywhere."""
     if path.is_symlink():
         raise UsageError(f"model file {path}", "a plain file, not a link", "Copy what it leads to.")
-
-
-def _no_run(target: str | None, expected: str, why: str) -> UsageError:
-    of, env_id = (f" of {target}", f" {target}") if target else ("", "")
-    return UsageError(f"a run{of}", expected, f"{why} Make one: a3c train{env_id}")
