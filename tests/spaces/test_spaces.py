@@ -416,3 +416,22 @@ def test_squashed_actions_are_learned(name, tmp_path):
     agent = learn(name, tmp_path, action_bounds="squash")
     assert agent.evaluate(20, seed=1).mean >= 90
     assert Agent.load(_save(agent, tmp_path)).config.action_bounds == "squash"
+
+
+@pytest.mark.parametrize(
+    ("space", "wrong"),
+    [
+        (gym.spaces.Discrete(3, start=5), 3),
+        (gym.spaces.MultiDiscrete([2, 4]), [2, 0]),
+        (gym.spaces.MultiBinary(2), [0, 2]),
+        (gym.spaces.Box(-1, 1, (2,)), [0.0, np.nan]),
+    ],
+)
+def test_actions_that_can_be_chosen_are_known(space, wrong):
+    actions = distributions.for_space(space, "it")
+    noise = actions.uniform(np.random.default_rng(0), (9,))
+    chosen = np.asarray(actions.choose(np.zeros((9, actions.outputs), np.float32), noise))
+    assert actions.contains(chosen.astype(actions.dtype))
+    assert not actions.contains(np.array([wrong], actions.dtype))
+    other = "int32" if isinstance(space, gym.spaces.Box) else "float32"
+    assert not actions.contains(np.zeros(chosen.shape, other)), "of another kind"
