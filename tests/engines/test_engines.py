@@ -196,7 +196,7 @@ def count_silence(monkeypatch):
 
     def count(standing):
         class Counting(HeartbeatMonitor):
-            def __init__(self, workers, limit):
+            def __init__(self, workers, limit, clock=None):
                 super().__init__(workers, limit, clock=lambda: self.now)
                 self.now, self.moved = 0.0, [-1] * workers
 
