@@ -20,7 +20,7 @@ from a3c.errors import UsageError, first_line
 from a3c.training import checkpoint, run_directory
 from a3c.training.metrics import EpisodeHistory, TrainingMetrics
 from a3c.training.state_schema import state_of, upgraded
-from a3c.utils.files import read_plain, write_whole
+from a3c.utils.files import read_plain, replacing, write_whole
 from a3c.utils.json_text import parse_json
 from a3c.utils.lazy_imports import keras_saving
 from a3c.utils.schema import find_wrong
@@ -74,7 +74,8 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
     from a3c.networks.saved_model import SerializedModel
 
     if isinstance(worker_spec.model, SerializedModel) and worker_spec.config.model is None:
-        (directory / _MODEL).write_bytes(worker_spec.model.content)
+        with replacing(directory / _MODEL) as temporary:
+            temporary.write_bytes(worker_spec.model.content)
     if optimizer is not None:
         with keras_saving():
             serialized = keras.saving.serialize_keras_object(optimizer)
