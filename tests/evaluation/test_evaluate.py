@@ -1,5 +1,6 @@
 """Evaluations count every episode once, whole, with statistics that are right."""
 
+import av
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from a3c import envs
 from a3c.evaluation import evaluator
 from a3c.evaluation.evaluator import Evaluation, Evaluator, VectorPlayer, random_evaluation
+from a3c.evaluation.play import PackedFrames, write_video
 from parts import Still
 
 
@@ -140,3 +142,18 @@ def test_summary_in_the_keys_of_json():
     half = 1.96 * summary["std"] / 2
     assert summary["ci95"] == pytest.approx([3 - half, 3 + half], abs=1e-3)
     assert Evaluation("greedy", np.array([1.0]), np.ones(1, int)).as_dict()["ci95"] is None
+
+
+@pytest.mark.parametrize("ending", ["gif", "mp4"])
+def test_a_film_of_many_frames_takes_little_memory(tmp_path, ending):
+    frames, path, many = PackedFrames(), tmp_path / f"film.{ending}", 30
+    drawn = [np.full((401, 600, 3), 8 * n, np.uint8) for n in range(many)]
+    for frame in drawn:
+        frames.append(frame)
+    kept = sum(len(packed) for _, packed in frames._packed)
+    assert kept < drawn[0].nbytes
+    for frame, again in zip(drawn, frames, strict=True):
+        np.testing.assert_array_equal(frame, again)
+    write_video(path, frames, 20)
+    with av.open(str(path)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == many

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,26 @@ def _chooser(environment, act, noise, state_size, mode, seed) -> Callable[[Any],
     return choose
 
 
-def _run(env, choose, seed, record, on_step) -> tuple[Episode, list[np.ndarray]]:
+class PackedFrames:
+    """The frames of a film. As they are, those of a long episode would fill the memory."""
+
+    def __init__(self) -> None:
+        self._packed: list[tuple[tuple[int, ...], bytes]] = []
+
+    def append(self, frame: np.ndarray) -> None:
+        """Take in one, [H, W, 3] uint8."""
+        self._packed.append((frame.shape, zlib.compress(frame.tobytes(), 1)))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for shape, packed in self._packed:
+            yield np.frombuffer(zlib.decompress(packed), np.uint8).reshape(shape)
+
+
+def _run(env, choose, seed, record, on_step) -> tuple[Episode, PackedFrames]:
     observation, _ = env.reset(seed=seeding.integer_seed(seed, "play"))
-    frames = [env.render()] if record else []
+    frames = PackedFrames()
+    if record:
+        frames.append(env.render())
     total, length, done = 0.0, 0, False
     while not done:
         action = choose(observation)
@@ -119,23 +137,23 @@ def check_video(path: Path) -> None:
             raise UsageError(f"video {path}", "PyAV to be installed for .mp4", fix) from error
 
 
-def write_video(path: Path, frames: list[np.ndarray], fps: float) -> None:
-    """Write frames [H, W, 3] uint8 to a `.gif` or `.mp4`, which is there as a whole or not at all."""
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """Write frames [H, W, 3] uint8, one or more, to a `.gif` or `.mp4`, as a whole or not at all."""
     with replacing(path) as temporary:
         _write_frames(temporary, frames, fps)
 
 
-def _write_frames(path: Path, frames: list[np.ndarray], fps: float) -> None:
+def _write_frames(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     if path.suffix.lower() == ".gif":
         from PIL import Image
 
-        images = [Image.fromarray(frame) for frame in frames]
+        images = map(Image.fromarray, frames)
         duration = max(20, round(1000 / fps))  # viewers slow down frames shorter than 20 ms
-        images[0].save(path, save_all=True, append_images=images[1:], duration=duration, loop=0)
+        next(images).save(path, save_all=True, append_images=images, duration=duration, loop=0)
         return
     import av
 
-    height, width = (size // 2 * 2 for size in frames[0].shape[:2])  # the codec wants even sizes
+    height, width = (size // 2 * 2 for size in next(iter(frames)).shape[:2])  # the codec wants even sizes
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=round(fps))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
