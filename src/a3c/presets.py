@@ -133,9 +133,10 @@ def make_config(trusted: bool = False, /, **given: Any) -> Config:
         check(FIELDS[name], given.get(name, default))
     name, preset = load_preset(given.get("preset", "auto"), env_id, given.get("algorithm"))
     chosen = {"algorithm": FALLBACK, **preset, **given, "preset": name}
-    names, typed = ([settings.get(name) for name in ("env_id", "model")] for settings in (chosen, given))
-    trust.check(f"preset {name}", names, None, typed, trusted)
-    return Config(**{**defaults_of(chosen["algorithm"]), **chosen})
+    config = Config(**{**defaults_of(chosen["algorithm"]), **chosen})
+    typed = given.get("env_id"), given.get("model")
+    trust.check(f"preset {name}", (config.env_id, config.model), None, typed, trusted)
+    return config
 
 
 def defaults_of(algorithm: str) -> dict[str, Any]:
