@@ -201,10 +201,10 @@ def test_the_one_before_is_taken(cli, tmp_path):
     "change",
     [
         lambda sampler: sampler.update(observation=np.zeros((3, 4), np.float32)),
-        pytest.param(lambda sampler: sampler.update(steps="many"), marks=pytest.mark.thorough),
-        pytest.param(lambda sampler: sampler.update(generator={}), marks=pytest.mark.thorough),
-        pytest.param(lambda sampler: sampler.clear(), marks=pytest.mark.thorough),
-        pytest.param(lambda sampler: sampler.update(environments={}), marks=pytest.mark.thorough),
+        pytest.param(lambda sampler: sampler.update(steps="many"), marks=pytest.mark.long_faults),
+        pytest.param(lambda sampler: sampler.update(generator={}), marks=pytest.mark.long_faults),
+        pytest.param(lambda sampler: sampler.clear(), marks=pytest.mark.long_faults),
+        pytest.param(lambda sampler: sampler.update(environments={}), marks=pytest.mark.long_faults),
     ],
 )
 def test_a_sampler_that_does_not_fit_begins_anew(cli, tmp_path, change):

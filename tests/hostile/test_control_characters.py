@@ -113,7 +113,7 @@ def test_summaries_and_tracebacks_of_crash_reports_are_shown_clean(call, tmp_pat
     report = dict(summary=STEERING, kind="x", env_id="loud_there:Shrill-v0", worker=0, copies=1)
     report |= dict(vectorized=False, seed=3, when="step", copy=0, note="", replay=replay)
     write_crash_report(Fault("it", "", report), tmp_path / "card.json")
-    outcome = call("reproduce", "card.json", "--json")
+    outcome = call("reproduce", "card.json", "--trust", "--json")
     assert outcome.code == 1, outcome
     assert is_clean(outcome.out + outcome.err)
     assert "\\x1b[31m\\x9b\\u202e in red" in outcome.err

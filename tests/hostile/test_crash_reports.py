@@ -56,7 +56,7 @@ def of_episode(generators_of=None, seed=5, number=0, actions=(0, 1, 0), **change
 
 def play(call, tmp_path, report):
     write_crash_report(Fault(str(report.get("summary")), "", report), tmp_path / "card.json")
-    return call("reproduce", "card.json")
+    return call("reproduce", "card.json", "--trust")
 
 
 @pytest.mark.parametrize("report", [report_of(), report_of(vectorized=True), of_episode()])

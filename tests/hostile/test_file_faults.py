@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).parents[1] / "faults" / "every_file_operation.py"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks processes that have imported a framework")
-@pytest.mark.parametrize("some", [1, pytest.param(6, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("some", [1, pytest.param(6, marks=pytest.mark.long_faults)])
 def test_commands_survive_file_operations_that_fail(some):
     line = [sys.executable, str(SCRIPT), "--some", str(some), "--seed", "7", "--jobs", "1"]
     done = subprocess.run(line, capture_output=True, text=True)

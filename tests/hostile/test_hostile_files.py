@@ -123,7 +123,7 @@ def test_readers_refuse_or_read(hostile, place):
     check_readers(hostile, place)
 
 
-@pytest.mark.thorough
+@pytest.mark.long_faults
 @pytest.mark.parametrize("hostile", MANY, ids=str)
 def test_readers_refuse_or_read_many(hostile, place):
     check_readers(hostile, place)
@@ -164,7 +164,7 @@ def test_commands_refuse_or_read(hostile, place, call):
     check_commands(hostile, place, call)
 
 
-@pytest.mark.thorough
+@pytest.mark.long_faults
 @pytest.mark.parametrize("hostile", random.Random(4).sample(MANY, 100), ids=str)
 def test_commands_refuse_or_read_many(hostile, place, call):
     check_commands(hostile, place, call)

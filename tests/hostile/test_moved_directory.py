@@ -56,7 +56,7 @@ def check_whole(directory, summary):
 
 ENGINES = [
     dict(engine="serial"),
-    pytest.param(dict(engine="processes", workers=2), marks=pytest.mark.thorough),
+    pytest.param(dict(engine="processes", workers=2), marks=pytest.mark.long_faults),
 ]
 
 

@@ -40,8 +40,8 @@ WHILE = [
     (Run, "teardown"),
     (ending, "write_whole"),
 ]
-SIGNALS = ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.thorough)]
-SIGNALS += [pytest.param("SIGHUP", marks=pytest.mark.thorough)]
+SIGNALS = ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.long_faults)]
+SIGNALS += [pytest.param("SIGHUP", marks=pytest.mark.long_faults)]
 
 
 def signalled(monkeypatch, owner, name, number):

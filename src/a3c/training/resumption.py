@@ -205,7 +205,7 @@ def load_optimizer(directory: Path) -> Any:
         with keras_saving():
             found = keras.saving.deserialize_keras_object(described, safe_mode=True)
         if not isinstance(found, keras.optimizers.Optimizer):
-            raise ValueError(f"It holds a {type(found).__name__}.")
+            raise ValueError("It describes no optimizer.")
         return found
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
