@@ -353,7 +353,7 @@ def test_the_command_plays_a_report_again(cli, tmp_path):
     source = Path(faulty_module.__file__).read_text()
     (tmp_path / "faulty_module.py").write_text(source)
     write_crash_report(run_into_faults("Chance", 3, limit=1)[0], tmp_path / "card.json")
-    done = cli("reproduce", "card.json", "--json")
+    done = cli("reproduce", "card.json", "--trust", "--json")
     assert done.code == 1, done
     assert "Reproduced: faulty_module:test/Chance-v0 raised Unlucky: by chance in step" in done.out
     assert 'raise Unlucky("by chance")' in done.err
@@ -361,7 +361,7 @@ def test_the_command_plays_a_report_again(cli, tmp_path):
     assert done.json["same"]
 
     (tmp_path / "faulty_module.py").write_text(source.replace('raise Unlucky("by chance")', "pass"))
-    done = cli("reproduce", "card.json")
+    done = cli("reproduce", "card.json", "--trust")
     assert done.code == 0, done
     assert "Not reproduced" in done.out
     assert "steps passed without a fault" in done.out
