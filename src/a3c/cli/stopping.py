@@ -11,7 +11,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+from a3c.training.interrupts import handle_with
+
 _AGAIN = 0.05  # seconds until it is tried again to interrupt what ignored it
 
 
@@ -30,12 +31,8 @@ class Stop:
         self._hook = sys.unraisablehook
 
     def __enter__(self) -> "Stop":
+        self._before = handle_with(self._handle)
         if threading.current_thread() is threading.main_thread():
-            for number in _NUMBERS:
-                before = signal.getsignal(number)
-                if before is not signal.SIG_IGN:  # such as by nohup, or in a background job
-                    self._before[number] = before
-                    signal.signal(number, self._handle)
             self._hook, sys.unraisablehook = sys.unraisablehook, self._ignored
         return self
 

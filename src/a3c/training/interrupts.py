@@ -18,6 +18,22 @@ _DEADLINE = 20.0  # seconds from SIGTERM or SIGHUP, whose senders kill before lo
 _SAME = 0.5  # seconds: a Ctrl-C may reach a process twice, by its group and by whoever started it
 
 
+def handle_with(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Have these signals handled, except those that are ignored, such as by nohup or in a background job.
+
+    Returns:
+        What handled each before; empty on other threads than the main one, where nothing is changed.
+    """
+    replaced: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _NUMBERS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                replaced[number] = before
+                signal.signal(number, handler)
+    return replaced
+
+
 class Interrupts:
     """While entered, the first signal sets `requested`, and the second ends the process.
 
@@ -37,12 +53,7 @@ class Interrupts:
         self._timer: threading.Timer | None = None
 
     def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is threading.main_thread():
-            for number in _NUMBERS:
-                before = signal.getsignal(number)
-                if before is not signal.SIG_IGN:  # such as by nohup, or in a background job
-                    self._before[number] = before
-                    signal.signal(number, self._handle)
+        self._before = handle_with(self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
