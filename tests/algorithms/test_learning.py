@@ -7,7 +7,7 @@ CARTPOLE = ["CartPole-v1", "--stop-return", "490"]
 RUNS = {
     "CartPole-v1": (CARTPOLE, 475),
     "CartPole-v0": (["CartPole-v0"], 195),
-    "Acrobot-v1": (["Acrobot-v1", "--stop-return", "-88"], -90),
+    "Acrobot-v1": (["Acrobot-v1", "--stop-return", "-84"], -90),
     "tutorial": (["--preset", "tutorial"], 195),
     "TensorFlow": ([*CARTPOLE, "--backend", "tensorflow"], 475),
     "lock-free": ([*CARTPOLE, "--no-locking"], 475),

@@ -191,18 +191,23 @@ def await_signs(engine, count):
 def count_silence(monkeypatch):
     """Have silence counted in looks at the workers, not in seconds: whoever is slow is not accused.
 
-    Called with how many stand still at a moment: as long as others do too, no time passes.
+    Called with how many stand still at a moment: as long as others do too, no time passes. The first two looks
+    do not count: who stands still may have moved just before, and then another one would be taken for it.
     """
 
     def count(standing):
         class Counting(HeartbeatMonitor):
             def __init__(self, workers, limit, clock=None):
                 super().__init__(workers, limit, clock=lambda: self.now)
-                self.now, self.moved = 0.0, [-1] * workers
+                self.now, self.moved, self.looks = 0.0, [-1] * workers, 0
 
             def look(self, beats, present):
+                allowed = standing()
+                self.looks = self.looks + 1 if allowed else 0
                 still = sum(beat == moved for beat, moved in zip(beats, self.moved, strict=True))
-                if (allowed := standing()) and still <= allowed:
+                if self.looks <= 2:
+                    self.moved = list(beats)
+                elif still <= allowed:
                     self.now, self.moved = self.now + 1.0, list(beats)
                 return super().look(beats, present)
 
