@@ -15,7 +15,7 @@ from a3c.presets import defaults_of, load_preset, make_config, preset_names, set
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(t_max=0), r"t_max=0: expected an integer of at least 1 \(the paper uses 5\)"),
+        (dict(t_max=0), r"t_max=0: .* of at least 1 and at most 100000 \(the paper uses 5\)"),
         (dict(workers=0), "workers=0: expected an integer of at least 1"),
         (dict(workers=2.5), "workers=2.5: expected an integer"),
         (dict(workers=True), "workers=True: expected an integer"),
@@ -37,6 +37,11 @@ from a3c.presets import defaults_of, load_preset, make_config, preset_names, set
         (dict(clip_values=0), "clip_values=0.0: expected a number above 0"),
         (dict(kl_limit=0), "kl_limit=0.0: expected a number above 0"),
         (dict(save_dir=""), "save_dir='': expected a text"),
+        (dict(envs_per_worker=10**9), "envs_per_worker=1000000000: .* at most 100000"),
+        (dict(t_max=10**9), "t_max=1000000000: .* at most 100000"),
+        (dict(hidden_units=(10**9, 2)), "hidden_units=.*: expected layers of at most 67,108,864 weights"),
+        (dict(hidden_units=(2,) * 10**5), "hidden_units='100000 layers': expected at most 100 layers"),
+        (dict(lstm_units=10**5), "lstm_units=100000: expected layers of at most 67,108,864 weights"),
         (dict(anneal=True, max_steps=None), "anneal=True: expected max-steps to be set"),
     ],
 )
@@ -48,7 +53,8 @@ def test_bad_values_say_what_was_expected(settings, message):
 def test_flags_are_spelled_as_typed():
     with pytest.raises(SettingError) as caught:
         make_config(envs_per_worker=-1)
-    assert caught.value.as_flag() == "--envs-per-worker -1: expected an integer of at least 1"
+    expected = "an integer of at least 1 and at most 100000"
+    assert caught.value.as_flag() == f"--envs-per-worker -1: expected {expected}"
 
 
 def test_unknown_settings_name_the_closest():
@@ -266,8 +272,8 @@ def test_help_shows_the_defaults_of_every_algorithm(capsys, monkeypatch):
     for expected in (
         "{auto,a3c,a2c,impala,appo,ppo,one-step-q,one-step-sarsa,n-step-q,random}",
         "no preset. (default: auto)",
-        "[≥ 1] (default: 8; appo, ppo: None; Q and Sarsa: 16)",
-        "[≥ 1] (default: 16; appo, ppo: 128; Q and Sarsa: 20)",
+        "[≥ 1, ≤ 100000] (default: 8; appo, ppo: None; Q and Sarsa: 16)",
+        "[≥ 1, ≤ 100000] (default: 16; appo, ppo: 128; Q and Sarsa: 20)",
         "(default: 0.0007; appo, ppo: 0.0003; Q and Sarsa: 0.001)",
         "--normalise-observations, --no-normalise-observations",
         "vectors yes, images no. (default: None; Q and Sarsa: False)",

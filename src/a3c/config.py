@@ -10,7 +10,7 @@ from typing import Any, Literal
 from a3c import algorithms
 from a3c.algorithms import ALGORITHMS
 from a3c.errors import SettingError, UsageError
-from a3c.network_settings import NetworkSettings
+from a3c.network_settings import NetworkSettings, check_network_size
 from a3c.settings import check, presentable, setting
 
 
@@ -44,11 +44,13 @@ class ExperimentSettings:
         "Environments each worker steps together (1: the paper's); None: 16 are shared out among the "
         "workers, so that a round is the same whatever the number of cores.",
         at_least=1,
+        at_most=100_000,
     )
     t_max: int = setting(
         16,
         "Steps between updates; appo, ppo: of each rollout.",
         at_least=1,
+        at_most=100_000,
         note="the paper uses 5",
         aliases=("--update-freq",),
     )
@@ -113,6 +115,7 @@ class Config(algorithms.Settings, NetworkSettings, ExperimentSettings):
     def __post_init__(self):
         for f in dataclasses.fields(self):
             check(f, getattr(self, f.name))
+        check_network_size(self)
         if self.anneal and self.max_steps is None:
             raise SettingError("anneal", True, "max-steps to be set, since the rate reaches 0 there")
 

@@ -3,10 +3,15 @@
 They stand outside of `networks/`, whose import takes Keras, so that the command line can show them.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
-from a3c.settings import setting
+from a3c.errors import SettingError
+from a3c.settings import presentable, setting
+
+_MOST_LAYERS, _MOST_WEIGHTS = 100, 2**26
+"""Of dense layers and between them: a slip of the finger, or a file of others, takes no 100 GB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +60,17 @@ class NetworkSettings:
         "Divide rewards by the running standard deviation of discounted returns and cut them off at 10, or "
         "at --clip-rewards; in learning only.",
     )
+
+
+def check_network_size(settings: NetworkSettings) -> None:
+    """Raise `SettingError` for dense layers that nobody can have meant; those of the inputs do not count."""
+    units = settings.hidden_units or ()
+    if len(units) > _MOST_LAYERS:
+        raise SettingError("hidden_units", f"{len(units)} layers", f"at most {_MOST_LAYERS} layers")
+    last = units[-1] if units else 1
+    memory = 4 * settings.lstm_units * (settings.lstm_units + last)
+    weights = sum(a * b for a, b in itertools.pairwise((1, *units))) + memory
+    if weights > _MOST_WEIGHTS:
+        name, value = ("lstm_units", settings.lstm_units) if memory > weights / 2 else ("hidden_units", units)
+        expected = f"layers of at most {_MOST_WEIGHTS:,} weights together"
+        raise SettingError(name, presentable(value), expected, f"These have {weights:,}.")

@@ -191,8 +191,8 @@ def await_signs(engine, count):
 def count_silence(monkeypatch):
     """Have silence counted in looks at the workers, not in seconds: whoever is slow is not accused.
 
-    Called with how many stand still at a moment: as long as others do too, no time passes. The first two looks
-    do not count: who stands still may have moved just before, and then another one would be taken for it.
+    Called with how many stand still at a moment: as long as others do too, no time passes. The first two
+    looks do not count: who stands still may have moved just before, and another one be taken for it.
     """
 
     def count(standing):

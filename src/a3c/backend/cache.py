@@ -8,10 +8,11 @@ one, or one under another's name, is removed and compiled anew.
 
 import contextlib
 import hashlib
-import os
 import stat
 from pathlib import Path
 from typing import Any
+
+from a3c.utils.files import is_own
 
 MAX_SIZE = 512 * 2**20  # bytes
 
@@ -37,11 +38,6 @@ def find() -> tuple[Path | None, str]:
     except OSError:
         return None, "the cache directory cannot be written to"
     return path, ""
-
-
-def is_own(path: Path) -> bool:
-    """Whether a file is this user's, as far as the system knows owners."""
-    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
 
 
 def sweep(path: Path) -> None:

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from a3c.backend.cache import is_own
 from a3c.errors import UsageError
+from a3c.utils.files import is_own
 
 _PREFIX = "a3c-server-"
 _LONGEST = 60  # bytes: a socket's path with all its folders may have some hundred

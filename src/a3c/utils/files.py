@@ -68,6 +68,11 @@ def _not_plain(path: Path) -> OSError:
     return OSError(errno.EINVAL, "It is a link, a pipe, a device or a folder, not a plain file", str(path))
 
 
+def is_own(file: Path | int) -> bool:
+    """Whether a file, or what a descriptor is of, is this user's, as far as the system knows owners."""
+    return not hasattr(os, "getuid") or os.stat(file).st_uid == os.getuid()
+
+
 def read_plain(path: Path, largest: int = 64 * 2**20) -> bytes:
     """What a plain file holds.
 

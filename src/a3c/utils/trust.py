@@ -19,7 +19,7 @@ from pathlib import Path
 
 from a3c.errors import UsageError
 from a3c.utils.console import say
-from a3c.utils.files import open_plain
+from a3c.utils.files import is_own, open_plain
 
 _KEY_BYTES = 32
 
@@ -135,8 +135,7 @@ def _key() -> bytes:
 
 def _read(path: Path) -> bytes:
     with open(open_plain(path, os.O_RDONLY), "rb") as file:
-        status, key = os.fstat(file.fileno()), file.read(_KEY_BYTES)
-    own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+        own, key = is_own(file.fileno()), file.read(_KEY_BYTES)
     if not own or len(key) < _KEY_BYTES:
         raise PermissionError(f"{path} is no key of this user")
     return key
