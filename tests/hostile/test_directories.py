@@ -38,6 +38,7 @@ def replace(path, kind, target):
     ("name", "code"),
     [
         ("config.toml", 2),
+        (".lock", 2),
         (CHECKPOINT, 2),
         ("optimizer.json", 2),
         ("episodes.csv", 1),

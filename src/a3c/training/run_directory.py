@@ -2,9 +2,11 @@
 
 import contextlib
 import datetime
+import os
 import re
 import secrets
 import shutil
+import stat
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -97,11 +99,15 @@ def locked(directory: Path) -> Iterator[None]:
     """Keep other processes from training in this run directory meanwhile; the lock dies with its holder.
 
     Raises:
-        UsageError: if another process trains there.
+        UsageError: if another process trains there, or the file to lock is none.
     """
     import filelock
 
-    lock = filelock.FileLock(directory / ".lock")
+    path = directory / ".lock"
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        fix = "It is a link, a pipe, a device or a folder. Remove it."
+        raise UsageError(f"lock {path}", "a plain file", fix)
+    lock = filelock.FileLock(path)
     try:
         held = lock.acquire(timeout=0)
     except filelock.Timeout as error:
