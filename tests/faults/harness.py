@@ -200,9 +200,13 @@ def session(leader: int) -> list[Process]:
 
 def workers(leader: int) -> list[Process]:
     """The worker processes of a run: the children of its fork server."""
-    processes = session(leader)
-    servers = {p.pid for p in processes if "forkserver" in p.command and p.parent == leader}
-    return [p for p in processes if p.parent in servers]
+    parents = {p.pid for p in servers(leader)}
+    return [p for p in session(leader) if p.parent in parents]
+
+
+def servers(leader: int) -> list[Process]:
+    """The process of a run that workers are forked from, if there is one at the moment."""
+    return [p for p in session(leader) if "forkserver" in p.command and p.parent == leader]
 
 
 def await_workers(run: subprocess.Popen, count: int) -> list[Process]:

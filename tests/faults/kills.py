@@ -1,9 +1,12 @@
-"""Kill a worker, the master, or worker after worker of a run at random moments: nothing may be left or lost.
+"""Kill processes of a run at random moments: nothing may be left or lost.
 
     python tests/faults/kills.py worker --runs 60
+    python tests/faults/kills.py server --runs 40 --seed 4000
     python tests/faults/kills.py master --runs 40 --longest 2.5 --seed 2000
+    python tests/faults/kills.py writing --runs 50 --longest 2.5 --seed 5000
     python tests/faults/kills.py many --runs 200
 
+`server` is the process that workers are forked from. `writing` kills the main process while a file is written.
 `many` kills as many workers of one run, while they use rollouts several times: every count must agree.
 """
 
@@ -21,13 +24,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness
 
 
-def kill_worker(cwd: Path, seed: int, delay: float) -> dict:
-    """One run, a worker of which is killed `delay` seconds after the workers were started; it must solve."""
+UNDER_WAY = ".*.tmp*"
+"""Files that are being written."""
+
+
+def kill_worker(cwd: Path, seed: int, delay: float, server: bool = False) -> dict:
+    """One run, a worker of which is killed `delay` seconds after the workers were started; it must solve.
+
+    With `server`, it is the process that they were forked from.
+    """
     before = harness.shared_memory()
     run = harness.start(*harness.TRAIN, "--seed", str(seed), "--workers", "2", cwd=cwd)
     harness.await_workers(run, 2)
     time.sleep(delay)
-    found = harness.workers(run.pid)
+    found = harness.servers(run.pid) if server else harness.workers(run.pid)
     if found:
         os.kill(random.Random(seed).choice(found).pid, signal.SIGKILL)
     summary = ended(run, cwd)
@@ -39,20 +49,26 @@ def kill_worker(cwd: Path, seed: int, delay: float) -> dict:
         seed=seed,
         delay=round(delay, 3),
         killed=bool(found),
-        restarted="killed (signal 9); restarted 1/5" in told,
+        restarted=("another one was started" if server else "killed (signal 9); restarted 1/5") in told,
         **{name: summary[name] for name in ("solved", "updates", "wall_seconds")},
     )
 
 
-def kill_master(cwd: Path, seed: int, delay: float) -> dict:
-    """One run, killed `delay` seconds after its directory is there, and resumed until it ends."""
+def kill_master(cwd: Path, seed: int, delay: float, writing: bool = False) -> dict:
+    """One run, killed `delay` seconds after its directory is there, and resumed until it ends.
+
+    With `writing`, it is killed as soon after as a file is being written.
+    """
     before = harness.shared_memory()
     often = ("--checkpoint-seconds", "0.1")
     run = harness.start(*harness.TRAIN, *often, "--seed", str(seed), cwd=cwd)
     directory = harness.wait_for(lambda: harness.run_directory(cwd), run)
     time.sleep(delay)
+    while writing and run.poll() is None and not list(directory.rglob(UNDER_WAY)):
+        pass
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
+    halves = len(list(directory.rglob(UNDER_WAY)))
     checkpoints = sorted(path.name for path in directory.glob("checkpoints/step-*.zip"))
     over = (directory / "result.json").exists()
     harness.await_end(run.pid)
@@ -62,10 +78,12 @@ def kill_master(cwd: Path, seed: int, delay: float) -> dict:
     steps = harness.event_steps(directory)
     assert steps == sorted(steps), "TensorBoard's curves overlap"
     assert summary["solved"], summary
+    assert not list(directory.rglob(UNDER_WAY)), "half a file is left"
     return dict(
         seed=seed,
         delay=round(delay, 3),
-        killed=True,
+        killed=not writing or halves > 0,
+        half_files=halves,
         ended_before=over,
         from_the_middle=checkpoints[-1:] not in ([], ["step-000000000000.zip"]),
         **{name: summary[name] for name in ("solved", "steps", "train_seconds")},
@@ -103,10 +121,18 @@ def ended(run, cwd: Path, code: int = 0) -> dict:
     return summary
 
 
+KINDS = {
+    "worker": (kill_worker, False),
+    "server": (kill_worker, True),
+    "master": (kill_master, False),
+    "writing": (kill_master, True),
+}
+
+
 def main() -> None:
     """Run it as often as asked, and print a line each and the sums."""
     parser = argparse.ArgumentParser(description="Kill processes of runs; see the top of this file.")
-    parser.add_argument("what", choices=["worker", "master", "many"])
+    parser.add_argument("what", choices=["worker", "server", "master", "writing", "many"])
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--longest", type=float, default=1.0, help="latest moment, seconds after the start")
@@ -119,8 +145,8 @@ def main() -> None:
             if a.what == "many":
                 outcomes.append(kill_many(Path(directory), a.runs, seed, a.algorithm))
             else:
-                kill = kill_worker if a.what == "worker" else kill_master
-                outcomes.append(kill(Path(directory), seed, delay))
+                kill, special = KINDS[a.what]
+                outcomes.append(kill(Path(directory), seed, delay, special))
         print(json.dumps(outcomes[-1]), flush=True)
         seed += 1
     names = [name for name, value in outcomes[0].items() if isinstance(value, bool)]

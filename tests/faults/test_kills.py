@@ -27,6 +27,11 @@ def test_a_killed_run_is_resumed(tmp_path, delay):
     kills.kill_master(tmp_path, 1, delay)
 
 
+@pytest.mark.thorough
+def test_a_run_killed_while_it_writes_is_resumed(tmp_path):
+    kills.kill_master(tmp_path, 1, 0.2, writing=True)
+
+
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [
@@ -110,6 +115,18 @@ def test_workers_killed_at_random_moments(tmp_path, seed):
 @pytest.mark.parametrize("seed", range(40))
 def test_masters_killed_at_random_moments(tmp_path, seed):
     kills.kill_master(tmp_path, 2000 + seed, random.Random(seed).uniform(0, 2.5))
+
+
+@pytest.mark.long_faults
+@pytest.mark.parametrize("seed", range(40))
+def test_servers_killed_at_random_moments(tmp_path, seed):
+    kills.kill_worker(tmp_path, 4000 + seed, random.Random(seed).uniform(0, 1.0), server=True)
+
+
+@pytest.mark.long_faults
+@pytest.mark.parametrize("seed", range(50))
+def test_masters_killed_while_they_write(tmp_path, seed):
+    kills.kill_master(tmp_path, 5000 + seed, random.Random(seed).uniform(0, 2.5), writing=True)
 
 
 @pytest.mark.long_faults

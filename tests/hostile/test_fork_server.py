@@ -41,7 +41,7 @@ def test_one_that_is_killed_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 100)))
     (tmp_path / ("x" * 100)).mkdir()
     run = start(tmp_path, "--max-restarts", "1")
-    [server] = [p for p in harness.session(run.pid) if "forkserver" in p.command and p.parent == run.pid]
+    [server] = harness.servers(run.pid)
     os.kill(server.pid, signal.SIGKILL)
     harness.await_episodes(run, tmp_path)
     log = end(run, tmp_path)
