@@ -23,7 +23,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import harness
 
-
 UNDER_WAY = ".*.tmp*"
 """Files that are being written."""
 
