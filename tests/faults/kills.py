@@ -6,7 +6,7 @@
     python tests/faults/kills.py writing --runs 50 --longest 2.5 --seed 5000
     python tests/faults/kills.py many --runs 200
 
-`server` is the process that workers are forked from. `writing` kills the main process while a file is written.
+`server` is the process that workers are forked from; `writing` kills the main process while it writes a file;
 `many` kills as many workers of one run, while they use rollouts several times: every count must agree.
 """
 
