@@ -415,7 +415,7 @@ USES = dict(max_steps=12_000, t_max=32)
         pytest.param(dict(STEP, workers=4), marks=pytest.mark.thorough),
         pytest.param(dict(STEP, workers=4, env_id="jax/CartPole-v1"), marks=pytest.mark.thorough),
         dict(USES, algorithm="appo", engine="serial"),
-        dict(USES, algorithm="appo", engine="serial", lstm_units=4),
+        pytest.param(dict(USES, algorithm="appo", engine="serial", lstm_units=4), marks=pytest.mark.thorough),
         pytest.param(dict(USES, algorithm="ppo", engine="serial"), marks=pytest.mark.thorough),
         dict(USES, algorithm="ppo", workers=2),
     ],

@@ -68,6 +68,7 @@ def test_the_mean_return_is_that_of_a_hundred_episodes(trained):
         assert float(row["mean_return_100"]) == pytest.approx(sum(recent) / 100, abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_serial_runs_with_one_seed_are_identical(cli, tmp_path):
     runs = [
         tmp_path / train_quickly(cli, "--engine", "serial", "--seed", "7", "--max-steps", "20000")["run_dir"]

@@ -74,6 +74,7 @@ def test_counts_that_make_no_sense_are_refused(text):
     assert parse_counts("4, 1,2") == (4, 1, 2)
 
 
+@pytest.mark.thorough
 def test_the_command_writes_table_and_picture(cli, tmp_path):
     outcome = cli(
         "scaling",

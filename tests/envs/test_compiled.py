@@ -305,7 +305,7 @@ def test_the_step_is_stateless():
     jax.tree.map(np.testing.assert_array_equal, first, program.first_state)
 
 
-@pytest.mark.parametrize("algorithm", ["a3c", "one-step-sarsa"])
+@pytest.mark.parametrize("algorithm", ["a3c", pytest.param("one-step-sarsa", marks=pytest.mark.thorough)])
 def test_the_memory_of_a_rollout_is_that_before_its_first_step(algorithm):
     """Unrolled from it, the network says what it said while acting: the actions taken are its greedy ones."""
     from a3c.engines.spec import WorkerSpec

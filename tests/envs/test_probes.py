@@ -63,7 +63,7 @@ def test_reuse_learns_the_known_answer(name, tmp_path):
     check(learn(name, tmp_path, algorithm="appo", engine="serial", **REUSE), ANSWERS[name])
 
 
-@pytest.mark.parametrize("algorithm", ["appo", "ppo"])
+@pytest.mark.parametrize("algorithm", ["appo", pytest.param("ppo", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", ["ObservedChoice", "Endless"])
 def test_reuse_by_processes_learns_the_known_answer(name, algorithm, tmp_path):
     settings = dict(engine="processes", workers=2, anneal=True, **{**REUSE, "max_steps": 40_000})

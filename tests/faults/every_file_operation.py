@@ -156,10 +156,12 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def prepare(base: Path) -> dict[str, list[str]]:
-    """A finished run in `base`, and the operations of each command without faults."""
+def prepare(base: Path, commands: list[str]) -> dict[str, list[str]]:
+    """A finished run in `base`, and the operations of each of these commands without faults."""
     operations = {}
     for name, arguments in COMMANDS.items():
+        if name not in ("train", *commands):
+            continue
         with tempfile.TemporaryDirectory() as place:
             cwd = base if name == "train" else Path(place)
             if name != "train":
@@ -219,7 +221,8 @@ def main(report: Callable[[str], None] = print) -> int:
     preload()
     with tempfile.TemporaryDirectory() as place:
         base = Path(place)
-        operations = {k: v for k, v in prepare(base).items() if k in options.commands}
+        operations = prepare(base, options.commands)
+        operations = {name: operations[name] for name in options.commands}
         if options.only:
             command, mode, number = options.only
             print(*look(Case(command, mode, int(number), "?"), base, show=True), sep="\n")

@@ -37,7 +37,11 @@ def test_a_run_killed_while_it_writes_is_resumed(tmp_path):
     [
         ("CartPole-v1", 300_000),
         # Stopped in the middle of a rollout's passes, it makes the others first.
-        ("CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns", 60_000),
+        pytest.param(
+            "CartPole-v1 --preset none --algorithm appo --t-max 32 --normalise-returns",
+            60_000,
+            marks=pytest.mark.thorough,
+        ),
     ],
     ids=["a3c", "appo"],
 )

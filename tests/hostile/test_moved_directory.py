@@ -60,6 +60,12 @@ ENGINES = [
 ]
 
 
+def remove_whole(directory):
+    """Also if a checkpoint is being written in it."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="its new path is not known elsewhere")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_directory_that_was_moved_is_followed(tmp_path, engine):
@@ -78,7 +84,7 @@ def test_a_directory_that_was_removed_is_made_again(tmp_path, engine):
     def remove(directory):
         before.append(directory)
         (directory / "log.txt").write_text("")
-        shutil.rmtree(directory)
+        remove_whole(directory)
 
     summary, told = train(tmp_path, remove, **engine)
     assert "was removed: the run goes on in a new" in told
@@ -91,8 +97,9 @@ def test_the_last_checkpoint_is_written_again_if_it_was_removed_after_it(tmp_pat
     class Late(Once):
         def on_evaluation_begin(self, run, candidate):
             if run.metrics.steps >= 4000:  # the last evaluation: agents are written after it
-                harness.wait_for(lambda: list(run.directory.glob("checkpoints/step-*4*.zip")))
-                shutil.rmtree(run.directory)
+                directory = run.directory
+                harness.wait_for(lambda: list(directory.glob("checkpoints/step-00000000[4-9]*.zip")))
+                remove_whole(directory)
 
     agent = a3c.Agent("CartPole-v1", save_dir=str(tmp_path / "runs"), **SETTINGS)
     history = agent.fit(verbose=0, callbacks=[Late(None)], max_steps=4000, stop_return=1e9)
@@ -105,7 +112,7 @@ def test_beside_what_replaced_it_the_run_is_saved(tmp_path, by):
 
     def replace(directory):
         before.append(directory)
-        shutil.rmtree(directory)
+        remove_whole(directory)
         directory.mkdir() if by == "another directory" else directory.write_text("mine")
 
     summary, _ = train(tmp_path, replace)
@@ -182,7 +189,7 @@ def test_only_one_process_trains_in_a_directory_that_was_made_again(tmp_path):
 def test_a_file_that_was_removed_is_written_again(tmp_path, name):
     def remove(directory):
         path = directory / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        remove_whole(path) if path.is_dir() else path.unlink()
 
     summary, _ = train(tmp_path, remove)
     check_whole(Path(summary["run_dir"]), summary)

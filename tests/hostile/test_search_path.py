@@ -44,7 +44,7 @@ def written_run():
 QUICK = ("--max-steps", "3000", "--evaluation-episodes", "2", "--json")
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "mine:Mine-v1"])
+@pytest.mark.parametrize("env_id", [pytest.param("CartPole-v1", marks=pytest.mark.thorough), "mine:Mine-v1"])
 def test_files_named_like_modules_are_not_run(foreign, cli, env_id):
     outcome = cli("train", env_id, *QUICK, "--workers", "2")
     assert outcome.code == 0, outcome.err

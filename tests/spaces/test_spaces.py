@@ -377,7 +377,16 @@ def learn(name, directory, **settings):
     return agent
 
 
-@pytest.mark.parametrize("name", [cls.__name__ for cls in (*identity.OBSERVATIONS, *identity.ACTIONS)])
+SLOW = ("MultiDiscrete", "ChannelsFirst", "Pixels")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(cls.__name__, marks=[pytest.mark.thorough] if cls.__name__ in SLOW else [])
+        for cls in (*identity.OBSERVATIONS, *identity.ACTIONS)
+    ],
+)
 def test_every_kind_of_space_is_learned(name, tmp_path):
     agent = learn(name, tmp_path)
     assert agent.evaluate(20, seed=1).mean >= 90

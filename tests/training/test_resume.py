@@ -84,7 +84,11 @@ def test_a_run_that_has_ended_says_so_and_can_be_taken_further(call, cli, tmp_pa
     assert numbers == list(range(1, summary["episodes"] + 1))
 
 
-@pytest.mark.parametrize("more", [(), ("--preset", "none", "--exploration", "rnd")], ids=["preset", "rnd"])
+@pytest.mark.parametrize(
+    "more",
+    [(), pytest.param(("--preset", "none", "--exploration", "rnd"), marks=pytest.mark.thorough)],
+    ids=["preset", "rnd"],
+)
 def test_a_serial_run_taken_further_equals_the_longer_run(cli, run, tmp_path, more):
     serial = ("--engine", "serial", "--seed", "7", *more)
     run = tmp_path / train(cli, *serial)["run_dir"] if more else run
