@@ -62,7 +62,12 @@ def look(case: Case, base: Path, show: bool = False) -> list[str]:
         if case.command != "train":
             shutil.copytree(base / "runs", cwd / "runs")
         faults = FileFaults(cwd, 0 if case.mode == DISK else case.at, case.mode)
-        outcome = forked(cwd, COMMANDS[case.command], faults.install).outcome
+
+        def begin() -> None:
+            tempfile.tempdir = str(cwd.parent / "temporary")  # where nothing fails
+            faults.install()
+
+        outcome = forked(cwd, COMMANDS[case.command], begin).outcome
         if case.mode == DISK:
             _mount(cwd, "remount,size=100m")
         if show:
@@ -79,14 +84,17 @@ def look(case: Case, base: Path, show: bool = False) -> list[str]:
 def _place(case: Case) -> Iterator[Path]:
     """A folder for a case; a disk of so many KiB for those of that kind."""
     with tempfile.TemporaryDirectory() as place:
+        cwd, beside = Path(place) / "work", Path(place) / "temporary"
+        cwd.mkdir()
+        beside.mkdir()
         if case.mode != DISK:
-            yield Path(place)
+            yield cwd
             return
-        _mount(Path(place), f"size={case.at}k")
+        _mount(cwd, f"size={case.at}k")
         try:
-            yield Path(place)
+            yield cwd
         finally:
-            subprocess.run(["umount", place], check=True)
+            subprocess.run(["umount", str(cwd)], check=True)
 
 
 def _mount(place: Path, options: str) -> None:
@@ -105,10 +113,15 @@ def _wrong_with(outcome: harness.Outcome) -> list[str]:
 
 
 def _wrong_with_run(cwd: Path, outcome: harness.Outcome, show: bool) -> list[str]:
-    """Whether what the command called saved is there, and whether the run goes on without faults."""
+    """Whether what the command called saved is there, and whether the run goes on without faults.
+
+    A run whose directory cannot be written to any more is saved elsewhere, and says where.
+    """
     run = harness.run_directory(cwd)
+    if outcome.code == 0:
+        run = cwd / outcome.json["run_dir"]
     if run is None:
-        return [] if outcome.code else ["exit code 0, but there is no run directory"]
+        return []
     wrong = []
     if outcome.code == 0:
         wrong += [
@@ -173,12 +186,13 @@ def prepare(base: Path, commands: list[str]) -> dict[str, list[str]]:
     return operations
 
 
-def cases(operations: dict[str, list[str]], some: int, seed: int) -> list[Case]:
+def cases(operations: dict[str, list[str]], modes: list[str], some: int, seed: int) -> list[Case]:
     """Every number of every command in every mode that it makes a difference in, or `some` of them each."""
     chosen, generator = [], random.Random(seed)
     for command, done in operations.items():
-        modes = MODES if command in ("train", "resume", "play") else ("once",)
-        for mode in modes:
+        for mode in MODES if command in ("train", "resume", "play") else ("once",):
+            if mode not in modes:
+                continue
             numbers = range(1, len(done) + 1)
             picked = sorted(generator.sample(numbers, min(some, len(numbers)))) if some else numbers
             chosen += [Case(command, mode, n, done[n - 1]) for n in picked]
@@ -215,6 +229,7 @@ def main(report: Callable[[str], None] = print) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--only", nargs=3, metavar=("COMMAND", "MODE", "NUMBER"))
     parser.add_argument("--disk", action="store_true")
     options = parser.parse_args()
@@ -228,7 +243,7 @@ def main(report: Callable[[str], None] = print) -> int:
             print(*look(Case(command, mode, int(number), "?"), base, show=True), sep="\n")
             return 0
         report("operations: " + ", ".join(f"{name} {len(done)}" for name, done in operations.items()))
-        work = cases(operations, options.some, options.seed)
+        work = cases(operations, options.modes, options.some, options.seed)
         if options.disk:
             work = [Case("train", DISK, size, "a disk of so many KiB") for size in SIZES]
         looked = shared_out(work, options.jobs, base)
