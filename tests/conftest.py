@@ -16,6 +16,13 @@ import harness  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard():
+    """Ctrl-C, which a background job of a shell ignores, and all that it starts: tests send it."""
+    with harness.signals_heard():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _state_directory(tmp_path_factory):
     """The user's key is none of the tests'."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))

@@ -149,7 +149,7 @@ def start(*arguments: str, cwd: Path, code: str = "") -> subprocess.Popen:
     if code:
         (cwd / "main.py").write_text(f"{code}\nif __name__ == '__main__':\n    sys.exit(main())\n")
         module = ["main.py"]
-    with _signals_heard():
+    with signals_heard():
         return subprocess.Popen(
             [sys.executable, *module, *arguments],
             cwd=cwd,
@@ -170,11 +170,11 @@ interrupts._DEADLINE = 1e6
 
 
 @contextlib.contextmanager
-def _signals_heard() -> Iterator[None]:
+def signals_heard() -> Iterator[None]:
     """Ctrl-C, which a background job of a shell ignores, is not ignored by what is started meanwhile."""
     ignored = [n for n in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_IGN]
     for number in ignored:
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     try:
         yield
     finally:
