@@ -5,13 +5,14 @@ import functools
 import os
 import struct
 import threading
+import time
 from types import SimpleNamespace
 
 import harness
 import numpy as np
 import pytest
 
-from a3c.engines.stores import Limits, StoreState, memory, shared
+from a3c.engines.stores import Limits, StoreState, local, memory, shared
 from a3c.engines.stores.local import MOST_WAITING, LocalStore, WorkerStore
 from a3c.engines.stores.shared import SharedStore
 from a3c.errors import RunError
@@ -189,6 +190,34 @@ def test_running_statistics_are_written_and_never_added():
     local = LocalStore(first, inside, 2, Limits(), locking=False, statistics=2)
     local.push(1, np.ones(5, np.float32), 0, rollout(), {"loss": 0.0})
     np.testing.assert_array_equal(local.weights(), [2.0, 2.0, 2.0, 5.0, -0.5])
+
+
+def test_lock_free_threads_lose_no_update_that_they_count(monkeypatch):
+    """Between reading the parameters and writing them, no other thread may have written any."""
+
+    def let_others_run(function):
+        def call(*arguments):
+            result = function(*arguments)
+            time.sleep(0)
+            return result
+
+        return call
+
+    monkeypatch.setattr(local, "_add", let_others_run(local._add))
+    store = LocalStore(contents(), let_others_run(step), 4, Limits(), locking=False)
+    gradients, each = np.ones(5, np.float32), 100
+
+    def work(worker):
+        for _ in range(each):
+            store.push(worker, gradients, 0, rollout(), {"loss": 0.0})
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(harness.DEADLINE)
+    assert store.updates == 4 * each
+    np.testing.assert_array_equal(store.weights(), np.arange(5) - store.updates)
 
 
 def test_a_thread_waits_while_the_main_process_is_far_behind():

@@ -89,14 +89,14 @@ class LocalStore:
         self.activity.show_life(worker)
         finite = is_finite(losses)
         with self._updating:
-            if finite:
-                before = self._parameters
-                after = self._update(*before, contribution, self.steps)
-                # Only without the lock can another worker have been faster: then keep what both did.
-                swapped = self._parameters is before
+            before = self._parameters
+            after = self._update(*before, contribution, self.steps) if finite else before
+            with self._counting:  # what counts has been made: nobody else writes in between
                 now = self._parameters
-                self._parameters = after if swapped else _add(now, before, after, self._statistics)
-            with self._counting:
+                # Only without the lock can another worker have been faster: then keep what both did.
+                if finite:
+                    swapped = now is before
+                    self._parameters = after if swapped else _add(now, before, after, self._statistics)
                 self._count(worker, version, rollout, losses, finite)
 
     def _count(
