@@ -12,6 +12,7 @@ from keras import ops
 import identity
 from a3c import Agent, envs, networks
 from a3c.config import Config
+from a3c.algorithms.n_step_q import value_of
 from a3c.errors import SettingError, UsageError
 from a3c.networks import inputs
 from a3c.spaces import distributions
@@ -242,7 +243,7 @@ def test_actions_begin_beside_the_only_bound(low, high, greedy):
 
 
 @both_backends
-@pytest.mark.parametrize("name", ["discrete", "multi-discrete"])
+@pytest.mark.parametrize("name", ["discrete", "multi-discrete", "switches"])
 def test_a_logit_of_minus_infinity_rules_an_action_out(name):
     """As a network does that knows which moves are legal: probabilities, entropy and gradients are those of a
     very small logit."""
@@ -261,6 +262,17 @@ def test_a_logit_of_minus_infinity_rules_an_action_out(name):
     assert by_infinity == pytest.approx(by_number, rel=1e-5)
     gradients = [gradient_of(lambda p, m=m: total(p, m), parameters) for m in (mask, finite)]
     np.testing.assert_allclose(*gradients, atol=1e-5)
+
+
+@both_backends
+def test_a_value_of_minus_infinity_rules_an_action_out():
+    """Neither what others are worth becomes NaN by it, nor a gradient."""
+    values = np.array([[0.5, -np.inf, 2.0], [1.0, -np.inf, 3.0]], np.float32)
+    actions = np.array([0, 2], np.int32)
+    taken = ops.convert_to_numpy(value_of(ops.convert_to_tensor(values), actions))
+    np.testing.assert_array_equal(taken, [0.5, 3.0])
+    gradient = gradient_of(lambda v: ops.sum(value_of(v, actions)), values)
+    np.testing.assert_array_equal(gradient, [[1, 0, 0], [0, 0, 1]])
 
 
 @both_backends

@@ -77,8 +77,9 @@ def squared_error(outputs: Outputs, transitions: Transitions, targets: Any) -> t
 
 def value_of(action_values: Any, actions: Any) -> Any:
     """Q(s, a): of `action_values` [..., A] those of `actions` [...]."""
-    chosen = ops.one_hot(actions, action_values.shape[-1], dtype=action_values.dtype)
-    return ops.sum(action_values * chosen, axis=-1)
+    # No product: a value of −∞ rules an action out.
+    chosen = ops.one_hot(actions, action_values.shape[-1], dtype="bool")
+    return ops.sum(ops.where(chosen, action_values, ops.zeros_like(action_values)), axis=-1)
 
 
 def make_loss(settings: Settings, actions: "Distribution") -> Loss:

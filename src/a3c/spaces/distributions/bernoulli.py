@@ -59,8 +59,11 @@ class Bernoulli:
         """The sum over all switches, each from 0 (certain) to log 2."""
         from keras import ops
 
-        on = ops.sigmoid(parameters)
-        return -ops.sum(on * ops.log_sigmoid(parameters) + (1 - on) * ops.log_sigmoid(-parameters), axis=-1)
+        certain = ops.isinf(parameters)  # adds nothing; its ∞ must not meet a product, nor a gradient
+        logits = ops.where(certain, ops.zeros_like(parameters), parameters)
+        on = ops.sigmoid(logits)
+        each = -on * ops.log_sigmoid(logits) - (1 - on) * ops.log_sigmoid(-logits)
+        return ops.sum(ops.where(certain, ops.zeros_like(each), each), axis=-1)
 
     def describe(self) -> str:
         """In words."""
