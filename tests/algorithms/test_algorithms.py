@@ -26,7 +26,7 @@ from a3c.networks.layers import Memory
 from a3c.networks.normalisation import Normaliser
 from a3c.networks.parameters import non_trainable_of, parameters_of
 from a3c.spaces.distributions.categorical import Categorical
-from a3c.spaces.noise import FINAL_CHANCES, FINAL_EPSILONS, EpsilonNoise, epsilon_noise
+from a3c.spaces.noise import FINAL_CHANCES, FINAL_EPSILONS, FINAL_PERIOD, EpsilonNoise, epsilon_noise
 from a3c.training import resolve
 from a3c.types import Outputs, Rollout, Shapes, Snapshot, Transitions
 from parts import gradient_of, network_of, vectors
@@ -184,12 +184,22 @@ def test_epsilon_greedy_play_is_what_it_says():
 
 
 def test_final_epsilons_are_the_papers_and_annealed():
-    noise = EpsilonNoise((5, 3000, 2), 1000, np.random.default_rng(0))
+    noise = EpsilonNoise((5, 3000, 2), 1000, np.random.default_rng)
     np.testing.assert_allclose(noise.epsilons(0), 1.0)
-    finals = noise.epsilons(10**9)
+    finals = noise.epsilons(1000)
     for value, share in zip(FINAL_EPSILONS, FINAL_CHANCES, strict=True):
         assert np.isclose(finals, value).mean() == pytest.approx(share, abs=0.03)
     np.testing.assert_allclose(noise.epsilons(500), (1 + finals) / 2, rtol=1e-5)
+
+
+def test_final_epsilons_are_drawn_again_and_depend_on_the_steps_alone():
+    """A worker alone with one copy would else have a chance of 0.3 to take every other action at random."""
+    noise, again = (EpsilonNoise((5, 1, 2), 0, np.random.default_rng) for _ in range(2))
+    seen = [float(noise.epsilons(steps)[0]) for steps in range(0, 400 * FINAL_PERIOD, FINAL_PERIOD // 2)]
+    assert seen[::2] == seen[1::2], "the same within a period"
+    for value, share in zip(FINAL_EPSILONS, FINAL_CHANCES, strict=True):
+        assert np.isclose(seen, value).mean() == pytest.approx(share, abs=0.1)
+    assert float(again.epsilons(300 * FINAL_PERIOD)[0]) == seen[600], "as in a run that is resumed there"
 
 
 # -- stale behaviour ----------------------------------------------------------------------------------------

@@ -264,6 +264,25 @@ def test_a_logit_of_minus_infinity_rules_an_action_out(name):
     np.testing.assert_allclose(*gradients, atol=1e-5)
 
 
+def test_what_is_next_to_impossible_is_not_chosen():
+    """NumPy's exponential is 0 once in eight million draws: noise of 87 in its place chose what has a
+    probability of 1e-30."""
+
+    class Zeros:
+        def standard_exponential(self, shape, dtype):
+            return np.zeros(shape, dtype)
+
+        def random(self, size):
+            return generator.random(size)
+
+    generator = np.random.default_rng(0)
+    noise = gumbel_noise(Zeros(), (100_000,))
+    beyond = noise - 23 * math.log(2)  # what is more than an exponential's resolution is exponential again
+    assert beyond.min() >= -1e-3
+    for size in (1, 3, 6):
+        assert (beyond > size).mean() == pytest.approx(math.exp(-size), rel=0.1)
+
+
 @both_backends
 def test_a_value_of_minus_infinity_rules_an_action_out():
     """Neither what others are worth becomes NaN by it, nor a gradient."""

@@ -27,7 +27,7 @@ class Settings(base.Settings):
     )
     epsilon_steps: int | None = setting(
         None,
-        "steps over which ε falls from 1 to its final value, drawn for each environment; default: a "
+        "steps over which ε falls from 1 to its final value, drawn for each environment every 10,000 steps; default: a "
         "twentieth of max-steps, as in the paper.",
         at_least=0,
     )

@@ -182,8 +182,8 @@ def _explore(spec: WorkerSpec, worker: int, shapes: Shapes) -> Explore:
 def _epsilon_noise(spec: WorkerSpec, worker: int, shapes: Shapes) -> EpsilonNoise:
     assert spec.config.epsilon_steps is not None
     shape = shapes.time + shapes.ahead, shapes.batch, spec.environment.actions.outputs
-    generator = seeding.generator(spec.seed, "exploration", worker)
-    return EpsilonNoise(shape, spec.config.epsilon_steps, generator)
+    periods = functools.partial(seeding.generator, spec.seed, "exploration", worker)
+    return EpsilonNoise(shape, spec.config.epsilon_steps, lambda period: periods((period,)))
 
 
 def _seeds(spec: WorkerSpec, worker: int, restart: int) -> Callable[[int], int]:

@@ -5,9 +5,12 @@ the noise is zero, that function gives the most probable action. So the same lin
 compiled programs, which bring noise of their own.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-_TINY = np.finfo(np.float32).tiny
+_RESOLUTION = 2.0**-23
+"""Where NumPy's standard exponential, in float32, is 0, it is less than about this."""
 LOUD = 1e30
 """Noise of this size leaves nothing of the parameters it is added to."""
 
@@ -15,7 +18,9 @@ LOUD = 1e30
 def gumbel_noise(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Standard Gumbel noise, float32: argmax(logits + noise) is a sample of softmax(logits)."""
     noise = generator.standard_exponential(shape, dtype=np.float32)
-    np.maximum(noise, _TINY, out=noise)
+    if not noise.all():  # a smallest number in their place would choose what is next to impossible
+        zero = noise == 0
+        noise[zero] = (1.0 - generator.random(int(zero.sum()))) * _RESOLUTION
     np.log(noise, out=noise)
     return np.negative(noise, out=noise)
 
@@ -63,26 +68,34 @@ class PolicyNoise:
 
 
 FINAL_EPSILONS, FINAL_CHANCES = (0.1, 0.01, 0.5), (0.4, 0.3, 0.3)
+FINAL_PERIOD = 10_000
+"""Steps of all workers after which the final values are drawn anew: no copy explores half the time for ever."""
 
 
 class EpsilonNoise:
     """The noise of ε-greedy play: ε falls linearly from 1 to a final value that each copy has of its own.
 
     Those are drawn from 0.1, 0.01 and 0.5 with the probabilities 0.4, 0.3 and 0.3 (Mnih et al. 2016, section
-    5.1), for each copy, since each plays the part of one of the paper's actor-learners.
+    5.1), for each copy, since each plays the part of one of the paper's actor-learners, and again in every
+    period.
 
     Args:
         shape: [T, B, A].
         anneal_steps: Steps of all workers until the final values are reached.
-        generator: Draws them.
+        generators: Maps the number of a period to what draws its values.
     """
 
-    def __init__(self, shape: tuple[int, ...], anneal_steps: int, generator: np.random.Generator):
-        self._shape, self._anneal_steps = shape, anneal_steps
-        self._finals = generator.choice(FINAL_EPSILONS, size=shape[-2], p=FINAL_CHANCES)
+    def __init__(
+        self, shape: tuple[int, ...], anneal_steps: int, generators: Callable[[int], np.random.Generator]
+    ):
+        self._shape, self._anneal_steps, self._generators = shape, anneal_steps, generators
+        self._period, self._finals = -1, np.empty(0)
 
     def epsilons(self, steps: int) -> np.ndarray:
         """ε of each copy [B] after `steps` of all workers."""
+        if (period := steps // FINAL_PERIOD) != self._period:
+            drawn = self._generators(period).choice(FINAL_EPSILONS, size=self._shape[-2], p=FINAL_CHANCES)
+            self._period, self._finals = period, drawn
         share = min(1.0, steps / self._anneal_steps) if self._anneal_steps else 1.0
         return (1.0 + share * (self._finals - 1.0)).astype(np.float32)
 
