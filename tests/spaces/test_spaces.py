@@ -331,6 +331,28 @@ def test_the_gaussian_has_the_moments_and_density_of_its_parameters(name):
 
 
 @both_backends
+@pytest.mark.parametrize("deviation", [0.1, 0.5, 1.0, math.sqrt(10.0)])
+@pytest.mark.parametrize("mean", [0.0, -0.7, 2.0])
+def test_squashed_entropies_are_those_of_what_comes_out(mean, deviation):
+    """−∫ p log p over the squashed action, by a fine sum. It falls again where most of it is at the bounds: a
+    bonus for entropy does not push there."""
+    actions = distributions.for_space(spaces.Box(-1.0, 1.0, (1,)), "env", "squash")
+
+    def entropy(deviation):
+        parameters = np.array([[mean, actions.centred(deviation)[1]]], np.float32)
+        return float(ops.convert_to_numpy(actions.entropy(ops.convert_to_tensor(parameters)))[0])
+
+    points = np.linspace(-8, 8, 200_001) * deviation + mean
+    density = np.exp(-0.5 * ((points - mean) / deviation) ** 2)
+    density /= density.sum()
+    slopes = 2 * (math.log(2) - points - np.logaddexp(0, -2 * points))
+    expected = 0.5 * (math.log(2 * math.pi * deviation**2) + 1) + (density * slopes).sum()
+    assert entropy(deviation) == pytest.approx(expected, abs=2e-3)
+    if deviation > 3:
+        assert entropy(1.1 * deviation) < entropy(deviation)
+
+
+@both_backends
 def test_squashed_densities_are_those_of_what_comes_out():
     """The density over (−1, 1), found by numerical differences of the distribution function, sums to 1."""
     actions = distributions.for_space(spaces.Box(-1.0, 1.0, (1,)), "env", "squash")

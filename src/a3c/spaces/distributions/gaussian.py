@@ -23,6 +23,10 @@ _FIRST_OF_ONE, _FIRST_OF_SEVERAL, _FIRST_SUM, _FIRST_LEAST = 0.83, 0.45, 2.0, 0.
 the least. docs/algorithms.md has what was tried."""
 _LARGEST_TANH = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
+_POINTS = np.linspace(-4.8, 4.8, 25, dtype=np.float32)
+"""Standard normal numbers that stand for all of them in an expectation: the trapezoidal rule, which is exact to
+1e-5 for what is smooth between them, and for a squashed policy to 1e-3 up to a σ of 3."""
+_SHARES = np.exp(-0.5 * _POINTS**2) / np.exp(-0.5 * _POINTS**2).sum()
 _UNBOUNDED = 1e12
 """Larger bounds count as none: some spaces give the largest number of their dtype."""
 
@@ -116,17 +120,23 @@ class Gaussian:
         mean, variance = self._moments(parameters)
         each = -0.5 * (ops.square(actions - mean) / variance + ops.log(2.0 * math.pi * variance))
         if self.bounds == "squash":
-            # log(1 − tanh²(a)) without its rounding at large a.
-            slope = 2.0 * (math.log(2.0) - actions - ops.softplus(-2.0 * actions))
-            each = each - slope * ops.convert_to_tensor(self._bounded.astype(np.float32))
+            each = each - _log_slope(actions) * ops.convert_to_tensor(self._bounded.astype(np.float32))
         return ops.sum(each, axis=-1)
 
     def entropy(self, parameters: Any) -> Any:
-        """½ (log(2πσ²) + 1) per dimension, of the Gaussian before clipping or squashing."""
+        """½ (log(2πσ²) + 1) per dimension, of the Gaussian before clipping; squashed, plus E[log(1 − tanh²)].
+
+        The second term keeps a squashed policy from gaining entropy by actions at its bounds.
+        """
         from keras import ops
 
-        _, variance = self._moments(parameters)
-        return ops.sum(0.5 * (ops.log(2.0 * math.pi * variance) + 1.0), axis=-1)
+        mean, variance = self._moments(parameters)
+        each = 0.5 * (ops.log(2.0 * math.pi * variance) + 1.0)
+        if self.bounds == "squash":
+            drawn = mean[..., None] + ops.sqrt(variance)[..., None] * ops.convert_to_tensor(_POINTS)
+            slopes = ops.sum(_log_slope(drawn) * ops.convert_to_tensor(_SHARES), axis=-1)
+            each = each + slopes * ops.convert_to_tensor(self._bounded.astype(np.float32))
+        return ops.sum(each, axis=-1)
 
     def describe(self) -> str:
         """In words."""
@@ -163,3 +173,10 @@ class Gaussian:
         low = np.where(lower, self.low, np.where(upper, np.array(self.high) - 2.0, -1.0))
         high = np.where(upper, self.high, low + 2.0)
         return ((high - low) / 2).astype(np.float32), ((high + low) / 2).astype(np.float32)
+
+
+def _log_slope(actions: Any) -> Any:
+    """log(1 − tanh²(a)), the Jacobian of the squashing, without its rounding at large a."""
+    from keras import ops
+
+    return 2.0 * (math.log(2.0) - actions - ops.softplus(-2.0 * actions))
