@@ -19,7 +19,7 @@ NAME = "step-000000003955.zip"
 
 @functools.cache
 def old_state():
-    return state_schema.upgraded(checkpoint.read(OLD_RUN / "checkpoints" / NAME))
+    return state_schema.upgraded(checkpoint.read(OLD_RUN / "checkpoints" / NAME), lambda weights: weights)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Running statistics: they are those of all that was seen, travel with the parameters, and help."""
 
+import functools
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -24,6 +26,12 @@ def numbers_of(*arrays):
     return np.concatenate([np.atleast_1d(a) for a in arrays]).astype(np.float32)
 
 
+def group(mean, variance, count):
+    """Statistics as they lie in the vector, without rests."""
+    none = np.zeros(np.size(mean))
+    return numbers_of(mean, none, variance, none, count, 0)
+
+
 @both_backends
 def test_merged_batches_are_the_whole():
     """Means far from 0 beside small deviations, batches of all sizes, an empty one among them."""
@@ -44,7 +52,12 @@ def test_merged_batches_are_the_whole():
         rows.append(batch)
         earned.append(returns)
     every, returns = np.concatenate(rows).astype(np.float64), np.concatenate(earned).astype(np.float64)
-    (mean, variance, count), (of_returns, spread, _) = normaliser.groups(state)
+    seen, earned = normaliser.groups(state)
+    (mean, variance, count), of_returns, spread = (
+        (seen.mean, seen.variance, seen.count),
+        earned.mean,
+        earned.variance,
+    )
     assert count == len(every) == 377
     np.testing.assert_allclose(mean, every.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(variance, every.var(0), rtol=1e-2)
@@ -62,7 +75,8 @@ def test_one_number_without_measure_leaves_statistics_numbers(far):
         found = normalisation.moments(ops.convert_to_tensor(rows[..., None]), ops.ones(2))
         before = ops.convert_to_tensor(normaliser.first() if state is None else state)
         state = ops.convert_to_numpy(normalisation.merge(normaliser, before, ops.concatenate(found, 0)))
-        ((mean, variance, _),) = normaliser.groups(state)
+        (found,) = normaliser.groups(state)
+        mean, variance = found.mean, found.variance
         assert np.isfinite(state).all()
         seen = ops.convert_to_numpy(normalisation.standardise(ops.convert_to_tensor(rows), mean, variance))
         assert np.isfinite(seen).all()
@@ -73,9 +87,12 @@ def test_pooled_batches_are_one():
     rng = np.random.default_rng(1)
     normaliser = Normaliser(observations=2)
     batches = [rng.normal(size=(n, 2)).astype(np.float32) for n in (4, 9, 2)]
-    every = [numbers_of(b.mean(0), b.var(0), len(b)) for b in batches]
-    pooled, whole = normalisation.pool(normaliser, every), np.concatenate(batches)
-    np.testing.assert_allclose(pooled, numbers_of(whole.mean(0), whole.var(0), len(whole)), rtol=1e-5)
+    every = [group(b.mean(0), b.var(0), len(b)) for b in batches]
+    (pooled,) = normaliser.groups(normalisation.pool(normaliser, every))
+    whole = np.concatenate(batches)
+    np.testing.assert_allclose(pooled.mean, whole.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(pooled.variance, whole.var(0), rtol=1e-5)
+    assert pooled.count == len(whole)
 
 
 @both_backends
@@ -111,14 +128,14 @@ def test_each_number_of_a_vector_has_its_mean_and_an_image_one_for_all():
     described = describe_observations(spaces.Dict(parts), "env")
     found = observed_moments(described, ops.convert_to_tensor(packed), ops.convert_to_tensor(valid))
     rows, pixels = vector[valid > 0], image[valid > 0] / 255
-    expected = numbers_of(rows.mean(0), pixels.mean(), rows.var(0), pixels.var(), 3)
+    expected = group(numbers_of(rows.mean(0), pixels.mean()), numbers_of(rows.var(0), pixels.var()), 3)
     np.testing.assert_allclose(ops.convert_to_numpy(ops.concatenate(found, 0)), expected, rtol=1e-5)
 
     alone = describe_observations(parts["c"], "env")
     found = observed_moments(
         alone, ops.convert_to_tensor(image.astype(np.uint8)), ops.convert_to_tensor(valid)
     )
-    expected = numbers_of(pixels.mean(), pixels.var(), 3)
+    expected = group(pixels.mean(), pixels.var(), 3)
     np.testing.assert_allclose(ops.convert_to_numpy(ops.concatenate(found, 0)), expected, rtol=1e-5)
 
 
@@ -126,7 +143,7 @@ def test_each_number_of_a_vector_has_its_mean_and_an_image_one_for_all():
 def test_policies_see_normalised_observations_in_numpy_as_well():
     model = networks.ActorCritic(3, (8,), seed=0)
     networks.build(model, vectors(4))
-    set_statistics(model, numbers_of([1, 2, 3, 4], [4, 1, 0.01, 100], 50))
+    set_statistics(model, group([1, 2, 3, 4], [4, 1, 0.01, 100], 50))
     network = Network(model, [], vectors(4), Normaliser(4))
     weights = parameters_of(model)
     seen = np.random.default_rng(0).normal(3.0, 2.0, (6, 4)).astype(np.float32)
@@ -142,7 +159,7 @@ def test_gradients_carry_the_moments_of_what_counts_and_scale_rewards():
     model = networks.ActorCritic(2, (4,), seed=0)
     networks.build(model, vectors(2))
     normaliser = Normaliser(2, returns=True)
-    set_statistics(model, numbers_of([0, 0], [1, 1], 9, 0, 4.0, 9))
+    set_statistics(model, numbers_of(group([0, 0], [1, 1], 9), group(0, 4.0, 9)))
     network, weights = Network(model, [], vectors(2), normaliser), parameters_of(model)
     rng = np.random.default_rng(0)
     blank = Shapes.of(vectors(2), Categorical(2), 5, 3, discount=0.9).blank()
@@ -156,10 +173,10 @@ def test_gradients_carry_the_moments_of_what_counts_and_scale_rewards():
     prepared, found = prepare(network, ops.convert_to_tensor(weights), rollout)
     np.testing.assert_allclose(ops.convert_to_numpy(prepared.rewards), rollout.rewards / 2, rtol=1e-5)
     rows = rollout.observations[:-1][valid]
+    earned = rollout.returns[valid]
     expected = numbers_of(
-        rows.mean(0), rows.var(0), valid.sum(),
-        rollout.returns[valid].mean(), rollout.returns[valid].var(), valid.sum(),
-    )  # fmt: skip
+        group(rows.mean(0), rows.var(0), valid.sum()), group(earned.mean(), earned.var(), valid.sum())
+    )
     np.testing.assert_allclose(
         ops.convert_to_numpy(ops.concatenate(found, 0)), expected, rtol=1e-4, atol=1e-5
     )
@@ -188,9 +205,67 @@ def test_rewards_are_cut_off():
     none, cut = Normaliser(), Normaliser(largest_reward=1.0)
     np.testing.assert_array_equal(scale_rewards(none, np.zeros(0), rewards), rewards)
     np.testing.assert_array_equal(scale_rewards(cut, np.zeros(0), rewards), [-1.0, -0.5, 0.0, 1.0])
-    statistics = numbers_of(0, 4.0, 9)
+    statistics = group(0, 4.0, 9)
     divided = Normaliser(returns=True, largest_reward=2.0)
     np.testing.assert_allclose(scale_rewards(divided, statistics, rewards), [-2, -0.25, 0, 2], rtol=1e-6)
+
+
+@both_backends
+def test_the_first_reward_after_only_zeros_is_not_scaled():
+    """All that was seen had a variance of 0, which says nothing of how large rewards are."""
+    normaliser, rewards = Normaliser(returns=True), ops.convert_to_tensor(np.array([0.0, 1.0], np.float32))
+    for variance, expected in ((0.0, 1.0), (4.0, 0.5)):
+        scaled = scale_rewards(normaliser, ops.convert_to_tensor(group(0.0, variance, 10_000)), rewards)
+        np.testing.assert_allclose(ops.convert_to_numpy(scaled), [0.0, expected], rtol=1e-5)
+
+
+@both_backends
+@pytest.mark.parametrize("count", [1_000_000, 50_000_000])
+def test_means_of_millions_of_rows_still_move(count):
+    """Each batch of 5 changes them by less than a float32 near 100 can show: the sum of many does not."""
+    normaliser, rng = Normaliser(observations=1), np.random.default_rng(0)
+    state = ops.convert_to_tensor(group(100.0, 1.0, count))
+    merge = backend.load().compile_function(functools.partial(normalisation.merge, normaliser), False)
+    mean, variance, total = 100.0, 1.0, float(count)
+    for _ in range(3000):
+        batch = rng.normal(103.0, 2.0, 5).astype(np.float32)
+        share = 5 / (total + 5)
+        variance += share * (batch.var() - variance + (batch.mean() - mean) ** 2 * (1 - share))
+        mean += share * (batch.mean(dtype=np.float64) - mean)
+        total += 5
+        state = merge(state, ops.convert_to_tensor(group(batch.mean(), batch.var(), 5)))
+    (found,) = normaliser.groups(ops.convert_to_numpy(state).astype(np.float64))
+    assert found.mean + found.mean_rest == pytest.approx(mean, rel=1e-7)
+    assert found.variance + found.variance_rest == pytest.approx(variance, rel=1e-6)
+    assert found.count + found.count_rest == total
+    assert mean > 100 + 1e-4, "else this test shows nothing"
+
+
+@both_backends
+@pytest.mark.parametrize("constant", [1000.1, -3e-5, 7e8])
+def test_a_constant_number_is_0(constant):
+    """Whatever is rounded on the way; in NumPy, where the agent acts, as in the programs that learn."""
+    model = networks.ActorCritic(2, (4,), seed=0)
+    networks.build(model, vectors(1))
+    network, state = Network(model, [], vectors(1), Normaliser(1)), Normaliser(1).first()
+    for size in (5, 128, 1000):
+        rows = np.full((size, 1), constant, np.float32)
+        found = normalisation.moments(ops.convert_to_tensor(rows[..., None]), ops.ones(size))
+        merged = normalisation.merge(Normaliser(1), ops.convert_to_tensor(state), ops.concatenate(found, 0))
+        state = ops.convert_to_numpy(merged)
+    set_statistics(model, state)
+    expected = ops.convert_to_numpy(model(np.zeros((1, 1), np.float32))[0])
+    for policy in (dense_policy(network), backend.load().compile_policy(network)):
+        seen = policy(parameters_of(model))(np.full((1, 1), constant, np.float32))[0]
+        np.testing.assert_allclose(ops.convert_to_numpy(seen), expected, atol=1e-6)
+
+
+def test_statistics_of_earlier_versions_are_widened():
+    normaliser = Normaliser(observations=2, returns=True)
+    before = numbers_of([1, 2], [3, 4], 5, 6, 7, 8)
+    after = numbers_of(group([1, 2], [3, 4], 5), group(6, 7, 8))
+    np.testing.assert_array_equal(normaliser.widened(before), after)
+    np.testing.assert_array_equal(normaliser.widened(after), after)
 
 
 class Scaled(gym.Env):
@@ -235,7 +310,8 @@ def test_what_no_network_could_learn_from_is_learned(more, tmp_path):
     agent = Agent("test/Scaled-v0", save_dir=str(tmp_path), learning_rate=3e-3, **SETTINGS, **BOTH, **more)
     agent.fit(verbose=0)
     assert agent.evaluate(50, seed=1).mean == 100_000.0
-    mean, variance, count = Normaliser(1, returns=True).groups(statistics_of(agent.model))[0]
+    found = Normaliser(1, returns=True).groups(statistics_of(agent.model))[0]
+    mean, variance, count = found.mean, found.variance, found.count
     assert mean[0] == pytest.approx(100.0, abs=0.01)
     assert variance[0] == pytest.approx(0.01, rel=0.1)
     assert 1000 < count[0] <= 32_000
@@ -260,5 +336,5 @@ def test_compiled_environments_are_normalised_too(algorithm, tmp_path):
     agent.fit(verbose=0)
     assert agent.evaluate(50, seed=1).mean > 300
     groups = Normaliser(4, returns=True).groups(statistics_of(agent.model))
-    assert all((variance > 0).all() for _, variance, _ in groups)
-    assert groups[1][0][0] > 5  # discounted sums of ones
+    assert all((group.variance > 0).all() for group in groups)
+    assert groups[1].mean[0] > 5  # discounted sums of ones

@@ -11,8 +11,8 @@ from keras import ops
 
 import identity
 from a3c import Agent, envs, networks
-from a3c.config import Config
 from a3c.algorithms.n_step_q import value_of
+from a3c.config import Config
 from a3c.errors import SettingError, UsageError
 from a3c.networks import inputs
 from a3c.spaces import distributions

@@ -27,8 +27,8 @@ class Settings(base.Settings):
     )
     epsilon_steps: int | None = setting(
         None,
-        "steps over which ε falls from 1 to its final value, drawn for each environment every 10,000 steps; default: a "
-        "twentieth of max-steps, as in the paper.",
+        "steps over which ε falls from 1 to its final value, drawn for each environment every 10,000 steps; "
+        "default: a twentieth of max-steps, as in the paper.",
         at_least=0,
     )
 

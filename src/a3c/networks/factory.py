@@ -61,8 +61,8 @@ def make_model(
 def _carry_statistics(model: keras.Model, settings: NetworkSettings, observations: Observations) -> None:
     """Have `model` carry the running statistics of what is normalised: its own, if it has been trained so."""
     wanted = normalisation.make(observations, settings.normalise_observations, settings.normalise_returns)
-    if parameters.statistics_of(model).size != wanted.size:
-        parameters.set_statistics(model, wanted.first())
+    found = wanted.widened(parameters.statistics_of(model))
+    parameters.set_statistics(model, found if found.size == wanted.size else wanted.first())
 
 
 def _own_model(

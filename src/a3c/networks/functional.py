@@ -81,8 +81,8 @@ def observation_statistics(network: Network, weights: Any) -> tuple[Any, Any] | 
     """Mean and variance of what is normalised in observations, for which nothing is learned from them."""
     if not network.normaliser.observations:
         return None
-    mean, variance, _ = network.normaliser.groups(ops.stop_gradient(statistics_in(network, weights)))[0]
-    return mean, variance
+    found = network.normaliser.groups(ops.stop_gradient(statistics_in(network, weights)))[0]
+    return found.mean, found.variance
 
 
 def prepare(network: Network, weights: Any, transitions: Transitions) -> tuple[Transitions, list[Any]]:

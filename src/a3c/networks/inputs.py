@@ -9,7 +9,7 @@ from typing import Any
 
 from keras import ops
 
-from a3c.networks.normalisation import count_statistics, moments, standardise
+from a3c.networks.normalisation import count_statistics, moments, standardise, without_rests
 from a3c.spaces.observations import Leaf, Observations, leaves, map_parts
 
 
@@ -46,17 +46,18 @@ def unpack(
 
 
 def observed_moments(observations: Observations, packed: Any, valid: Any, images: bool = True) -> list[Any]:
-    """Mean, variance and count of what is normalised in those of `packed` [N, *O] whose `valid` [N] is 1."""
+    """`Statistics` of what is normalised in those of `packed` [N, *O] whose `valid` [N] is 1."""
     packed = ops.reshape(packed, (packed.shape[0], -1))
     means, variances, count, position = [], [], None, 0
     for part in leaves(observations.tree):
         position += part.size
         if statistics := count_statistics(part, images):
             numbers = packed[:, position - part.size : position]
-            mean, variance, count = moments(ops.reshape(numbers, (packed.shape[0], statistics, -1)), valid)
-            means.append(mean * part.scale)
-            variances.append(variance * part.scale**2)
-    return [ops.concatenate(means, 0), ops.concatenate(variances, 0), count]
+            found = moments(ops.reshape(numbers, (packed.shape[0], statistics, -1)), valid)
+            means.append(found.mean * part.scale)
+            variances.append(found.variance * part.scale**2)
+            count = found.count
+    return list(without_rests(ops.concatenate(means, 0), ops.concatenate(variances, 0), count))
 
 
 def _seen(part: Leaf, array: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from a3c.networks import OURS
 from a3c.networks.functional import Network
-from a3c.networks.normalisation import LARGEST, SMALL, Normaliser
+from a3c.networks.normalisation import LARGEST, Normaliser, deviation
 from a3c.spaces.observations import Leaf
 from a3c.types import Act, Policy
 
@@ -78,10 +78,9 @@ def dense_policy(network: Network) -> Policy | None:
 
 def _standardised(normaliser: Normaliser, flat: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """`normalisation.standardise` in NumPy, with the statistics behind the parameters."""
-    mean, variance, _ = normaliser.groups(flat[len(flat) - normaliser.size :])[0]
-    scale = 1.0 / np.sqrt(variance + SMALL)
-    shift = -mean * scale
-    return lambda observations: np.clip(observations * scale + shift, -LARGEST, LARGEST)
+    found = normaliser.groups(flat[len(flat) - normaliser.size :])[0]
+    scale = 1.0 / deviation(found.mean, found.variance)
+    return lambda observations: np.clip((observations - found.mean) * scale, -LARGEST, LARGEST)
 
 
 def _places(model: keras.Model) -> dict[str, tuple[slice, tuple[int, ...]]]:

@@ -69,7 +69,7 @@ class PolicyNoise:
 
 FINAL_EPSILONS, FINAL_CHANCES = (0.1, 0.01, 0.5), (0.4, 0.3, 0.3)
 FINAL_PERIOD = 10_000
-"""Steps of all workers after which the final values are drawn anew: no copy explores half the time for ever."""
+"""Steps of all workers after which final values are drawn anew: no copy explores half the time for ever."""
 
 
 class EpsilonNoise:

@@ -135,8 +135,14 @@ def _checking(worker_spec: "WorkerSpec", model: Any) -> Callable[[dict[str, Any]
     _, optimizer = make_update(worker_spec, backend.load(), network)
     size = parameters_of(model).size
 
+    def widened(weights: Any) -> Any:
+        if not isinstance(weights, np.ndarray) or weights.shape != (size - normaliser.size // 2,):
+            return weights
+        end = size - normaliser.size
+        return np.concatenate([weights[:end], normaliser.widened(weights[end:])])
+
     def check(state: dict[str, Any]) -> dict[str, Any]:
-        state = upgraded(state)
+        state = upgraded(state, widened)
         fits = not (isinstance(about := state.get("about"), dict) and checkpoint.differences(about, present))
         # Of another network, shapes say nothing: what differs is told instead.
         expected = state_of(size, optimizer) if fits else state_of(None, None)

@@ -1,5 +1,6 @@
 """What a checkpoint's state has to look like before anything of it is made use of. Called by `resumption`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,12 +94,33 @@ def _callbacks(best: dict[str, Any], candidate: dict[str, Any]) -> dict[str, Any
     }
 
 
-def upgraded(state: dict[str, Any]) -> dict[str, Any]:
+def upgraded(state: Any, widened: Callable[[Any], Any]) -> Any:
     """A checkpoint of version 0.1.0 as this version writes it.
+
+    Args:
+        state: What was read.
+        widened: Maps a vector of parameters of that version to one of this; others to themselves.
 
     Raises:
         Damaged: if it is none.
     """
+    return _with_wide_vectors(_with_callbacks(state), widened)
+
+
+def _with_wide_vectors(tree: Any, widened: Callable[[Any], Any], depth: int = 6) -> Any:
+    """A tree whose vectors by the names of parameters are as this version has them."""
+    if not isinstance(tree, dict) or not depth:
+        return tree
+    return {
+        name: widened(value)
+        if name in ("weights", "target")
+        else _with_wide_vectors(value, widened, depth - 1)
+        for name, value in tree.items()
+    }
+
+
+def _with_callbacks(state: Any) -> Any:
+    """A state whose parts are those of callbacks."""
     if not isinstance(state, dict) or "judge" not in state:
         return state
     state = dict(state)

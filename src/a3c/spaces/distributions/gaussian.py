@@ -24,8 +24,8 @@ the least. docs/algorithms.md has what was tried."""
 _LARGEST_TANH = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
 _POINTS = np.linspace(-4.8, 4.8, 25, dtype=np.float32)
-"""Standard normal numbers that stand for all of them in an expectation: the trapezoidal rule, which is exact to
-1e-5 for what is smooth between them, and for a squashed policy to 1e-3 up to a σ of 3."""
+"""Standard normal numbers that stand for all of them in an expectation, by the trapezoidal rule: for a squashed
+policy it is exact to 1e-3 up to a σ of 3."""
 _SHARES = np.exp(-0.5 * _POINTS**2) / np.exp(-0.5 * _POINTS**2).sum()
 _UNBOUNDED = 1e12
 """Larger bounds count as none: some spaces give the largest number of their dtype."""
