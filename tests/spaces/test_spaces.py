@@ -317,7 +317,7 @@ def test_the_gaussian_has_the_moments_and_density_of_its_parameters(name):
     """Mean and variance (a softplus) of samples, and the density against the textbook's formula."""
     actions = distributions.for_space(ACTIONS[name], "env")
     parameters = parameters_for(actions, seed=3)
-    mean, variance = parameters[0, :2], np.log1p(np.exp(parameters[0, 2:]))
+    mean, variance = parameters[0, :2], np.log1p(np.exp(parameters[0, 2:])) + 1e-4  # the least
     drawn = draw(actions, parameters, 200_000)
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.02)
     np.testing.assert_allclose(drawn.var(0), variance, rtol=0.02)
@@ -328,6 +328,19 @@ def test_the_gaussian_has_the_moments_and_density_of_its_parameters(name):
     np.testing.assert_allclose(log_probs, expected, atol=1e-4)
     entropies = ops.convert_to_numpy(actions.entropy(tiled))
     np.testing.assert_allclose(entropies, (0.5 * (np.log(2 * np.pi * variance) + 1)).sum(), rtol=1e-4)
+
+
+@both_backends
+def test_a_policy_that_is_all_but_certain_has_bounded_gradients():
+    actions = distributions.for_space(spaces.Box(-1.0, 1.0, (1,)), "env")
+    certain = np.array([[0.0, -30.0]], np.float32)
+    drawn = draw(actions, certain, 1000)
+    gradient = gradient_of(
+        lambda p: ops.sum(actions.log_prob(p, ops.convert_to_tensor(drawn))), np.tile(certain, (1000, 1))
+    )
+    noise = drawn[:, 0] / 0.01
+    np.testing.assert_allclose(gradient[:, 0], 100 * noise, rtol=1e-4)
+    assert noise.std() == pytest.approx(1.0, abs=0.1)
 
 
 @both_backends

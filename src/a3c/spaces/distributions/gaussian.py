@@ -14,8 +14,8 @@ from typing import Any, Literal
 import gymnasium as gym
 import numpy as np
 
-_MIN_VARIANCE = 1e-6
-"""Added to the variance, so that densities stay finite."""
+_MIN_VARIANCE = 1e-4
+"""Added to the variance: a gradient with respect to the mean, z / σ, is at most a hundred times the noise z."""
 _DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _MIN_VARIANCE)
 """σ where its parameter is 0."""
 _FIRST_OF_ONE, _FIRST_OF_SEVERAL, _FIRST_SUM, _FIRST_LEAST = 0.83, 0.45, 2.0, 0.1
@@ -24,8 +24,8 @@ the least. docs/algorithms.md has what was tried."""
 _LARGEST_TANH = 1.0 - 1e-6
 """Of uniform draws that go through an inverse tanh."""
 _POINTS = np.linspace(-4.8, 4.8, 25, dtype=np.float32)
-"""Standard normal numbers that stand for all of them in an expectation, by the trapezoidal rule: for a squashed
-policy it is exact to 1e-3 up to a σ of 3."""
+"""Standard normal numbers that stand for all of them in an expectation, by the trapezoidal rule: for a
+squashed policy it is exact to 1e-3 up to a σ of 3."""
 _SHARES = np.exp(-0.5 * _POINTS**2) / np.exp(-0.5 * _POINTS**2).sum()
 _UNBOUNDED = 1e12
 """Larger bounds count as none: some spaces give the largest number of their dtype."""
@@ -79,7 +79,7 @@ class Gaussian:
 
     def centred(self, deviation: float) -> tuple[float, ...]:
         """The parameters [A] of a mean of 0 and this standard deviation."""
-        variance = deviation**2 - _MIN_VARIANCE
+        variance = max(deviation**2 - _MIN_VARIANCE, _MIN_VARIANCE / 100)
         before = variance + math.log(-math.expm1(-variance))  # the inverse of the softplus, for any size
         return (0.0,) * len(self.low) + (before,) * len(self.low)
 
