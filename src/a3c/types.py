@@ -153,6 +153,15 @@ class ComputedGradients(NamedTuple):
     losses: Mapping[str, float]
 
 
+class PartGradients(NamedTuple):
+    """What a worker hands in of a part of a rollout, of whose steps some only reset."""
+
+    gradients: Any
+    """[P] float32."""
+    valid: int
+    """How many steps they are the mean of."""
+
+
 class Delta(NamedTuple):
     """What a worker's own steps of the optimizer changed, to be added to the global parameters."""
 

@@ -28,7 +28,7 @@ from a3c.networks.parameters import non_trainable_of, parameters_of
 from a3c.spaces.distributions.categorical import Categorical
 from a3c.spaces.noise import FINAL_CHANCES, FINAL_EPSILONS, FINAL_PERIOD, EpsilonNoise, epsilon_noise
 from a3c.training import resolve
-from a3c.types import Outputs, Rollout, Shapes, Snapshot, Transitions
+from a3c.types import Outputs, PartGradients, Rollout, Shapes, Snapshot, Transitions
 from parts import gradient_of, network_of, vectors
 
 both_backends = pytest.mark.both_backends
@@ -469,7 +469,8 @@ def rollout(steps=4, episodes=()):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_in_step_the_mean_of_all_gradients_makes_one_update(shared):
+def test_in_step_the_mean_over_all_steps_makes_one_update(shared):
+    """Each worker's gradient is a mean of its own steps: of 4 here, and of 12."""
     store = central(Batching(in_step=True, size=2, room=1), shared)
     ports = [store.client() if not shared else WorkerClient(store._queue, store._batching) for _ in range(2)]
     for worker, client in enumerate(ports):
@@ -477,33 +478,39 @@ def test_in_step_the_mean_of_all_gradients_makes_one_update(shared):
     for number in range(3):
         snapshots = [client.pull() for client in ports]
         assert [snapshot.version for snapshot in snapshots] == [number, number]
-        ports[1].push(np.full(3, 3.0, np.float32), number, rollout(5, [(1.5, 7)]), {"loss": 3.0})
+        gradients = np.full(3, 3.0, np.float32)
+        handed_in = PartGradients(gradients, 12) if number else gradients  # a part has a count of its own
+        steps = 0 if number else 12
+        ports[1].push(handed_in, number, rollout(steps, [(1.5, 7)]), {"loss": 3.0})
         store.learner_step(0.01)
         assert store.updates == number, "one is missing"
         ports[0].push(np.ones(3, np.float32), number, rollout(4), {"loss": 1.0})
         store.learner_step(0.01)
-        np.testing.assert_allclose(store.weights(), 2.0 * (number + 1))
+        np.testing.assert_allclose(store.weights(), 2.5 * (number + 1))
         first, second = store.reports()
-        assert (first.worker, first.updates, first.steps, first.losses["loss"]) == (0, 1, 4, 2.0)
-        assert (second.worker, second.updates, second.steps, second.episodes) == (1, 0, 5, [(1.5, 7)])
+        assert (first.worker, first.updates, first.steps, first.losses["loss"]) == (0, 1, 4, 2.5)
+        assert (second.worker, second.updates, second.steps, second.episodes) == (1, 0, steps, [(1.5, 7)])
         store.learner_step(0.0)  # lets them go on
-    assert (store.steps, store.updates, store.episodes) == (27, 3, 3)
+    assert (store.steps, store.updates, store.episodes) == (24, 3, 3)
 
 
 def test_in_step_the_mean_is_clipped_not_what_it_is_made_of():
     """As if one worker had all the copies; its norm before is what is told. Statistics are not clipped."""
     normaliser = Normaliser(observations=1)
     submission_queue = LocalSubmissions(2)
-    contents = StoreState(np.zeros(5, np.float32), {"float32": np.zeros(1, np.float32)})
+    contents = StoreState(np.zeros(8, np.float32), {"float32": np.zeros(1, np.float32)})
     batching = Batching(in_step=True, size=2, room=1)
     store = CentralStore(contents, batching, submission_queue, Limits(), normaliser, global_clipnorm=0.5)
     store.prepare(lambda w, s, g, steps: (w + g, s), None, None)
-    for worker, gradient in enumerate(([8.0, 0.0, 50.0, 9.0, 4.0], [0.0, 6.0, 50.0, 9.0, 4.0])):
+    statistics = [50.0, 0.0, 9.0, 0.0, 4.0, 0.0]
+    for worker, gradient in enumerate(([8.0, 0.0], [0.0, 6.0])):
         client = store.client().attach(worker)
         client.pull()
-        client.push(np.array(gradient, np.float32), 0, rollout(), {"loss": 1.0, "gradient_norm": 7.0})
+        client.push(
+            np.array(gradient + statistics, np.float32), 0, rollout(), {"loss": 1.0, "gradient_norm": 7.0}
+        )
     store.learner_step(0.01)
-    np.testing.assert_allclose(store.weights(), [0.4, 0.3, 50.0, 9.0, 8.0], rtol=1e-6)
+    np.testing.assert_allclose(store.weights(), [0.4, 0.3, 50.0, 0.0, 9.0, 0.0, 8.0, 0.0], rtol=1e-6)
     assert store.reports()[0].losses["gradient_norm"] == pytest.approx(5.0)
 
 
@@ -516,9 +523,9 @@ def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, 
     networks.build(model, vectors(1))
     network, weights = network_of(model, 1), parameters_of(model)
     loss = algorithms.find("a2c").make_loss(Config(), Categorical(ACTIONS))
-    each = [random_rollout(seed) for seed in range(2)]
-    never = np.zeros((TIME, BATCH), bool)
-    each = [one._replace(terminated=never, truncated=never, valid=~never, next_actions=None) for one in each]
+    each = [random_rollout(seed)._replace(next_actions=None) for seed in range(2)]
+    valid = [int(one.valid.sum()) for one in each]
+    assert 0 < valid[0] != valid[1] > 0, "else this test shows little"
     joined = {
         name: None if value is None else np.concatenate([getattr(one, name) for one in each], 1)
         for name, value in each[0]._asdict().items()
@@ -536,7 +543,7 @@ def test_in_step_two_workers_make_the_update_of_one_with_all_the_copies(shared, 
         client = store.client().attach(worker)
         client.pull()
         gradient, losses = compute(weights, transitions)
-        client.push(gradient, 0, rollout(), losses)
+        client.push(gradient, 0, rollout(valid[worker]), losses)
     store.learner_step(0.01)
     np.testing.assert_allclose(store.weights(), expected, rtol=1e-3, atol=1e-6)
     assert store.reports()[0].losses["gradient_norm"] == pytest.approx(told["gradient_norm"], rel=1e-4)

@@ -15,7 +15,7 @@ from a3c.algorithms import reuse
 from a3c.algorithms.base import Reuse
 from a3c.engines.stores import is_finite
 from a3c.networks.functional import Network
-from a3c.types import Delta, Reused, Rollout, Shapes, Snapshot, Transitions
+from a3c.types import Delta, PartGradients, Reused, Rollout, Shapes, Snapshot, Transitions
 
 UsePart = Callable[[Any, Any, np.ndarray, Snapshot], tuple[Any, Mapping[str, float]]]
 """Maps weights, a batch, the order of its parts and the snapshot to what is pushed and losses."""
@@ -62,6 +62,8 @@ class ReuseLearner:
         contribution, losses = self._use(weights, known.batch, self._order(known), snapshot)
         if self._statistics:
             contribution = self._with_moments(contribution, moments)
+        if self._by_part:
+            contribution = PartGradients(contribution, self._count_valid(known))
         rest = None if self._is_over(known, losses) else Rollout(known._replace(uses=known.uses + 1), [], 0)
         return contribution, losses, rest
 
@@ -101,6 +103,11 @@ class ReuseLearner:
             changed = changed[: len(changed) - self._statistics]
             return contribution._replace(parameters=_joined(changed, moments))
         return _joined(contribution, moments)
+
+    def _count_valid(self, known: Reused) -> int:
+        """How many of the steps of this part do not only reset."""
+        valid, index = np.asarray(known.batch.valid), self._order(known)
+        return int((valid[index] if known.batch.starts is None else valid[:, index]).sum())
 
     def _order(self, known: Reused) -> np.ndarray:
         """What the parts of this use take."""

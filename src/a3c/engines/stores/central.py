@@ -1,9 +1,9 @@
 """The store of algorithms with a central learner: workers hand in what they have, the main process updates.
 
-In step (A2C), each worker hands in its gradients and waits. When all have come, their mean makes one
-update, and everybody goes on from it. Otherwise (IMPALA) workers hand in rollouts and go on with the newest
-parameters there are. The learner takes rollouts in batches. A worker whose rollouts have not been taken
-waits, so that none grows older than the queue is long. Between them lies a `SubmissionQueue`.
+In step (A2C), each worker hands in its gradients and waits. When all have come, their mean over all valid
+steps makes one update, and everybody goes on from it. Otherwise (IMPALA) workers hand in rollouts and go on
+with the newest parameters there are. The learner takes rollouts in batches. A worker whose rollouts have not
+been taken waits, so that none grows older than the queue is long. Between them lies a `SubmissionQueue`.
 """
 
 import math
@@ -19,7 +19,7 @@ from a3c.engines.stores.activity import Activity
 from a3c.engines.stores.submissions import Submission, SubmissionQueue
 from a3c.networks.normalisation import NOTHING, Normaliser, pool
 from a3c.networks.parameters import Towers
-from a3c.types import Report, Rollout, Snapshot, Transitions
+from a3c.types import PartGradients, Report, Rollout, Snapshot, Transitions
 
 _LOOK = 0.1  # seconds after which a waiting worker shows that it is alive
 
@@ -123,9 +123,10 @@ class CentralStore:
 
     def _learn_from(self, submissions: list[Submission]) -> None:
         if self._learn is None:
-            gradients, norm = self._mean([np.asarray(submission.contribution) for submission in submissions])
+            shares = _shares([submission.valid for submission in submissions])
+            gradients, norm = self._mean([np.asarray(each.contribution) for each in submissions], shares)
             every = [submission.losses for submission in submissions]
-            losses = {name: float(np.mean([each[name] for each in every])) for name in every[0]}
+            losses = {name: float(shares @ [each[name] for each in every]) for name in every[0]}
             losses["gradient_norm"] = norm
         else:
             joined = _joined([submission.contribution for submission in submissions])
@@ -139,13 +140,15 @@ class CentralStore:
         for number, submission in enumerate(submissions):
             self._count(submission, losses if finite else {}, lag, number == 0, finite)
 
-    def _mean(self, gradients: list[np.ndarray]) -> tuple[np.ndarray, float]:
+    def _mean(self, gradients: list[np.ndarray], shares: np.ndarray) -> tuple[np.ndarray, float]:
         """The mean of gradients, clipped, with its norm before; of the moments behind them those of all.
 
-        Clipped is what the update is made of, tower by tower, as if one worker had all the copies: clipping
-        each worker's gradients would weigh the smaller ones more.
+        Each has its share, and clipped is what the update is made of, tower by tower, as if one worker had
+        all the copies: clipping each worker's gradients would weigh the smaller ones more.
         """
-        mean = np.mean(gradients, axis=0)
+        mean = np.zeros_like(gradients[0])
+        for gradient, share in zip(gradients, shares, strict=True):
+            mean += gradient * share
         norms = [math.hypot(*(np.linalg.norm(mean[span]) for span in own)) for own in self._towers]
         norm = math.hypot(*norms)
         for own, size in zip(self._towers, norms, strict=True):
@@ -266,14 +269,22 @@ class WorkerClient:
         queue, worker = self._queue, self._worker
         self._wait_while(lambda: queue.waiting(worker) >= self._batching.room)
         if not (queue.closed or self.revoked):
-            now, steps, episodes = time.monotonic_ns(), rollout.steps, rollout.episodes
-            queue.post(Submission(worker, now, contribution, version, steps, episodes, losses))
+            now, steps, episodes, valid = time.monotonic_ns(), rollout.steps, rollout.episodes, rollout.steps
+            if isinstance(contribution, PartGradients):
+                contribution, valid = contribution
+            queue.post(Submission(worker, now, contribution, version, steps, episodes, losses, valid))
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
         self.show_life()
         while not (self._queue.closed or self.revoked) and condition():
             self._queue.wait(self._worker, _LOOK)
             self.show_life()
+
+
+def _shares(counts: list[int]) -> np.ndarray:
+    """What each mean of so many steps contributes to the mean of all steps, float32."""
+    weights = np.array(counts, np.float64) if any(counts) else np.ones(len(counts))
+    return (weights / weights.sum()).astype(np.float32)
 
 
 def _joined(rollouts: list[Transitions]) -> Transitions:

@@ -16,7 +16,7 @@ from a3c.engines.stores.submissions import Submission
 from a3c.types import Episode, Snapshot, Transitions
 
 _CLOSED, _PAUSED, _GENERATION = range(3)  # of the header; the generation's last bit is the bank
-_FULL, _TIME, _VERSION, _STEPS, _EPISODES, _LOSSES = range(6)  # of a slot's numbers
+_FULL, _TIME, _VERSION, _STEPS, _VALID, _EPISODES, _LOSSES = range(7)  # of a slot's numbers
 
 
 class WakeupPipe:
@@ -127,14 +127,15 @@ class SharedSubmissions:
         ]
 
     def _read(self, worker: int, place: int, slot: dict[str, Any]) -> Submission:
-        _, when, version, steps, count, *losses = slot["numbers"].tolist()
+        _, when, version, steps, valid, count, *losses = slot["numbers"].tolist()
         episodes = [Episode(value, int(length)) for value, length in slot["episodes"][: int(count)].tolist()]
         if self._fields is None:
             content = slot["gradients"]
         else:
             content = Transitions._make(slot.get(name) for name in self._fields)
         named = dict(zip(self._figures, losses, strict=True))
-        return Submission(worker, int(when), content, int(version), int(steps), episodes, named, place)
+        whole = int(when), content, int(version), int(steps), episodes, named, int(valid), place
+        return Submission(worker, *whole)
 
     def await_arrival(self, seconds: float) -> None:
         """Wait until something may have come."""
@@ -195,7 +196,8 @@ class SharedSubmissions:
         episodes, numbers = submission.episodes, slot["numbers"]
         if episodes:
             slot["episodes"][: len(episodes)] = episodes
-        numbers[_TIME:_LOSSES] = submission.time, submission.version, submission.steps, len(episodes)
+        counts = submission.version, submission.steps, submission.valid, len(episodes)
+        numbers[_TIME:_LOSSES] = submission.time, *counts
         numbers[_LOSSES:] = [submission.losses[name] for name in self._figures]
         numbers[_FULL] = 1
         self._learner_pipe.wake()

@@ -28,6 +28,8 @@ class Submission(NamedTuple):
     steps: int
     episodes: Sequence[Episode]
     losses: Mapping[str, float]
+    valid: int = 0
+    """Of how many steps the gradients are the mean."""
     slot: int = 0
 
 

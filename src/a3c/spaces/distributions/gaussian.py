@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 _MIN_VARIANCE = 1e-4
-"""Added to the variance: a gradient with respect to the mean, z / σ, is at most a hundred times the noise z."""
+"""Added to the variance: a gradient with respect to the mean is at most a hundred times the noise."""
 _DEVIATION_AT_ZERO = math.sqrt(math.log(2.0) + _MIN_VARIANCE)
 """σ where its parameter is 0."""
 _FIRST_OF_ONE, _FIRST_OF_SEVERAL, _FIRST_SUM, _FIRST_LEAST = 0.83, 0.45, 2.0, 0.1
