@@ -3,6 +3,7 @@
 import dataclasses
 import tomllib
 
+import numpy as np
 import pytest
 
 from a3c.algorithms import ALGORITHMS as LEARNING
@@ -48,6 +49,54 @@ from a3c.presets import defaults_of, load_preset, make_config, preset_names, set
 def test_bad_values_say_what_was_expected(settings, message):
     with pytest.raises(SettingError, match=message):
         make_config(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (dict(max_steps=1e5), 100_000),
+        (dict(max_steps=np.int64(7)), 7),
+        (dict(learning_rate=np.float32(0.5)), 0.5),
+        (dict(learning_rate=1), 1.0),
+        (dict(anneal=np.bool_(True)), True),
+        (dict(hidden_units=[64, 32.0]), (64, 32)),
+        (dict(hidden_units=np.array([64, 32])), (64, 32)),
+        (dict(hidden_units=128), (128,)),
+        (dict(env_id=np.str_("CartPole-v1")), "CartPole-v1"),
+    ],
+)
+def test_settings_are_taken_as_people_write_them(settings, kept):
+    for config in (make_config(**settings), make_config().replace(**settings)):
+        (value,) = (getattr(config, name) for name in settings)
+        assert value == kept
+        assert type(value) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("--max-steps 1e5", 100_000),
+        ("--max-steps 100_000", 100_000),
+        ("--max-steps=2.5e3", 2500),
+        ("--max-steps none", None),
+        ("--hidden-units 64,32", (64, 32)),
+        ("--hidden-units 64 32", (64, 32)),
+        ("--hidden-units [64, 32]", (64, 32)),
+        ("--hidden-units=64,", (64,)),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(text, kept):
+    typed = train.COMMAND.parse(text.split()).typed
+    assert list(typed.values()) == [kept]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["--max-steps 1.5", "--max-steps 1e999999999", "--max-steps inf", "--hidden-units 64,x", "--t-max ''"],
+)
+def test_what_is_no_integer_is_refused(text):
+    with pytest.raises(UsageError, match="expected (an )?integer"):
+        train.COMMAND.parse(text.split())
 
 
 def test_flags_are_spelled_as_typed():

@@ -11,7 +11,7 @@ from a3c import algorithms
 from a3c.algorithms import ALGORITHMS
 from a3c.errors import SettingError, UsageError
 from a3c.network_settings import NetworkSettings, check_network_size
-from a3c.settings import check, presentable, setting
+from a3c.settings import check, from_plain, presentable, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,8 @@ class Config(algorithms.Settings, NetworkSettings, ExperimentSettings):
     def replace(self, **changes: Any) -> "Config":
         """A copy with `changes`; unknown names raise `UsageError`."""
         check_names(changes, "setting")
-        return dataclasses.replace(self, **changes)
+        taken = {name: from_plain(FIELDS[name], value) for name, value in changes.items()}
+        return dataclasses.replace(self, **taken)
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import decimal
 import math
 import typing
 import unicodedata
@@ -73,15 +74,43 @@ def check(f: dataclasses.Field, value: Any) -> None:
 def from_plain(f: dataclasses.Field, value: Any) -> Any:
     """One setting as TOML or a user gave it, in the type that `Config` keeps.
 
-    Lists become tuples, integers floats where a float belongs, and "none" None, which TOML lacks.
+    Lists and NumPy's arrays become tuples, its scalars Python's, whole numbers integers or floats as they
+    belong (1e5 steps), a single number a tuple of one, and "none" None, which TOML lacks.
     """
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        value = value.tolist()
+    if is_tuple(f):
+        if type(value) in (int, float):
+            value = (value,)
+        if isinstance(value, (list, tuple)):
+            return tuple(_whole(number) for number in value)
     if isinstance(value, list):
         return tuple(value)
-    if value == "none" and may_be_none(f):
-        return None
+    if isinstance(value, str):
+        return None if value == "none" and may_be_none(f) else value
     if scalar_type(f) is float and type(value) is int and _is_number(value, float):
         return float(value)
-    return value
+    return _whole(value) if scalar_type(f) is int else value
+
+
+def _whole(value: Any) -> Any:
+    """A float that is a whole number as an integer; anything else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+def to_integer(text: str) -> int:
+    """The integer that was typed: 100000, 100_000, 1e5.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        number = decimal.Decimal(text) if len(text) < _SHOWN else decimal.Decimal("nan")
+        if not number.is_finite() or number.adjusted() > 30 or number != number.to_integral_value():
+            raise
+        return int(number)
 
 
 def is_clean(text: str) -> bool:

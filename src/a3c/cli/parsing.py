@@ -4,13 +4,24 @@ import argparse
 import dataclasses
 import difflib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from a3c import algorithms
 from a3c.config import FIELDS
 from a3c.errors import UsageError
-from a3c.settings import check, choices_of, is_clean, is_tuple, kind_of, may_be_none, scalar_type, setting
+from a3c.settings import (
+    check,
+    choices_of,
+    is_clean,
+    is_tuple,
+    kind_of,
+    may_be_none,
+    scalar_type,
+    setting,
+    to_integer,
+)
 
 
 class Argument(NamedTuple):
@@ -95,8 +106,11 @@ def _is_setting(field: dataclasses.Field) -> bool:
 
 
 def _kind(field: dataclasses.Field) -> type:
-    """What makes the value of a field, or each number of a tuple, from a text."""
+    """The type of a field, or of each number of a tuple."""
     return str if choices_of(field) else int if is_tuple(field) else scalar_type(field)
+
+
+_READ: dict[type, Callable[[str], Any]] = {int: to_integer, float: float, str: str}
 
 
 def _read(argument: Argument, given: Any, see: str) -> Any:
@@ -110,13 +124,15 @@ def _read(argument: Argument, given: Any, see: str) -> Any:
         return given
     texts = given if is_tuple(field) else [given]
     received = f"{argument.names[0]} {' '.join(texts)}"
+    if is_tuple(field):  # 64 64, 64,64 or [64, 64]
+        texts = re.sub(r"[\[\](),]", " ", " ".join(texts)).split()
     if (choices := choices_of(field)) and given not in choices:
         raise UsageError(received, f"one of {', '.join(choices)}", see)
     if may_be_none(field) and texts in (["none"], ["None"]):
         return None
     try:
-        values = tuple(_kind(field)(text) for text in texts)
-    except ValueError:
+        values = tuple(_READ[_kind(field)](text) for text in texts)
+    except (ValueError, ArithmeticError):
         expected = kind_of(field) + (", or none" if may_be_none(field) else "")
         raise UsageError(received, expected, see) from None
     value = values if is_tuple(field) else values[0]
