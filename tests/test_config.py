@@ -95,7 +95,7 @@ def test_numbers_are_read_as_people_write_them(text, kept):
     ["--max-steps 1.5", "--max-steps 1e999999999", "--max-steps inf", "--hidden-units 64,x", "--t-max ''"],
 )
 def test_what_is_no_integer_is_refused(text):
-    with pytest.raises(UsageError, match="expected (an )?integer"):
+    with pytest.raises(UsageError, match=r"expected (an )?integer"):
         train.COMMAND.parse(text.split())
 
 
