@@ -23,7 +23,7 @@ def main() -> None:
     observation, _ = env.reset(seed=0)
     total, done = 0.0, False
     while not done:
-        observation, reward, terminated, truncated, _ = env.step(agent.predict(observation))
+        observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
         total, done = total + float(reward), terminated or truncated
     print("by hand:", total)
 

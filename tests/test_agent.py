@@ -99,7 +99,7 @@ def test_fit_returns_a_history_like_keras(tmp_path):
     assert evaluation.mean == agent.evaluate(episodes=7, seed=3).mean
     assert agent.evaluate(episodes=7, mode="sampled", seed=3).mode == "sampled"
     more = agent.fit(verbose=0, max_steps=500)
-    assert more.summary["steps"] < 1_000
+    assert 2_000 <= more.summary["steps"] < 2_500, "it goes on"
 
 
 @pytest.mark.parametrize("mode", ["greedy", "sampled"])
@@ -122,7 +122,7 @@ def test_models_and_optimizers_of_ones_own(make, engine, tmp_path):
     )
     before = [w.copy() for w in model.get_weights()]
     agent.fit(verbose=0)
-    assert agent.model is model
+    assert agent.network is model
     after = model.get_weights()
     trainable = {id(v) for v in model.trainable_variables}
     changed = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
@@ -133,18 +133,18 @@ def test_models_and_optimizers_of_ones_own(make, engine, tmp_path):
 
 def test_predict_takes_one_observation_or_many():
     agent = Agent("CartPole-v1", seed=1)
-    assert agent.predict(np.zeros(4)) in (0, 1)
-    actions = agent.predict(np.zeros((5, 4)))
+    assert agent.act(np.zeros(4)) in (0, 1)
+    actions = agent.act(np.zeros((5, 4)))
     assert actions.shape == (5,)
     with pytest.raises(UsageError, match=r"observation of shape \(3,\)"):
-        agent.predict(np.zeros(3))
+        agent.act(np.zeros(3))
 
 
 def test_predict_acts_like_the_model():
     agent = Agent("CartPole-v1", seed=1)
     observations = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    logits = keras.ops.convert_to_numpy(agent.model(observations)[0])
-    np.testing.assert_array_equal(agent.predict(observations), logits.argmax(-1))
+    logits = keras.ops.convert_to_numpy(agent.network(observations)[0])
+    np.testing.assert_array_equal(agent.act(observations), logits.argmax(-1))
 
 
 @pytest.mark.parametrize("make", [None, functional_model, adapted])
@@ -154,7 +154,7 @@ def test_saved_agents_come_back_the_same(make, tmp_path):
     loaded = Agent.load(tmp_path / "agent.keras")
     assert loaded.environment.id == "CartPole-v1"
     observations = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
-    for ours, theirs in zip(agent.model(observations), loaded.model(observations), strict=True):
+    for ours, theirs in zip(agent.network(observations), loaded.network(observations), strict=True):
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs), rtol=1e-6
         )
@@ -164,22 +164,22 @@ def test_saved_agents_come_back_the_same(make, tmp_path):
 def test_the_agent_acts_in_the_manner_that_fit_learned(tmp_path):
     """What is normalised, or how actions are bounded, may be said as late as that."""
     agent = Agent("Pendulum-v1", save_dir=str(tmp_path), preset="none", **QUICK)
-    agent.predict(np.zeros(3))
+    agent.act(np.zeros(3))
     changes = dict(normalise_observations=True, action_bounds="squash")
     agent.fit(verbose=0, **changes)
     twin = Agent("Pendulum-v1", save_dir=str(tmp_path), preset="none", **{**QUICK, **changes})
     twin.fit(verbose=0)
     seen = np.array([0.3, -0.9, 4.0], np.float32)
-    np.testing.assert_array_equal(agent.predict(seen), twin.predict(seen))
+    np.testing.assert_array_equal(agent.act(seen), twin.act(seen))
     assert agent.evaluate(5, seed=1).mean == twin.evaluate(5, seed=1).mean
     agent.save(tmp_path / "agent.keras")
     again = Agent.load(tmp_path / "agent.keras", backend_name=keras.backend.backend())
-    np.testing.assert_array_equal(again.predict(seen), twin.predict(seen))
+    np.testing.assert_array_equal(again.act(seen), twin.act(seen))
 
 
 def test_a_number_is_an_action_like_any_other():
     identity = "identity:identity/Number-v0"
-    action = Agent(identity, preset="none", seed=0).predict(np.float32(0.5))
+    action = Agent(identity, preset="none", seed=0).act(np.float32(0.5))
     assert isinstance(action, np.ndarray)
     assert action.shape == ()
     assert action != np.round(action)
@@ -228,7 +228,7 @@ def test_eager_equals_compiled(tmp_path):
     for eager in (False, True):
         agent = Agent("CartPole-v1", save_dir=str(tmp_path), **{**QUICK, "max_steps": 100}, eager=eager)
         agent.fit(verbose=0)
-        weights.append(np.concatenate([w.ravel() for w in agent.model.get_weights()]))
+        weights.append(np.concatenate([w.ravel() for w in agent.get_weights()]))
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-3, atol=1e-4)
 
 

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a3c import algorithms, backend, envs
+from a3c import backend, envs
 from a3c.config import Config
-from a3c.envs import Environment
 from a3c.errors import SettingError, UsageError
-from a3c.evaluation.evaluator import Evaluation, make_evaluator, random_evaluation
+from a3c.evaluation.evaluator import Evaluation, random_evaluation
+from a3c.evaluation.player import Player
 from a3c.presets import make_config
-from a3c.spaces import distributions
-from a3c.spaces.distributions import Mode, ModeNoise
-from a3c.spaces.observations import ObservationMismatch
 from a3c.training import lookup, run_directory
+from a3c.training.continuation import Continuation
 from a3c.training.history import History
-from a3c.types import Act, Episode, Policy
 from a3c.utils import seeding
 
 if TYPE_CHECKING:
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from a3c.training.callbacks.base import Callback
 
 
-class Agent:
+class Agent(Player):
     """An actor-critic agent for one environment.
 
         agent = Agent("CartPole-v1")
@@ -49,6 +46,12 @@ class Agent:
         **settings: Any setting of `a3c.config.Config`; those not given come from the environment's preset,
             else they are the algorithm's defaults.
 
+    Attributes:
+        config: The settings.
+        environment: What it plays in.
+        network: The network alone, as training sees it: from packed observations, which are normalised, to
+            (policy parameters, value).
+
     Raises:
         UsageError: for settings, an environment or a model that cannot work.
     """
@@ -66,20 +69,22 @@ class Agent:
             settings["env_id"] = env_id
         if isinstance(optimizer, str):  # the setting of that name
             settings["optimizer"], optimizer = optimizer, None
-        self.config: Config = make_config(trust, algorithm=algorithm, **settings)
+        self.config = make_config(trust, algorithm=algorithm, **settings)
         if self.config.algorithm == "random":
             fix = "For the baseline: a3c.random_baseline(env_id, episodes)."
             raise SettingError("algorithm", "random", "one that learns", fix)
         if self.config.seed is None:
             self.config = dataclasses.replace(self.config, seed=seeding.fresh_seed())
         backend.select(self.config.backend)
-        self.environment: Environment = envs.find(self.config.env_id, self.config.action_bounds)
+        self.environment = envs.find(self.config.env_id, self.config.action_bounds)
         from a3c.training.resolve import make_model
 
-        self.model: keras.Model = make_model(self.config, self.environment, model)
+        super().__init__(self.config, self.environment, make_model(self.config, self.environment, model))
         self._optimizer = optimizer
         self._summary: dict[str, Any] = {}
-        self._compiled: tuple[Any, Policy] | None = None
+        self._continuation: Continuation | None = None
+
+    # -- learning -------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -88,7 +93,11 @@ class Agent:
         callbacks: "Sequence[Callback]" = (),
         **settings: Any,
     ) -> History:
-        """Train from the present weights until the environment is solved or a limit is reached.
+        """Train until the environment is solved or a limit is reached.
+
+        The first call begins with the present weights. Another one goes on where the one before has stopped,
+        or the training of the agent's file: with its last weights, its settings, its optimizer's state, and
+        limits that count from there. If the weights were changed since, it begins with those.
 
         Writes a run directory, like `a3c train`, and leaves the best weights in the agent.
 
@@ -104,23 +113,34 @@ class Agent:
             RunError: when a worker failed; what was learned until then is saved.
             Exception: what a callback raised; what was learned until then is saved.
         """
+        from a3c.networks.parameters import parameters_of
         from a3c.training.callbacks import display
         from a3c.training.trainer import train
 
-        if resume is None:
-            config, directory = self.config.replace(**settings), None
-        else:
+        shown = display.choose(sys.stdout, quiet=not verbose)
+        self._take_weights()
+        config, directory, continuation = self.config, None, None
+        if resume is not None:
             directory = lookup.find_run(str(resume), self.config.save_dir)
             config = run_directory.read_config(directory).replace(**settings)
             run_directory.check_names(directory, config, (self.config.env_id, self.config.model), False)
+        elif self._continuation is None:
+            config = config.replace(**settings)
+        elif not np.array_equal(self._continuation.weights, parameters_of(self.network)):
+            shown.note("The weights were changed since the last training: it begins with these.")
+            config = self._continuation.config.replace(**settings)
+        else:
+            continuation = self._continuation
+            config = continuation.config_with(settings)
         try:
             result = train(
                 config,
-                model=self.model,
+                model=self.network,
                 optimizer=self._optimizer,
-                display=display.choose(sys.stdout, quiet=not verbose),
+                display=shown,
                 callbacks=callbacks,
                 resume=directory,
+                continuation=continuation,
             )
         except UsageError:
             raise  # before anything was learned
@@ -128,10 +148,13 @@ class Agent:
             self._adopt(config)
             raise
         self._adopt(config)
+        self._continuation = Continuation.of(
+            result.config, result.summary, parameters_of(self.network), continuation
+        )
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
-        return History.of(config, result)
+        return History.of(result)
 
     def _adopt(self, config: Config) -> None:
         """From now on act as was learned, by those settings of a training that decide it."""
@@ -141,106 +164,28 @@ class Agent:
         if learned["action_bounds"] != self.config.action_bounds:
             self.environment = envs.find(self.config.env_id, learned["action_bounds"])
         self.config = dataclasses.replace(self.config, **learned)
-        self._compiled = None
+        self._compiled = self._whole = None
 
-    def evaluate(self, episodes: int = 100, mode: Mode = "greedy", seed: int | None = None) -> Evaluation:
-        """Play whole episodes in environments of their own.
+    def save(self, path: str | Path, include_optimizer: bool = True) -> None:
+        """Write the agent to a `.keras` file, which Keras opens as it is; see `model`.
 
         Args:
-            episodes: How many.
-            mode: `greedy`, the most probable actions, or `sampled`, actions drawn from the policy.
-            seed: Default: a fresh one.
+            path: It.
+            include_optimizer: Whether `fit` shall go on from there, with the optimizer's state, once it is
+                loaded.
 
         Raises:
-            SettingError: for no episodes, or another mode.
+            UsageError: for a path that is none.
+            OSError: if it cannot be written.
         """
-        from a3c.networks.parameters import parameters_of
+        from a3c.training import agent_file
 
-        if episodes < 1:
-            raise SettingError("episodes", episodes, "an integer of at least 1")
-        _check_mode(mode)
-        evaluator = make_evaluator(
-            self.environment, self._network(), episodes, self._noise.values, self.config.eager
+        self._take_weights()
+        continuation = self._continuation if include_optimizer else None
+        config = self.config if self._continuation is None else self._continuation.config
+        agent_file.write(
+            Path(path), self._network(), vars(config), self._summary, self._optimizer, continuation
         )
-        weights = parameters_of(self.model)
-        try:
-            return evaluator.evaluate(weights, mode, seeding.fresh_seed() if seed is None else seed)
-        finally:
-            evaluator.close()
-
-    def play(
-        self,
-        video: str | Path | None = None,
-        mode: Mode = "greedy",
-        seed: int | None = None,
-        on_step: Any = None,
-    ) -> Episode:
-        """Play one episode: in a window where there is a display, or to a `.mp4` or `.gif` file.
-
-        Args:
-            video: The file to write; then no window opens.
-            mode: `greedy` or `sampled`.
-            seed: Default: a fresh one.
-            on_step: Called with the number of the step, its reward and its action.
-        """
-        from a3c.evaluation import play
-        from a3c.networks import state_size
-
-        _check_mode(mode)
-        return play.play_episode(
-            self.environment,
-            self._act(),
-            noise=self._noise,
-            state_size=state_size(self.model),
-            mode=mode,
-            seed=seeding.fresh_seed() if seed is None else seed,
-            window=video is None and play.has_display(),
-            video=None if video is None else Path(video),
-            on_step=on_step,
-        )
-
-    def predict(self, observation: Any, state: Any = None) -> Any:
-        """The most probable action for an observation, or for each of a batch of N.
-
-        Args:
-            observation: As the environment shows it; a batch has a first axis N in each of its arrays.
-            state: [N, S], of a network with a memory: what it returned in the step before; None where an
-                episode begins.
-
-        Returns:
-            An action for one observation, an array of N for a batch, as `env.step` takes them; of a network
-            with a memory that and its state.
-        """
-        from a3c.networks import state_size
-
-        seen, actions = self.environment.observations, self.environment.actions
-        try:
-            packed, single = seen.pack_any(observation)
-        except ObservationMismatch as error:
-            shape = np.shape(observation)
-            what = f"of shape {shape}" if shape else type(observation).__name__
-            expected = f"{seen.describe()}, or a batch of them with a first axis N"
-            raise UsageError(f"observation {what}", expected) from error
-        size = state_size(self.model)
-        if size and state is None:
-            state = np.zeros((len(packed), size), np.float32)
-        parameters, state = self._act()(packed, state)
-        chosen = actions.to_env(actions.choose(parameters, np.zeros(self._noise.shape(1), np.float32)))
-        if single:
-            chosen = distributions.first(chosen)
-        return (chosen, state) if size else chosen
-
-    def save(self, path: str | Path) -> None:
-        """Write the agent to a `.keras` file: an ordinary one, except that it names its environment."""
-        from a3c.networks import saved_model
-
-        path = Path(path)
-        if path.suffix != ".keras":
-            raise UsageError(f"path {path}", "one ending in .keras")
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"path {path}", "one in an existing directory")
-        card = saved_model.describe(vars(self.config), self.model, None, self._summary.get("steps", 0), None)
-        saved_model.save_model(path, self.model, {**card, "evaluation": self._summary.get("evaluation")})
 
     @classmethod
     def load(
@@ -266,27 +211,16 @@ class Agent:
             UsageError: if it cannot be loaded, or does not fit the environment.
         """
         backend.select(backend_name)
-        from a3c.networks import saved_model
+        from a3c.training import agent_file
 
-        file = lookup.find_model(str(path), save_dir="runs") if Path(path).is_dir() else Path(path)
-        card = saved_model.read_card(file)
-        model_class = saved_model.check_names(file, card, env_id, model_class, trust)
-        env_id = env_id or card.get("env_id")
-        if env_id is None:
-            raise UsageError(f"model file {file}", "one that names its environment", "Give it with --env-id.")
-        model, settings = saved_model.load_model(file, model_class, unsafe), saved_model.acting_settings(card)
-        try:
-            agent = cls(env_id, model=model, backend=backend_name, preset="none", **settings)
-        except SettingError as error:
-            raise UsageError(f"model file {file}", "settings that this a3c has", str(error)) from error
-        except UsageError as error:
-            trained = card.get("env_id")
-            if trained and trained != env_id:
-                fix = f"It was trained on {trained}. {error.received} returned, {error.expected} expected."
-                raise UsageError(f"model file {file}", f"a model for {env_id}", fix) from error
-            raise
-        saved_model.check_statistics(file, card, agent.model)
-        agent._summary = saved_model.scores_in(card, env_id)
+        found = agent_file.read(Path(path), env_id, model_class, unsafe, trust)
+        settings = found.settings
+        if found.optimizer is not None:
+            settings["optimizer"] = found.optimizer
+        with found.fitting():
+            agent = cls(found.env_id, model=found.model, backend=backend_name, preset="none", **settings)
+        found.check_statistics(agent.network)
+        agent._summary, agent._continuation = found.scores, found.continuation(agent.config, agent.network)
         return agent
 
     @property
@@ -294,34 +228,10 @@ class Agent:
         """What is known of how good it is here: `steps`, `evaluation`, `random_baseline`, where known."""
         return dict(self._summary)
 
-    def _act(self) -> Act:
-        """The policy with the present weights."""
-        from a3c.networks.numpy_policy import make_policy
-        from a3c.networks.parameters import parameters_of
-
-        if self._compiled is None or self._compiled[0] is not self.model:
-            self._compiled = (self.model, make_policy(backend.load(), self._network(), self.config.eager))
-        return self._compiled[1](parameters_of(self.model))
-
-    def _network(self) -> Any:
-        """The model as a function."""
-        from a3c.networks import normalisation
-        from a3c.networks.functional import Network
-        from a3c.networks.parameters import non_trainable_of
-
-        seen, config = self.environment.observations, self.config
-        normaliser = normalisation.make(seen, config.normalise_observations, config.normalise_returns)
-        return Network(self.model, non_trainable_of(self.model), seen, normaliser)
-
-    @property
-    def _noise(self) -> ModeNoise:
-        return ModeNoise(self.environment.actions, algorithms.find(self.config.algorithm).values)
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in ("greedy", "sampled"):
-        fix = "For random play: a3c.random_baseline(env_id, episodes)."
-        raise SettingError("mode", mode, "greedy or sampled", fix)
+    def __repr__(self) -> str:
+        config, steps = self.config, self._summary.get("steps", 0)
+        trained = f"trained for {steps:,} steps" if steps else "untrained"
+        return f"Agent({config.env_id!r}, {config.algorithm!r}, seed={config.seed}, {trained})"
 
 
 def random_baseline(env_id: str = "CartPole-v1", episodes: int = 100, seed: int | None = None) -> Evaluation:

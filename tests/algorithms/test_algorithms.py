@@ -335,7 +335,7 @@ def test_endless_rewards_under_a_time_limit_are_worth_what_they_are(algorithm, t
         stop_return=None,
     )
     agent.fit(verbose=0)
-    value = float(ops.convert_to_numpy(agent.model(np.zeros((1, 1), np.float32))[1]).ravel()[0])
+    value = float(ops.convert_to_numpy(agent.network(np.zeros((1, 1), np.float32))[1]).ravel()[0])
     assert value == pytest.approx(10.0, rel=0.05)
 
 
@@ -353,7 +353,7 @@ def test_what_is_seen_decides_what_is_done(algorithm, tmp_path):
         save_dir=str(tmp_path),
     )
     agent.fit(verbose=0)
-    assert agent.predict(np.array([[-1.0], [1.0]])).tolist() == [0, 1]
+    assert agent.act(np.array([[-1.0], [1.0]])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -440,7 +440,7 @@ def test_a_run_is_decided_by_its_seed_alone(settings, tmp_path):
         agent = Agent(save_dir=str(tmp_path), backend=backend_name, **{**CARTPOLE, **settings})
         summary = agent.fit(verbose=0).summary
         assert summary["steps"] >= settings["max_steps"]
-        runs.append((agent.model.get_weights(), harness.episodes(Path(summary["run_dir"]))))
+        runs.append((agent.get_weights(), harness.episodes(Path(summary["run_dir"]))))
     assert all(np.array_equal(a, b) for a, b in zip(runs[0][0], runs[1][0], strict=True))
     assert runs[0][1] == runs[1][1]
     assert len(runs[0][1]) > 50

@@ -44,10 +44,10 @@ def learn(name, tmp_path, **settings):
 
 def check(agent, answers):
     for observation, (value, action) in answers.items():
-        _, values = agent.model(np.array([[observation]], np.float32))
+        _, values = agent.network(np.array([[observation]], np.float32))
         assert float(ops.convert_to_numpy(values)[0, 0]) == pytest.approx(value, abs=0.1)
         if action is not None:
-            assert agent.predict([observation]) == action
+            assert agent.act([observation]) == action
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -91,7 +91,7 @@ def test_the_entropy_bonus_rewards_uncertainty(tmp_path):
     entropies = {}
     for coefficient in (0.0, 10.0):
         agent = learn("Choice", tmp_path, engine="serial", max_steps=8_000, entropy_coefficient=coefficient)
-        logits, _ = agent.model(np.zeros((1, 1), np.float32))
+        logits, _ = agent.network(np.zeros((1, 1), np.float32))
         entropies[coefficient] = float(ops.convert_to_numpy(Categorical(2).entropy(logits))[0])
     assert entropies[10.0] > 0.6
     assert entropies[0.0] < 0.3

@@ -114,9 +114,9 @@ def test_cards_that_are_none_are_refused(agent, card):
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(call, tmp_path, number):
     agent = Agent("CartPole-v1", hidden_units=(4,), preset="none")
-    weights = agent.model.get_weights()
+    weights = agent.network.get_weights()
     weights[0][0] = number
-    agent.model.set_weights(weights)
+    agent.network.set_weights(weights)
     agent.save(tmp_path / "agent.keras")
     assert "not finite" in refusal(tmp_path / "agent.keras")
     outcome = call("play", "agent.keras", "--quiet")

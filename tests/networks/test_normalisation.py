@@ -310,7 +310,7 @@ def test_what_no_network_could_learn_from_is_learned(more, tmp_path):
     agent = Agent("test/Scaled-v0", save_dir=str(tmp_path), learning_rate=3e-3, **SETTINGS, **BOTH, **more)
     agent.fit(verbose=0)
     assert agent.evaluate(50, seed=1).mean == 100_000.0
-    found = Normaliser(1, returns=True).groups(statistics_of(agent.model))[0]
+    found = Normaliser(1, returns=True).groups(statistics_of(agent.network))[0]
     mean, variance, count = found.mean, found.variance, found.count
     assert mean[0] == pytest.approx(100.0, abs=0.01)
     assert variance[0] == pytest.approx(0.01, rel=0.1)
@@ -335,6 +335,6 @@ def test_compiled_environments_are_normalised_too(algorithm, tmp_path):
     agent = Agent("jax/CartPole-v1", algorithm, seed=1, save_dir=str(tmp_path), max_steps=300_000, **BOTH)
     agent.fit(verbose=0)
     assert agent.evaluate(50, seed=1).mean > 300
-    groups = Normaliser(4, returns=True).groups(statistics_of(agent.model))
+    groups = Normaliser(4, returns=True).groups(statistics_of(agent.network))
     assert all((group.variance > 0).all() for group in groups)
     assert groups[1].mean[0] > 5  # discounted sums of ones

@@ -460,7 +460,7 @@ def test_every_kind_of_space_is_learned(name, tmp_path):
     observation, _ = environment.reset(seed=0)
     total = 0.0
     for _ in range(100):
-        observation, reward, *_ = environment.step(agent.predict(observation))
+        observation, reward, *_ = environment.step(agent.act(observation))
         total += reward
     assert total >= 90
     again = Agent.load(_save(agent, tmp_path))
@@ -482,7 +482,7 @@ def _save(agent, directory):
 
 def test_deviations_that_depend_on_the_state_are_learned(tmp_path):
     agent = learn("Continuous", tmp_path, state_dependent_deviation=True)
-    assert agent.model.settings["state_dependent_deviation"]
+    assert agent.network.settings["state_dependent_deviation"]
     assert agent.evaluate(20, seed=1).mean >= 90
 
 

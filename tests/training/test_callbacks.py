@@ -284,7 +284,7 @@ def test_saving_an_agent_leaves_the_users_model_as_it_was(tmp_path):
     agent, _ = train(tmp_path, Looks())
     first, last, best = seen
     np.testing.assert_array_equal(first, last)
-    np.testing.assert_array_equal(parameters_of(agent.model), best)
+    np.testing.assert_array_equal(parameters_of(agent.network), best)
     assert not np.array_equal(first, best)
 
 
@@ -303,7 +303,7 @@ def test_agents_are_saved_in_any_order(tmp_path, monkeypatch):
     monkeypatch.setattr(agents, "_save", reversed_order)
     agent, _ = train(tmp_path)
     run = saved[-1][0]
-    np.testing.assert_array_equal(parameters_of(agent.model), run.best_weights())
+    np.testing.assert_array_equal(parameters_of(agent.network), run.best_weights())
     assert SaveAgents().state_dict() is None
 
 

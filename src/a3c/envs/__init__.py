@@ -34,6 +34,8 @@ class Environment:
     """How its observations are packed."""
     actions: Distribution
     """The distribution over its actions."""
+    observation_space: gym.Space
+    action_space: gym.Space
     vectorized: bool
     """Whether it has its own vector implementation, which steps many copies at once."""
     compiled: bool = False
@@ -79,7 +81,8 @@ def find(env_id: str, bounds: Bounds = "clip") -> Environment:
         if isinstance(env, Copies):
             _check_first(env.envs[0], observations, env_id)
         compiled = spec.vector_entry_point == functional.VECTOR_ENTRY_POINT
-        return Environment(spec, observations, actions, vectorized, compiled)
+        spaces = env.single_observation_space, env.single_action_space
+        return Environment(spec, observations, actions, *spaces, vectorized, compiled)
     finally:
         env.close()
 

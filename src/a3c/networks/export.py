@@ -17,10 +17,10 @@ from a3c.networks.layers import IndependentDeviation, Memory, Residual
 from a3c.networks.models import ActorCritic, Body
 from a3c.networks.normalisation import LARGEST, Normaliser, count_statistics, deviation
 from a3c.networks.parameters import statistics_of
-from a3c.spaces.observations import Leaf, Observations, map_parts
+from a3c.spaces.observations import Leaf, Observations, leaves, map_parts
 
-NETWORK = "network"
-"""The name of the layer that is a model of the user's own."""
+NORMALISATION = "normalisation"
+"""How the names of layers that normalise observations begin."""
 
 
 def export(model: keras.Model, observations: Observations, normaliser: Normaliser) -> keras.Model:
@@ -37,7 +37,7 @@ def export(model: keras.Model, observations: Observations, normaliser: Normalise
         and returns the `state` of the next step as well; an episode begins with zeros.
     """
     raw = _inputs(observations.tree, "")
-    seen = _seen(raw, observations, normaliser, statistics_of(model))
+    seen = _seen(raw, observations, normaliser)
     size = state_size(model)
     state = keras.Input((size,), name="state") if size else None
     policy, value, *after = _Graph(model)(seen, state)
@@ -45,10 +45,27 @@ def export(model: keras.Model, observations: Observations, normaliser: Normalise
     if after:
         outputs["state"] = after[0]
     whole = keras.Model({"observations": raw, "state": state} if size else raw, outputs, name="agent")
+    update(whole, model, normaliser)
+    return whole
+
+
+def update(whole: keras.Model, model: keras.Model, normaliser: Normaliser) -> None:
+    """Give what `export` made of `model` its present weights and statistics."""
     for layer, copied in _pairs(model, whole):
         for variable, numbers in zip(copied, _exported(layer), strict=True):
             variable.assign(numbers)
-    return whole
+    if normaliser.observations:
+        found = normaliser.groups(statistics_of(model))[0]
+        names = sorted(layer.name for layer in whole.layers if layer.name.startswith(NORMALISATION))
+        layers = list(map(whole.get_layer, names))
+        ends = np.cumsum([int(np.prod(layer.adapt_mean.shape)) for layer in layers])[:-1]
+        spread = deviation(found.mean, found.variance) ** 2
+        for layer, mean, variance in zip(
+            layers, np.split(found.mean, ends), np.split(spread, ends), strict=True
+        ):
+            layer.adapt_mean.assign(np.reshape(mean, layer.adapt_mean.shape))
+            layer.adapt_variance.assign(np.reshape(variance, layer.adapt_variance.shape))
+            layer.finalize_state()
 
 
 def copy_into(model: keras.Model, whole: keras.Model) -> None:
@@ -86,17 +103,18 @@ def _dtype(part: Leaf) -> str:
     return {"float64": "float32", "int64": "int32" if small else "int64"}.get(part.dtype, part.dtype)
 
 
-def _seen(raw: Any, observations: Observations, normaliser: Normaliser, statistics: np.ndarray) -> Any:
+def _seen(raw: Any, observations: Observations, normaliser: Normaliser) -> Any:
     """What the network sees, of symbolic raw observations; see `inputs.unpack`."""
-    inputs, used = iter(_in_order(raw, observations.tree)), 0
-    found = normaliser.groups(statistics)[0] if normaliser.observations else None
+    inputs = iter(_in_order(raw, observations.tree))
+    numbers = iter(range(len(leaves(observations.tree))))
 
     def see(part: Leaf) -> Any:
-        nonlocal used
-        seen = _prepared(part, next(inputs))
-        if found is not None and (count := count_statistics(part, normaliser.images)):
-            span, used = slice(used, used + count), used + count
-            seen = _normalised(seen, found.mean[span], found.variance[span], image=part.kind == "image")
+        seen, number = _prepared(part, next(inputs)), next(numbers)
+        if normaliser.observations and count_statistics(part, normaliser.images):
+            # Its weights are the statistics, which do not learn; in the order of packing, by their names.
+            axis = None if part.kind == "image" else -1
+            seen = keras.layers.Normalization(axis, name=f"{NORMALISATION}_{number:04d}")(seen)
+            seen = ops.clip(seen, -LARGEST, LARGEST)
         return seen
 
     return map_parts(see, observations.tree)
@@ -124,16 +142,6 @@ def _prepared(part: Leaf, array: Any) -> Any:
     if part.scale != 1.0:
         array = array * part.scale
     return ops.reshape(array, (-1, *part.seen_shape))
-
-
-def _normalised(seen: Any, mean: np.ndarray, variance: np.ndarray, image: bool) -> Any:
-    """By a layer whose weights are the statistics, which do not learn; cut off like `standardise`."""
-    layer = keras.layers.Normalization(axis=None if image else -1)
-    standard = layer(seen)
-    layer.adapt_mean.assign(np.reshape(mean, layer.adapt_mean.shape))
-    layer.adapt_variance.assign(np.reshape(deviation(mean, variance) ** 2, layer.adapt_variance.shape))
-    layer.finalize_state()
-    return ops.clip(standard, -LARGEST, LARGEST)
 
 
 # -- the network --------------------------------------------------------------------------------------------
@@ -166,7 +174,6 @@ class _Graph:
         return tuple(outputs)
 
     def _of_the_user(self, seen: Any, state: Any) -> Any:
-        self._model.name = NETWORK
         if state is None:
             return self._model(seen, training=False)
         return self._model(seen, state, ops.zeros_like(state[None, :, 0]), training=False)

@@ -141,6 +141,17 @@ def _without_numbers(largest: int) -> Iterator[None]:
 
 
 @contextmanager
+def bounded(model: keras.Model) -> Iterator[None]:
+    """Let Keras make variables that have shapes alone, of not many more numbers than `model` has.
+
+    Raises:
+        ValueError: where there are more.
+    """
+    with _without_numbers(_FREE + _RATIO * _ITEM_BYTES * model.count_params()):
+        yield
+
+
+@contextmanager
 def _sharing_objects() -> Iterator[None]:
     """As Keras reads a file: what is described twice with one number is one object."""
     from keras.src.saving.serialization_lib import ObjectSharingScope

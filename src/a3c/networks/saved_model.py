@@ -1,7 +1,8 @@
 """Agents on disk: a `.keras` file that also says which environment it is for.
 
-The file is an ordinary Keras model file with one more member, `a3c.json`. It is written whole or not at
-all, and read in Keras' safe mode, so that a downloaded agent runs no code.
+The file is an ordinary Keras model file with one more member, `a3c.json`, the card. Its model is the whole of
+the agent, see `export`; one of our networks is made again from the card, and takes its weights. The file is
+written whole or not at all, and read in Keras' safe mode, so that a downloaded agent runs no code.
 """
 
 import json
@@ -19,7 +20,8 @@ import numpy as np
 
 from a3c import networks
 from a3c.errors import UsageError, first_line
-from a3c.networks import model_size
+from a3c.networks import export, model_size
+from a3c.networks.functional import Network
 from a3c.networks.parameters import set_statistics, statistics_of
 from a3c.utils import archives, trust
 from a3c.utils.files import replacing
@@ -29,7 +31,8 @@ from a3c.utils.schema import Absent, Anything, Maybe, Number, Rows, Table, Text,
 from a3c.utils.versions import versions
 
 CARD = "a3c.json"
-FORMAT = 1
+FORMAT = 2
+"""In format 1 the model in the file is the network alone, which sees packed and normalised observations."""
 
 
 def describe(
@@ -44,12 +47,43 @@ def describe(
         algorithm=settings["algorithm"],
         steps=steps,
         model=name,
+        network=None if type(model) not in networks.OURS else _described(model),
         signatures=trust.sign(settings["env_id"], name),
-        settings={k: v for k, v in settings.items() if v is not None or k in ACTING_SETTINGS},
+        settings=dict(settings),
         versions=versions(),
         evaluation=None if evaluation is None else evaluation.as_dict(),
         random_baseline=baseline,
     )
+
+
+def _described(model: keras.Model) -> dict[str, Any]:
+    """One of our networks as the card has it, to be made again by `_made_again`."""
+    return {"class": type(model).__name__, "settings": model.settings, "seen": model.seen}
+
+
+def _made_again(card: Mapping[str, Any], whole: keras.Model) -> keras.Model:
+    """The network of an agent: one of ours by the card, or the user's own, which is a layer of the whole.
+
+    Raises:
+        ValueError: where the card is of another network than the file.
+        Exception: whatever Keras raises for a description that it cannot build.
+    """
+    if card.get("format", 1) < FORMAT:
+        return whole
+    if (described := card.get("network")) is None:
+        return next(layer for layer in whole.layers if isinstance(layer, keras.Model))
+    cls = {ours.__name__: ours for ours in networks.OURS}[described["class"]]
+
+    def make() -> keras.Model:
+        model = cls(**described["settings"])
+        model.build_from_config({"seen": described["seen"]})
+        return model
+
+    with model_size.bounded(whole):
+        make()
+    model = make()
+    export.copy_into(model, whole)
+    return model
 
 
 ACTING_SETTINGS = ("algorithm", "action_bounds", "normalise_observations", "normalise_returns")
@@ -78,14 +112,24 @@ def check_statistics(path: Path, card: Mapping[str, Any], model: keras.Model) ->
         raise UsageError(f"model file {path}", "one with the statistics that its network needs", fix)
 
 
-def save_model(path: Path, model: keras.Model, card: Mapping[str, Any]) -> None:
-    """Write `model` and its `card` to `path`, replacing what was there in one step."""
+def save_model(
+    path: Path, network: Network, card: Mapping[str, Any], members: Mapping[str, bytes] | None = None
+) -> None:
+    """Write a network, with weights and statistics, its `card` and further members, in one step.
+
+    Raises:
+        OSError: if that fails; `path` is what it was then.
+    """
+    model = network.model
+    whole = export.export(model, network.observations, network.normaliser)
     with replacing(path) as temporary:
         with keras_saving():
-            model.save(temporary)
+            whole.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             statistics = statistics_of(model).tolist()
             archive.writestr(CARD, json.dumps({"format": FORMAT, **card, "statistics": statistics}))
+            for name, content in (members or {}).items():
+                archive.writestr(name, content)
 
 
 @dataclass(frozen=True)
@@ -184,22 +228,31 @@ _SETTINGS = {
     "normalise_observations": Absent(Maybe(Truth())),
     "normalise_returns": Absent(Maybe(Truth())),
 }
+_NETWORK = {
+    "class": Text(tuple(cls.__name__ for cls in networks.OURS)),
+    "settings": Table(
+        Anything(), known={"hidden_units": Rows(Whole(1), at_most=100), "images": Whole(0, 100)}
+    ),
+    "seen": Text(longest=2**16),
+}
 _CARD = {
     "env_id": Absent(Maybe(Text(longest=1000))),
     "steps": Absent(Whole()),
     "model": Absent(Maybe(Text(longest=1000))),
+    "network": Absent(Maybe(_NETWORK)),
     "settings": Absent(Maybe(Table(Anything(), known=_SETTINGS))),
     "evaluation": Absent(Maybe(Table(Anything(), known={"mean": Number(), "episodes": Whole()}))),
     "random_baseline": Absent(Maybe(Number())),
     "statistics": Absent(Rows(Number())),
+    "continues": Absent(Maybe(Table(Anything(), known={"steps": Whole(), "episodes": Whole()}))),
 }
 """What is made use of in a card; it may have more."""
 
 
 def _check_card(card: Any) -> None:
     """Raise `ValueError` unless `card` has what is made use of in the types that it is written with."""
-    if isinstance(card, dict) and (found := card.get("format", FORMAT)) != FORMAT:
-        raise ValueError(f"its {CARD} has format {found!r:.40}, this a3c reads {FORMAT}")
+    if isinstance(card, dict) and (found := card.get("format", FORMAT)) not in (1, FORMAT):
+        raise ValueError(f"its {CARD} has format {found!r:.40}, this a3c reads up to {FORMAT}")
     if wrong := find_wrong(card, Table(Anything(), known=_CARD), CARD):
         raise ValueError(f"its {CARD} is none of a3c's: {wrong}")
 
@@ -244,7 +297,7 @@ def load_model(path: Path, model_class: str | None = None, unsafe: bool = False)
     try:
         with archives.opened(path) as archive, keras_saving():
             model_size.check(archive, own, safe=not unsafe)
-        model = _load(path, own, safe=not unsafe)
+        model = _made_again(card, _load(path, own, safe=not unsafe))
         set_statistics(model, card.get("statistics", []))
         if not all(np.isfinite(array).all() for array in [*model.get_weights(), statistics_of(model)]):
             raise ValueError("It has weights that are not finite numbers: its training went wrong.")

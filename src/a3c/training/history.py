@@ -3,8 +3,6 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from a3c.config import Config
-
 if TYPE_CHECKING:
     from a3c.training.trainer import Result
 
@@ -26,10 +24,10 @@ class History:
     summary: dict[str, Any]
 
     @classmethod
-    def of(cls, config: Config, result: "Result") -> "History":
-        """That of a run with these settings and this `training.trainer.Result`."""
+    def of(cls, result: "Result") -> "History":
+        """That of a run with this `training.trainer.Result`."""
         from a3c.training.metrics import EPISODE_COLUMNS
 
         rows = result.metrics.history.rows
         columns = {name: [row[i] for row in rows] for i, name in enumerate(EPISODE_COLUMNS)}
-        return cls(columns, dataclasses.asdict(config), result.summary)
+        return cls(columns, dataclasses.asdict(result.config), result.summary)

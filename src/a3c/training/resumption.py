@@ -66,20 +66,11 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
         model: The network with its first weights.
         optimizer: The user's own, or None for that of the settings.
     """
-    import keras
-
     from a3c.engines.updates import make_update
     from a3c.networks.functional import Network
     from a3c.networks.parameters import non_trainable_of, parameters_of
-    from a3c.networks.saved_model import SerializedModel
 
-    if isinstance(worker_spec.model, SerializedModel) and worker_spec.config.model is None:
-        with replacing(directory / _MODEL) as temporary:
-            temporary.write_bytes(worker_spec.model.content)
-    if optimizer is not None:
-        with keras_saving():
-            serialized = keras.saving.serialize_keras_object(optimizer)
-        write_whole(directory / _OPTIMIZER, json.dumps(serialized, indent=1))
+    _write_objects(directory, worker_spec, optimizer)
     network = Network(
         model, non_trainable_of(model), worker_spec.environment.observations, worker_spec.normaliser
     )
@@ -87,8 +78,39 @@ def begin(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any
     return Resumed(StoreState(parameters_of(model), state))
 
 
-def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any) -> Resumed:
+def _write_objects(directory: Path, worker_spec: "WorkerSpec", optimizer: Any) -> None:
+    """Write down a model and an optimizer of the user's own, which the settings do not describe."""
+    from a3c.networks.saved_model import SerializedModel
+
+    if isinstance(worker_spec.model, SerializedModel) and worker_spec.config.model is None:
+        with replacing(directory / _MODEL) as temporary:
+            temporary.write_bytes(worker_spec.model.content)
+    if optimizer is not None:
+        write_whole(directory / _OPTIMIZER, json.dumps(described(optimizer), indent=1))
+
+
+def take_up(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any) -> Resumed:
+    """Where another run stood, whose checkpoint is in the new `directory`: its files begin here.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    _write_objects(directory, worker_spec, optimizer)
+    found = load(directory, worker_spec, model, optimizer, files=False)
+    states = {name: state for name, state in found.callbacks.items() if name not in _FILES}
+    return replace(found, callbacks=states, solved=False, reached_seconds=None)
+
+
+_FILES = ("episodes.csv", "metrics.jsonl", "tensorboard")
+"""Callbacks whose states are about files of a run directory."""
+
+
+def load(
+    directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any, files: bool = True
+) -> Resumed:
     """Where the run in `directory` stood in its newest whole checkpoint.
+
+    With `files` unset, that was in another directory.
 
     Raises:
         UsageError: if it has none that is whole, or it is of another environment or network.
@@ -102,11 +124,13 @@ def load(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any)
     if changes := checkpoint.differences(state["about"], describe(worker_spec, model)):
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
-    run_directory.record_resumption(directory, worker_spec.config)
-    history = _history(directory, state, notes)
+    if files:
+        run_directory.record_resumption(directory, worker_spec.config)
+    history = _history(directory, state, notes) if files else EpisodeHistory()
     steps = state["store"]["steps"]
     exact = worker_spec.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
-    notes.append(f"resumed at step {steps:,}" + ("" if exact else "; episodes begin anew"))
+    verb = "resumed" if files else "goes on"
+    notes.append(f"{verb} at step {steps:,}" + ("" if exact else "; episodes begin anew"))
     return Resumed(
         contents=StoreState(**state["store"]),
         metrics=TrainingMetrics.restored(state["metrics"], history),
@@ -202,20 +226,47 @@ def load_optimizer(directory: Path) -> Any:
     path = directory / _OPTIMIZER
     if not os.path.lexists(path):
         return None
+    try:
+        content = parse_json(read_plain(path, _LARGEST_OPTIMIZER))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"optimizer in {path}", _OPTIMIZER_EXPECTED, f"{first_line(error)}.") from error
+    return optimizer_of(content, f"optimizer in {path}")
+
+
+_OPTIMIZER_EXPECTED = "one that Keras can make again in safe mode"
+
+
+def described(optimizer: Any) -> dict[str, Any]:
+    """An optimizer of the user's own as Keras describes it."""
+    import keras
+
+    with keras_saving():
+        return keras.saving.serialize_keras_object(optimizer)
+
+
+def optimizer_of(description: Any, where: str) -> Any:
+    """The optimizer that `described` describes.
+
+    Args:
+        description: It.
+        where: Where it was found, for errors.
+
+    Raises:
+        UsageError: if Keras cannot make it again in safe mode.
+    """
     import keras
 
     try:
-        described = parse_json(read_plain(path, _LARGEST_OPTIMIZER))
-        if _is_more_than_an_optimizer(described):
+        if _is_more_than_an_optimizer(description):
             raise ValueError("It describes something else than an optimizer.")
         with keras_saving():
-            found = keras.saving.deserialize_keras_object(described, safe_mode=True)
+            found = keras.saving.deserialize_keras_object(description, safe_mode=True)
         if not isinstance(found, keras.optimizers.Optimizer):
             raise ValueError("It describes no optimizer.")
         return found
     except Exception as error:
         fix = f"{first_line(error)} Resume it from Python, with Agent(..., optimizer=...).fit(resume=...)."
-        raise UsageError(f"optimizer in {path}", "one that Keras can make again in safe mode", fix) from error
+        raise UsageError(where, _OPTIMIZER_EXPECTED, fix) from error
 
 
 def _is_more_than_an_optimizer(tree: Any) -> bool:

@@ -20,6 +20,7 @@ from a3c.training import callbacks as builtin
 from a3c.training import resumption, run_directory
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.display import Display
+from a3c.training.continuation import Continuation
 from a3c.training.interrupts import Interrupts
 from a3c.training.metrics import TrainingMetrics
 from a3c.training.resolve import make_model, resolve_config
@@ -38,6 +39,8 @@ class Result:
     model: Any
     """The network with the best weights: a `keras.Model`."""
     interrupted: bool
+    config: Config
+    """The settings, with everything decided."""
 
 
 def train(
@@ -50,6 +53,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     process_started: float | None = None,
     resume: Path | None = None,
+    continuation: Continuation | None = None,
 ) -> Result:
     """Train as `config` says until the environment is solved or a limit is reached.
 
@@ -63,6 +67,7 @@ def train(
         process_started: `time.monotonic()` from which `solved_seconds` and `wall_seconds` count;
             default: now.
         resume: The directory of a run to go on with; default: make a new one.
+        continuation: Where the new run begins; default: with the weights of `model`.
 
     Raises:
         UsageError: for settings that cannot be carried out; nothing has been started then.
@@ -77,7 +82,11 @@ def train(
     model, optimizer, spec = _describe(config, environment, model, optimizer, resume)
     directory = run_directory.create(config, sys.argv) if resume is None else resume
     with run_directory.locked(directory):
-        begin = resumption.begin if resume is None else resumption.load
+        if continuation is not None:
+            continuation.put_into(directory)
+            begin = resumption.take_up
+        else:
+            begin = resumption.begin if resume is None else resumption.load
         resumed = begin(directory, spec, model, optimizer)
         spec = dataclasses.replace(spec, resumed=resumed.count)
         return _carry_out(spec, model, resumed, directory, builtin.in_order(display, callbacks), started)
@@ -106,7 +115,8 @@ def _carry_out(
         if run.begun:
             run.attempt(lambda: assign_parameters(model, run.best_weights()))
         report_failure(run)
-        return Result(run.result | {"run_dir": str(run.directory)}, run.metrics, model, run.interrupted)
+        summary = run.result | {"run_dir": str(run.directory)}
+        return Result(summary, run.metrics, model, run.interrupted, run.config)
 
 
 def _load_backend(config: Config, display: Display) -> None:

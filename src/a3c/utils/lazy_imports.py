@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import os
 import sys
+import types
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -143,13 +144,16 @@ def keras_saving() -> Iterator[None]:
     if "tensorflow" in sys.modules:
         yield
         return
+    from keras.src.utils import module_utils
+
     sys.modules["tensorflow"] = None  # type: ignore[assignment] - the documented way to block an import
+    # A layer that normalises asks TensorFlow, wherever its name is known, whether it is at work.
+    module_utils.tensorflow.module = types.SimpleNamespace(executing_eagerly=lambda: True)
     try:
         yield
     finally:
         del sys.modules["tensorflow"]
         # Keras remembers that it found no TensorFlow; let it look again when someone else needs it.
-        from keras.src.utils import module_utils
-
+        module_utils.tensorflow.module = None
         if getattr(module_utils.tensorflow, "_available", None) is False:
             module_utils.tensorflow._available = None

@@ -56,6 +56,10 @@ class Distribution(Protocol):
         """What the environment takes for `actions` [N, *shape]."""
         ...
 
+    def from_env(self, actions: Any) -> Any:
+        """The opposite of `to_env`: actions [N, *shape] as they are kept."""
+        ...
+
     def contains(self, actions: np.ndarray) -> bool:
         """Whether all of `actions` [N, *shape] can be chosen."""
         ...

@@ -44,6 +44,14 @@ class Bernoulli:
         """As bytes, in the shape of the space."""
         return actions.astype("int8").reshape(*actions.shape[:-1], *self.space_shape)
 
+    def from_env(self, actions: np.ndarray) -> np.ndarray:
+        """A row of switches each."""
+        return actions.reshape(len(actions), self.outputs)
+
+    def probabilities(self, parameters: np.ndarray) -> np.ndarray:
+        """Of being on [N, *space] for logits [N, A]."""
+        return (1.0 / (1.0 + np.exp(-parameters))).reshape(len(parameters), *self.space_shape)
+
     def contains(self, actions: np.ndarray) -> bool:
         """Whether each is 0 or 1."""
         return actions.dtype.kind in "iu" and bool(((actions == 0) | (actions == 1)).all())

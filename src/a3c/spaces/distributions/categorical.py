@@ -42,6 +42,14 @@ class Categorical:
         """Counted from the environment's own start, in the dtype of its space."""
         return _typed(actions + self.start if self.start else actions, self.space_dtype)
 
+    def from_env(self, actions: np.ndarray) -> np.ndarray:
+        """Counted from 0."""
+        return actions - self.start
+
+    def probabilities(self, parameters: np.ndarray) -> np.ndarray:
+        """Those of all actions [N, A] for logits [N, A]."""
+        return _softmax(parameters)
+
     def contains(self, actions: np.ndarray) -> bool:
         """Whether each is one of them."""
         return actions.dtype.kind in "iu" and bool(((actions >= 0) & (actions < self.size)).all())
@@ -99,6 +107,14 @@ class MultiCategorical:
         started = actions + np.array(self.starts, np.int32) if any(self.starts) else actions
         return _typed(started, self.space_dtype).reshape(*actions.shape[:-1], *self.space_shape)
 
+    def from_env(self, actions: np.ndarray) -> np.ndarray:
+        """Counted from 0, in a row."""
+        return actions.reshape(len(actions), -1) - np.array(self.starts)
+
+    def probabilities(self, parameters: np.ndarray) -> list[np.ndarray]:
+        """Those of the things [N, sizes[k]] of each choice k."""
+        return list(map(_softmax, self._parts(parameters)))
+
     def contains(self, actions: np.ndarray) -> bool:
         """Whether each is among the things of its choice."""
         return actions.dtype.kind in "iu" and bool(((actions >= 0) & (actions < np.array(self.sizes))).all())
@@ -124,6 +140,11 @@ class MultiCategorical:
 def _typed(actions: Any, dtype: str) -> Any:
     """`actions` in another dtype than Gymnasium's usual one, which may hold any of ours."""
     return actions if dtype == "int64" else actions.astype(dtype)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def log_softmax_at(logits: Any, chosen: Any) -> Any:

@@ -109,6 +109,15 @@ class Gaussian:
         sent = xp.clip(scaled.astype(self.space_dtype), *self._limits)
         return sent.reshape(*actions.shape[:-1], *self.space_shape)
 
+    def from_env(self, actions: np.ndarray) -> np.ndarray:
+        """As drawn; squashed ones at a bound as what comes closest to it."""
+        half, middle = self._scale
+        inside = (np.asarray(actions, np.float64).reshape(len(actions), -1) - middle) / half
+        if self.bounds == "squash":
+            drawn = np.arctanh(np.clip(inside, -_LARGEST_TANH, _LARGEST_TANH))
+            inside = np.where(self._bounded, drawn, inside)
+        return inside.astype(np.float32)
+
     def contains(self, actions: np.ndarray) -> bool:
         """Whether what the environment is sent for them are finite numbers."""
         return actions.dtype.kind == "f" and bool(np.isfinite(self.to_env(actions)).all())

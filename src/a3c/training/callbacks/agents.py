@@ -46,6 +46,6 @@ def _save(run: Run, name: str, weights: np.ndarray, evaluation: Any) -> None:
     own = parameters_of(run.model)
     assign_parameters(run.model, weights)
     try:
-        saved_model.save_model(run.directory / name, run.model, metadata)
+        saved_model.save_model(run.directory / name, run.network, metadata)
     finally:
         assign_parameters(run.model, own)
