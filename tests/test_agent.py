@@ -1,5 +1,7 @@
 """The library: train, judge, act, save, load, with models and optimizers of the user's own."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -215,7 +217,8 @@ def test_random_baseline():
     assert low < evaluation.mean < high
 
 
-def test_a_failed_run_says_where_it_is_saved(tmp_path):
+def test_a_failed_run_says_where_it_is_saved(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "engines"))
     settings = {**QUICK, "engine": "processes", "workers": 2, "max_steps": 100_000}
     with pytest.raises(RunError, match="is saved in") as caught:
         Agent("test_engines:test/Faulty-v0", save_dir=str(tmp_path), **settings).fit(verbose=0)

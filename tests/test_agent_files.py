@@ -311,7 +311,7 @@ def test_probabilities_and_their_logarithms_agree(done, log_prob):
         for number, (observation, action) in enumerate(zip(observations, actions, strict=True)):
             probabilities = agent.action_probabilities(observation)
             assert agent.log_prob(observation, action) == pytest.approx(
-                log_prob(probabilities, action), rel=1e-4
+                log_prob(probabilities, action), rel=1e-4, abs=1e-6
             )
             assert agent.log_prob(observation, action) == pytest.approx(together[number], rel=1e-4, abs=1e-6)
             assert agent.value(observation) == pytest.approx(values[number], rel=1e-4)

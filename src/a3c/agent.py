@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
     from a3c.training.callbacks.base import Callback
+    from a3c.training.callbacks.display import Display
 
 
 class Agent(Player):
@@ -113,48 +114,54 @@ class Agent(Player):
             RunError: when a worker failed; what was learned until then is saved.
             Exception: what a callback raised; what was learned until then is saved.
         """
-        from a3c.networks.parameters import parameters_of
         from a3c.training.callbacks import display
-        from a3c.training.trainer import train
 
         shown = display.choose(sys.stdout, quiet=not verbose)
         self._take_weights()
-        config, directory, continuation = self.config, None, None
+        continuation, directory = None, None
         if resume is not None:
             directory = lookup.find_run(str(resume), self.config.save_dir)
             config = run_directory.read_config(directory).replace(**settings)
             run_directory.check_names(directory, config, (self.config.env_id, self.config.model), False)
-        elif self._continuation is None:
-            config = config.replace(**settings)
-        elif not np.array_equal(self._continuation.weights, parameters_of(self.network)):
-            shown.note("The weights were changed since the last training: it begins with these.")
-            config = self._continuation.config.replace(**settings)
         else:
-            continuation = self._continuation
-            config = continuation.config_with(settings)
+            config, continuation = self._where_to_begin(settings, shown)
+        return self._train(
+            config, display=shown, callbacks=callbacks, resume=directory, continuation=continuation
+        )
+
+    def _train(self, config: Config, **how: Any) -> History:
+        """Train, and be what was learned, however it ends."""
+        from a3c.networks.parameters import parameters_of
+        from a3c.training.trainer import train
+
         try:
-            result = train(
-                config,
-                model=self.network,
-                optimizer=self._optimizer,
-                display=shown,
-                callbacks=callbacks,
-                resume=directory,
-                continuation=continuation,
-            )
+            result = train(config, model=self.network, optimizer=self._optimizer, **how)
         except UsageError:
             raise  # before anything was learned
         except BaseException:
             self._adopt(config)
             raise
         self._adopt(config)
-        self._continuation = Continuation.of(
-            result.config, result.summary, parameters_of(self.network), continuation
-        )
+        weights = parameters_of(self.network)
+        self._continuation = Continuation.of(result.config, result.summary, weights, how["continuation"])
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
         return History.of(result)
+
+    def _where_to_begin(
+        self, settings: dict[str, Any], shown: "Display"
+    ) -> tuple[Config, Continuation | None]:
+        """The settings of a new training, and where it goes on from; None: it begins with the weights."""
+        from a3c.networks.parameters import parameters_of
+
+        before = self._continuation
+        if before is None:
+            return self.config.replace(**settings), None
+        if not np.array_equal(before.weights, parameters_of(self.network)):
+            shown.note("The weights were changed since the last training: it begins with these.")
+            return before.config.replace(**settings), None
+        return before.config_with(settings), before
 
     def _adopt(self, config: Config) -> None:
         """From now on act as was learned, by those settings of a training that decide it."""

@@ -1,4 +1,4 @@
-"""An agent's file as `Agent` writes and reads it: its network, and all that a further training goes on from."""
+"""An agent's file as `Agent` writes and reads it: its network, and what a training goes on from."""
 
 import contextlib
 import os
