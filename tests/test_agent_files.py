@@ -195,7 +195,7 @@ def test_two_halves_with_a_file_between_them_equal_the_whole(settings, tmp_path)
     after = rows(second.fit(verbose=0, max_steps=half, save_dir=str(tmp_path / "more")))
     assert longer[: len(before)] == before
     assert longer[len(before) :] == after
-    state, again = (agent._continuation for agent in (whole, second))
+    state, again = (agent._before() for agent in (whole, second))
     assert (state.steps, state.episodes) == (again.steps, again.episodes)
     from a3c.training import checkpoint
 

@@ -1,8 +1,9 @@
 """The library's front door: an agent that can be trained, evaluated, watched, saved and loaded."""
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ class Agent(Player):
         self._optimizer = optimizer
         self._summary: dict[str, Any] = {}
         self._continuation: Continuation | None = None
+        self._find_continuation: Callable[[], Continuation | None] | None = None
 
     # -- learning -------------------------------------------------------------------------------------------
 
@@ -142,12 +144,18 @@ class Agent(Player):
             self._adopt(config)
             raise
         self._adopt(config)
-        weights = parameters_of(self.network)
+        weights, self._find_continuation = parameters_of(self.network), None
         self._continuation = Continuation.of(result.config, result.summary, weights, how["continuation"])
         if result.interrupted:
             raise KeyboardInterrupt(f"What was learned is saved in {result.summary['run_dir']}.")
         self._summary = result.summary
         return History.of(result)
+
+    def _before(self) -> Continuation | None:
+        """Where its training stands; that of a file is read when somebody asks for it."""
+        if self._find_continuation is not None:
+            self._continuation, self._find_continuation = self._find_continuation(), None
+        return self._continuation
 
     def _where_to_begin(
         self, settings: dict[str, Any], shown: "Display"
@@ -155,7 +163,7 @@ class Agent(Player):
         """The settings of a new training, and where it goes on from; None: it begins with the weights."""
         from a3c.networks.parameters import parameters_of
 
-        before = self._continuation
+        before = self._before()
         if before is None:
             return self.config.replace(**settings), None
         if not np.array_equal(before.weights, parameters_of(self.network)):
@@ -188,8 +196,8 @@ class Agent(Player):
         from a3c.training import agent_file
 
         self._take_weights()
-        continuation = self._continuation if include_optimizer else None
-        config = self.config if self._continuation is None else self._continuation.config
+        before = self._before()
+        continuation, config = before if include_optimizer else None, before.config if before else self.config
         agent_file.write(
             Path(path), self._network(), vars(config), self._summary, self._optimizer, continuation
         )
@@ -218,6 +226,7 @@ class Agent(Player):
             UsageError: if it cannot be loaded, or does not fit the environment.
         """
         backend.select(backend_name)
+        from a3c.networks.parameters import parameters_of
         from a3c.training import agent_file
 
         found = agent_file.read(Path(path), env_id, model_class, unsafe, trust)
@@ -227,7 +236,8 @@ class Agent(Player):
         with found.fitting():
             agent = cls(found.env_id, model=found.model, backend=backend_name, preset="none", **settings)
         found.check_statistics(agent.network)
-        agent._summary, agent._continuation = found.scores, found.continuation(agent.config, agent.network)
+        agent._summary, weights = found.scores, parameters_of(agent.network)
+        agent._find_continuation = functools.partial(found.continuation, agent.config, weights)
         return agent
 
     @property

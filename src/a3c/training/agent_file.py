@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from a3c.config import FIELDS, Config
 from a3c.errors import SettingError, UsageError
 from a3c.networks import saved_model
 from a3c.networks.functional import Network
-from a3c.networks.parameters import parameters_of
 from a3c.settings import may_be_none
 from a3c.training import checkpoint, lookup, resumption
 from a3c.training.continuation import Continuation
@@ -118,21 +119,26 @@ class Found:
         """Raise `UsageError` where it has other statistics than `model` needs here."""
         saved_model.check_statistics(self.path, self.card, model)
 
-    def continuation(self, config: Config, model: Any) -> Continuation | None:
-        """Where its training stands, by the file itself or the run directory that it is in; None: unknown."""
+    def continuation(self, config: Config, weights: np.ndarray) -> Continuation | None:
+        """Where its training stands, by the file itself or the run directory that it is in; None: unknown.
+
+        Args:
+            config: The settings.
+            weights: Those of the file, [P] float32.
+        """
         if self.card.get("env_id") != self.env_id:
             return None
         until = self.card.get("continues")
         if until is None:
-            return self._of_run(config, model)
+            return self._of_run(config, weights)
         with archives.opened(Path(os.path.realpath(self.path))) as archive:
             try:
                 content = bytes(archives.read_member(archive, _CHECKPOINT))
             except (KeyError, zipfile.BadZipFile):
                 return None
-        return Continuation(content, config, until["steps"], until["episodes"], parameters_of(model))
+        return Continuation(content, config, until["steps"], until["episodes"], weights)
 
-    def _of_run(self, config: Config, model: Any) -> Continuation | None:
+    def _of_run(self, config: Config, weights: np.ndarray) -> Continuation | None:
         folder = self.path.parent / checkpoint.FOLDER
         steps = None if folder.is_symlink() else checkpoint.newest_steps(folder)
         if steps is None:
@@ -140,7 +146,7 @@ class Found:
         try:
             path = next(iter(checkpoint.Files(folder, 1)))
             episodes = checkpoint.read(path)["store"]["episodes"]
-            return Continuation(path.read_bytes(), config, steps, int(episodes), parameters_of(model))
+            return Continuation(path.read_bytes(), config, steps, int(episodes), weights)
         except (checkpoint.Damaged, OSError, KeyError, TypeError, ValueError):
             return None
 
