@@ -79,7 +79,7 @@ def test_links_in_a_run_directory_are_refused(call, tmp_path, name):
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        (dict(format=2), "has format 2, this a3c reads 1"),
+        (dict(format=3), "has format 3, this a3c reads up to 2"),
         (dict(format="x"), "has format 'x'"),
         (dict(env_id=7), "a3c.json.env_id is 7"),
         (dict(steps="many"), "a3c.json.steps is 'many'"),

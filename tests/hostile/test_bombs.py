@@ -248,13 +248,16 @@ def test_our_own_networks_that_are_much_larger_than_their_weights(tmp_path):
 
     path = tmp_path / "agent.keras"
     Agent("CartPole-v1", hidden_units=(5,), preset="none").save(path)
-    content = path.read_bytes()
-    rewritten(path, "config.json", replaced(b'"hidden_units": [5]', b'"hidden_units": [1000000000]'))
-    assert "Its network would take more than" in refusal(path)
-    path.write_bytes(content)
-    many = b'"hidden_units": [' + b"1," * 100_000 + b"1]"
-    rewritten(path, "config.json", replaced(b'"hidden_units": [5]', many))
-    assert "a list of 100,001 entries" in refusal(path)
+    content, large, many = path.read_bytes(), b"1000000000", b"[" + b"1," * 100_000 + b"1]"
+    for name, before, after, told in (
+        ("config.json", b'"units": 5', b'"units": ' + large, "Its network would take more than"),
+        ("config.json", b'"trainable": true', b'"trainable": ' + many, "a list of 100,001 entries"),
+        ("a3c.json", b'"hidden_units": [5]', b'"hidden_units": [' + large + b"]", "would take more than"),
+        ("a3c.json", b'"hidden_units": [5]', b'"hidden_units": ' + many, "at most 100"),
+    ):
+        rewritten(path, name, replaced(before, after))
+        assert told in refusal(path)
+        path.write_bytes(content)
 
 
 @keras.saving.register_keras_serializable("test_bombs")
@@ -364,4 +367,5 @@ def test_optimizers_that_are_something_else(tmp_path, described):
 def test_files_that_come_with_the_tests_are_read():
     folder = Path(__file__).parents[1] / "references" / "old_run"
     for name in ("best.keras", "last.keras"):
-        assert saved_model.read_card(folder / name)["format"] == saved_model.FORMAT
+        assert saved_model.read_card(folder / name)["format"] == 1
+        assert saved_model.load_model(folder / name).count_params() > 0

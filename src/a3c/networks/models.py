@@ -101,6 +101,7 @@ class _FromFile(keras.Model):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Make the weights for that."""
         call_on(self, _read(config))
+        self._inbound_nodes.clear()  # else a model around this one takes that call for its own
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, so that Keras can build the model again."""

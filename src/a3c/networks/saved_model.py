@@ -71,7 +71,10 @@ def _made_again(card: Mapping[str, Any], whole: keras.Model) -> keras.Model:
     if card.get("format", 1) < FORMAT:
         return whole
     if (described := card.get("network")) is None:
-        return next(layer for layer in whole.layers if isinstance(layer, keras.Model))
+        nested = [layer for layer in whole.layers if isinstance(layer, keras.Model)]
+        if len(nested) != 1:
+            raise ValueError(f"It has {len(nested)} models in the place of a network.")
+        return nested[0]
     cls = {ours.__name__: ours for ours in networks.OURS}[described["class"]]
 
     def make() -> keras.Model:
