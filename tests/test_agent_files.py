@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import tomllib
 import zipfile
+from pathlib import Path
 
 import gymnasium as gym
 import keras
@@ -213,6 +215,11 @@ def test_a_second_fit_goes_on_and_changed_weights_begin_anew(tmp_path, capsys):
     second = agent.fit(verbose=0)
     assert 2000 <= second.summary["steps"] < 2200
     assert second.history["steps"][0] >= first.summary["steps"]
+    directory = Path(second.summary["run_dir"])
+    assert tomllib.loads((directory / "config.toml").read_text())["run"]["resumed"] == 0
+    log = (directory / "log.txt").read_text()
+    assert "goes on at step" in log
+    assert "episodes before the checkpoint" not in log
     third = agent.fit(verbose=0, max_steps=500)
     assert 2500 <= third.summary["steps"] < 2800
     agent.set_weights([0.5 * w for w in agent.get_weights()])

@@ -96,7 +96,7 @@ def take_up(directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: A
         UsageError: as `load`.
     """
     _write_objects(directory, worker_spec, optimizer)
-    found = load(directory, worker_spec, model, optimizer, files=False)
+    found = load(directory, worker_spec, model, optimizer, here=False)
     states = {name: state for name, state in found.callbacks.items() if name not in _FILES}
     return replace(found, callbacks=states, solved=False, reached_seconds=None)
 
@@ -106,11 +106,11 @@ _FILES = ("episodes.csv", "metrics.jsonl", "tensorboard")
 
 
 def load(
-    directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any, files: bool = True
+    directory: Path, worker_spec: "WorkerSpec", model: Any, optimizer: Any, here: bool = True
 ) -> Resumed:
     """Where the run in `directory` stood in its newest whole checkpoint.
 
-    With `files` unset, that was in another directory.
+    With `here` unset, that was in another directory.
 
     Raises:
         UsageError: if it has none that is whole, or it is of another environment or network.
@@ -124,12 +124,12 @@ def load(
     if changes := checkpoint.differences(state["about"], describe(worker_spec, model)):
         fix = "It differs in " + "; ".join(changes) + "."
         raise UsageError(f"checkpoint {path}", "one of this environment and network", fix)
-    if files:
+    if here:
         run_directory.record_resumption(directory, worker_spec.config)
-    history = _history(directory, state, notes) if files else EpisodeHistory()
+    history = _history(directory, state, notes) if here else EpisodeHistory()
     steps = state["store"]["steps"]
     exact = worker_spec.config.engine == "serial" and (state["sampler"] is not None or steps == 0)
-    verb = "resumed" if files else "goes on"
+    verb = "resumed" if here else "goes on"
     notes.append(f"{verb} at step {steps:,}" + ("" if exact else "; episodes begin anew"))
     return Resumed(
         contents=StoreState(**state["store"]),
