@@ -15,7 +15,7 @@ import numpy as np
 from a3c.engines.stores import Limits, StoreState, crosses_period, is_finite
 from a3c.engines.stores.activity import Activity
 from a3c.engines.stores.report_accumulator import ReportAccumulator
-from a3c.types import Report, Rollout, Snapshot, is_average
+from a3c.types import PartGradients, Report, Rollout, Snapshot, is_average
 
 MOST_WAITING = 8192
 """Episodes of one worker that may wait to be reported."""
@@ -87,6 +87,8 @@ class LocalStore:
     ) -> None:
         """Update the parameters, if the losses are finite, and count."""
         self.activity.show_life(worker)
+        if isinstance(contribution, PartGradients):  # those of an only worker, whose mean is its own
+            contribution = contribution.gradients
         finite = is_finite(losses)
         with self._updating:
             before = self._parameters
