@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,7 @@ class Agent(Player):
 
         super().__init__(self.config, self.environment, make_model(self.config, self.environment, model))
         self._optimizer = optimizer
+        self._warn_of(settings)
         self._summary: dict[str, Any] = {}
         self._continuation: Continuation | None = None
         self._find_continuation: Callable[[], Continuation | None] | None = None
@@ -130,6 +132,15 @@ class Agent(Player):
         return self._train(
             config, display=shown, callbacks=callbacks, resume=directory, continuation=continuation
         )
+
+    def _warn_of(self, given: dict[str, Any]) -> None:
+        """Warn of settings that change nothing."""
+        from a3c.networks import OURS
+        from a3c.training import provenance
+
+        own = type(self.network) not in OURS, self._optimizer is not None
+        for text in provenance.without_effect(self.config, self.environment, given, *own):
+            warnings.warn(text, stacklevel=3)
 
     def _train(self, config: Config, **how: Any) -> History:
         """Train, and be what was learned, however it ends."""
@@ -233,7 +244,7 @@ class Agent(Player):
         settings = found.settings
         if found.optimizer is not None:
             settings["optimizer"] = found.optimizer
-        with found.fitting():
+        with found.fitting(), warnings.catch_warnings(action="ignore"):
             agent = cls(found.env_id, model=found.model, backend=backend_name, preset="none", **settings)
         found.check_statistics(agent.network)
         agent._summary, weights = found.scores, parameters_of(agent.network)

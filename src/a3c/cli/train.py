@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def run(argv: list[str]) -> int:
     if not arguments.quiet:
         chosen = f"preset {config.preset}, algorithm {_algorithm(config, given)}"
         say(f"a3c {__version__}: training on {config.env_id}, {chosen} …", stream)
-    return carry_out(config, arguments.json, arguments.quiet, stream)
+    return carry_out(config, arguments.json, arguments.quiet, stream, given=given)
 
 
 def _algorithm(config: Config, given: dict[str, Any]) -> str:
@@ -101,9 +102,17 @@ def _changes(given: dict[str, Any], directory: Path) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in RESUMABLE}
 
 
-def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: Path | None = None) -> int:
-    """Train and tell about it. Returns the exit code."""
+def carry_out(
+    config: Config,
+    as_json: bool,
+    quiet: bool,
+    stream: Any,
+    resume: Path | None = None,
+    given: Iterable[str] = (),
+) -> int:
+    """Train and tell about it, also of settings that were `given` without effect. Returns the exit code."""
     from a3c import backend, engines
+    from a3c.training import provenance
     from a3c.training.callbacks import display
     from a3c.training.resolve import resolve_config
     from a3c.utils.lazy_imports import import_keras
@@ -114,7 +123,9 @@ def carry_out(config: Config, as_json: bool, quiet: bool, stream: Any, resume: P
         os.environ.update(backend.SINGLE_THREADED)  # one order of additions, one result
     engines.prepare(config)  # workers' imports go on beside ours
     shown = display.choose(stream, quiet)
-    shown.note(_header(config))
+    for text in provenance.without_effect(config, environment, given, config.model is not None, False):
+        shown.note(f"--{text}")
+    shown.note(_header(config, resume is not None and (resume / "optimizer.json").exists()))
     import_keras(plotting=False)
     from a3c.training.trainer import train
 
@@ -138,16 +149,17 @@ def process_start() -> float:
         return time.monotonic()
 
 
-def _header(config: Config) -> str:
+def _header(config: Config, own_optimizer: bool) -> str:
     """What was decided, in two lines."""
+    optimizer = "its own optimizer" if own_optimizer else f"{config.optimizer} {config.learning_rate:g}"
     workers = f"{config.workers} worker{'s' if config.workers != 1 else ''}"
     reuses = algorithms.find(config.algorithm).reuses
     passes = f", {config.passes} passes of minibatch {config.minibatch}" if reuses else ""
     goal = "no threshold" if config.stop_return is None else f"goal {config.stop_return:g}"
     return (
         f"{config.algorithm} on {config.backend}, {config.engine} engine, {workers} × "
-        f"{config.envs_per_worker} environments, t_max {config.t_max}{passes}, {config.optimizer} "
-        f"{config.learning_rate:g}, γ {config.gamma:g}, λ {config.gae_lambda:g}, seed {config.seed}, {goal}"
+        f"{config.envs_per_worker} environments, t_max {config.t_max}{passes}, {optimizer}, "
+        f"γ {config.gamma:g}, λ {config.gae_lambda:g}, seed {config.seed}, {goal}"
     )
 
 

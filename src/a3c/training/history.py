@@ -15,7 +15,8 @@ class History:
         history: One list per measure, an entry per training episode (of a long run every k-th): `return`,
             `length`, `steps` (taken by all workers until then), `seconds`, `moving_average`,
             `mean_return_100`.
-        params: Every setting of the run.
+        params: Every setting of the run, with everything decided, and as tables where its environment, model
+            and optimizer come from. What a model or an optimizer of your own replaces is left out.
         summary: What the run came to, in the keys of `a3c train --json`.
     """
 
@@ -30,4 +31,4 @@ class History:
 
         rows = result.metrics.history.rows
         columns = {name: [row[i] for row in rows] for i, name in enumerate(EPISODE_COLUMNS)}
-        return cls(columns, dataclasses.asdict(result.config), result.summary)
+        return cls(columns, result.params, result.summary)

@@ -30,14 +30,28 @@ TIME = "%Y%m%d-%H%M%S"
 """When a run began, as it stands at the beginning of its directory's name."""
 
 
-def create(config: Config, command: Iterable[str]) -> Path:
+def create(
+    config: Config,
+    command: Iterable[str],
+    origins: Mapping[str, Mapping[str, Any]] | None = None,
+    replaced: Iterable[str] = (),
+) -> Path:
     """Make a new run directory and write its `config.toml`. An existing one is never touched.
+
+    Args:
+        config: The settings.
+        command: What was typed.
+        origins: Tables of what the settings do not say, see `provenance.origins`.
+        replaced: Settings that say nothing of this run; they are left out.
 
     Raises:
         UsageError: if it cannot be made or written.
     """
     run = dict(started=datetime.datetime.now().astimezone(), command=" ".join(command), resumed=0)
-    ending, files = f"-{config.algorithm}-s{config.seed}", {CONFIG: _document(config, run)}
+    ending, files = (
+        f"-{config.algorithm}-s{config.seed}",
+        {CONFIG: _document(config, run, origins or {}, replaced)},
+    )
     return make_new(config.save_dir, folder_name(config.env_id), ending, files)
 
 
@@ -75,10 +89,21 @@ def ending_of(directory: Path) -> str:
 NAME = re.compile(r"\d{8}-\d{6}(?=-|$)")
 
 
-def _document(config: Config, run: dict[str, Any]) -> str:
+ORIGINS = ("environment", "model", "optimizer")
+"""Tables of `config.toml` that say where these come from."""
+
+
+def _document(
+    config: Config,
+    run: dict[str, Any],
+    origins: Mapping[str, Mapping[str, Any]],
+    replaced: Iterable[str],
+) -> str:
     run = {**run, "signatures": trust.sign(config.env_id, config.model)}
     settings = {name: "none" if value is None else value for name, value in asdict(config).items()}
-    return tomli_w.dumps(dict(run=run, settings=settings, versions=versions()))
+    for name in replaced:
+        del settings[name]
+    return tomli_w.dumps(dict(run=run, settings=settings, **origins, versions=versions()))
 
 
 def record_resumption(directory: Path, config: Config) -> None:
@@ -87,11 +112,14 @@ def record_resumption(directory: Path, config: Config) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    run = tomllib.loads(read_plain(directory / CONFIG, LARGEST).decode()).get("run")
+    document = tomllib.loads(read_plain(directory / CONFIG, LARGEST).decode())
+    run = document.get("run")
     run = run if isinstance(run, dict) else {}
     resumed = run.get("resumed")
     run["resumed"] = resumed + 1 if type(resumed) is int else 1
-    write_whole(directory / CONFIG, _document(config, run))
+    origins = {name: document[name] for name in ORIGINS if isinstance(document.get(name), dict)}
+    replaced = [name for name in asdict(config) if name not in document["settings"] and origins]
+    write_whole(directory / CONFIG, _document(config, run, origins, replaced))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from a3c.backend import cache
 from a3c.config import Config
 from a3c.envs import Environment
 from a3c.training import callbacks as builtin
-from a3c.training import resumption, run_directory
+from a3c.training import provenance, resumption, run_directory
 from a3c.training.callbacks.base import Callback
 from a3c.training.callbacks.display import Display
 from a3c.training.continuation import Continuation
@@ -41,6 +41,8 @@ class Result:
     interrupted: bool
     config: Config
     """The settings, with everything decided."""
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Those that say something of this run, and where environment, model and optimizer come from."""
 
 
 def train(
@@ -80,7 +82,10 @@ def train(
     display = display or Display()
     _load_backend(config, display)
     model, optimizer, spec = _describe(config, environment, model, optimizer, resume)
-    directory = run_directory.create(config, sys.argv) if resume is None else resume
+    own_model = _is_own(model)
+    origins = provenance.origins(environment, model if own_model else None, optimizer)
+    replaced = provenance.replaced(own_model, optimizer is not None)
+    directory = resume or run_directory.create(config, sys.argv, origins, replaced)
     with run_directory.locked(directory):
         if continuation is not None:
             continuation.put_into(directory)
@@ -89,7 +94,16 @@ def train(
             begin = resumption.begin if resume is None else resumption.load
         resumed = begin(directory, spec, model, optimizer)
         spec = dataclasses.replace(spec, resumed=resumed.count)
-        return _carry_out(spec, model, resumed, directory, builtin.in_order(display, callbacks), started)
+        result = _carry_out(spec, model, resumed, directory, builtin.in_order(display, callbacks), started)
+    settings = {name: value for name, value in vars(result.config).items() if name not in replaced}
+    return dataclasses.replace(result, params={**settings, **origins})
+
+
+def _is_own(model: Any) -> bool:
+    """Whether a model is of the user's own."""
+    from a3c.networks import OURS
+
+    return type(model) not in OURS
 
 
 def _carry_out(
