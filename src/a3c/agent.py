@@ -14,7 +14,7 @@ from a3c import backend, envs
 from a3c.config import Config
 from a3c.errors import SettingError, UsageError
 from a3c.evaluation.evaluator import Evaluation, random_evaluation
-from a3c.evaluation.player import Player
+from a3c.evaluation.playing_agent import PlayingAgent
 from a3c.presets import make_config
 from a3c.training import lookup, run_directory
 from a3c.training.continuation import Continuation
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from a3c.training.callbacks.display import Display
 
 
-class Agent(Player):
+class Agent(PlayingAgent):
     """An actor-critic agent for one environment.
 
         agent = Agent("CartPole-v1")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from a3c.networks.whole import WholeModel
 
 
-class Player:
+class PlayingAgent:
     """What can be done with a network in an environment.
 
     Args:
