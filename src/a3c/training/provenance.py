@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 import math
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -61,15 +62,19 @@ def _code_of(thing: Any) -> dict[str, Any]:
         thing = getattr(sys.modules.get(module), name, None) or thing
     if thing is None or isinstance(thing, str):
         return {"code": str(thing)}
-    found: dict[str, Any] = {"code": f"{thing.__module__}:{getattr(thing, '__qualname__', thing)}"}
+    name = getattr(thing, "__qualname__", str(thing))
+    found: dict[str, Any] = {"code": f"{thing.__module__}:{name}"}
     try:
-        file = inspect.getsourcefile(thing)
-        content = Path(file or "").read_bytes()
-        found |= {"file": Path(file or "").name, "line": inspect.getsourcelines(thing)[1]}
-        found["sha256"] = hashlib.sha256(content).hexdigest()
+        file = Path(inspect.getsourcefile(thing) or "")
+        content = file.read_bytes()
     except (OSError, TypeError):  # of a program in C, a notebook, or what is no code
-        pass
-    return found
+        return found
+    # Searched for, since Python would parse the whole file.
+    place = re.search(
+        rb"^[ \t]*(class|def) " + re.escape(name.rpartition(".")[2].encode()) + rb"\b", content, re.M
+    )
+    line = {} if place is None else {"line": content.count(b"\n", 0, place.start()) + 1}
+    return {**found, "file": file.name, **line, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def without_effect(

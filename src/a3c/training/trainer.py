@@ -87,11 +87,10 @@ def train(
     replaced = provenance.replaced(own_model, optimizer is not None)
     directory = resume or run_directory.create(config, sys.argv, origins, replaced)
     with run_directory.locked(directory):
+        begin = resumption.begin if resume is None else resumption.load
         if continuation is not None:
             continuation.put_into(directory)
             begin = resumption.take_up
-        else:
-            begin = resumption.begin if resume is None else resumption.load
         resumed = begin(directory, spec, model, optimizer)
         spec = dataclasses.replace(spec, resumed=resumed.count)
         result = _carry_out(spec, model, resumed, directory, builtin.in_order(display, callbacks), started)
