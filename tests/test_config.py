@@ -349,7 +349,7 @@ def test_help_shows_the_defaults_of_every_algorithm(capsys, monkeypatch):
     ],
 )
 def test_the_first_line_says_why_an_algorithm_was_chosen(argv, expected, capsys, monkeypatch):
-    monkeypatch.setattr(train, "carry_out", lambda *_: 0)
+    monkeypatch.setattr(train, "carry_out", lambda *_, **__: 0)
     train.run(argv)
     assert expected in capsys.readouterr().out
 

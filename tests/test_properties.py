@@ -335,7 +335,7 @@ def test_settings_that_are_typed_are_the_settings(typed):
     typed = {k: v for k, v in typed.items() if k not in ("env_id", "preset", "algorithm", "hidden_units")}
     valued = {k: v for k, v in typed.items() if FIELDS[k].type not in (bool, bool | None)}
     flags = [f"--{k.replace('_', '-')}={v}" for k, v in valued.items()]
-    with mock.patch("a3c.cli.train.carry_out", lambda config, *_: taken.append(config) or 0):
+    with mock.patch("a3c.cli.train.carry_out", lambda config, *_, **__: taken.append(config) or 0):
         code, _, err = run(["train", *flags])
     assert (code == 0) == bool(taken), err
     for flag in flags if taken else []:
