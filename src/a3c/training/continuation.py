@@ -9,8 +9,7 @@ import numpy as np
 from a3c.config import Config
 from a3c.errors import UsageError
 from a3c.training import checkpoint
-
-LARGEST = 2**30  # bytes
+from a3c.utils.files import replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +86,7 @@ class Continuation:
         path = directory / checkpoint.FOLDER / f"step-{self.steps:012d}.zip"
         try:
             path.parent.mkdir()
-            path.write_bytes(self.content)
+            with replacing(path) as temporary:
+                temporary.write_bytes(self.content)
         except OSError as error:
             raise UsageError(f"run directory {directory}", "one that can be written", f"{error}.") from error
